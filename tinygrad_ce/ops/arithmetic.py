@@ -1,0 +1,473 @@
+"""Elementwise operators. Where shapes differ they broadcast, and the reverse pass sums the gradient back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.example import normal, positive, spaced
+from tinygrad_ce.primitive import primitive
+
+
+@primitive
+def add(a, b):
+    """a + b, elementwise.
+
+    Example:
+        >>> add([1.0, 2.0], 3.0)
+        array([4., 5.])
+    """
+    return np.add(a, b)
+
+
+add.vjp(a=lambda g, y, a, b: g, b=lambda g, y, a, b: g)
+add.example(normal(3, 4), normal(4))
+
+
+@primitive
+def subtract(a, b):
+    """a - b, elementwise.
+
+    Example:
+        >>> subtract([1.0, 2.0], 3.0)
+        array([-2., -1.])
+    """
+    return np.subtract(a, b)
+
+
+subtract.vjp(a=lambda g, y, a, b: g, b=lambda g, y, a, b: -g)
+subtract.example(normal(3, 1), normal(4))
+
+
+@primitive
+def multiply(a, b):
+    """a · b, elementwise.
+
+    Example:
+        >>> multiply([1.0, 2.0], 3.0)
+        array([3., 6.])
+    """
+    return np.multiply(a, b)
+
+
+multiply.vjp(a=lambda g, y, a, b: g * b, b=lambda g, y, a, b: g * a)
+multiply.example(normal(3, 4), normal(3, 1))
+
+
+@primitive
+def divide(a, b):
+    """a / b, elementwise.
+
+    Example:
+        >>> divide([1.0, 2.0], 4.0)
+        array([0.25, 0.5 ])
+    """
+    return np.divide(a, b)
+
+
+divide.vjp(a=lambda g, y, a, b: g / b, b=lambda g, y, a, b: -g * y / b)
+divide.example(normal(3, 4), positive(4))
+
+
+@primitive
+def power(a, b):
+    """a to the power of b, elementwise. The gradient in b is that for a > 0 (0 at a = 0, where b ≥ 0).
+
+    Example:
+        >>> power([1.0, 2.0], 3.0)
+        array([1., 8.])
+    """
+    return np.power(a, b)
+
+
+# b - (b != 0) is b - 1, but 0 where b is 0: a**0 has the slope 0 at every a, also at a = 0.
+power.vjp(
+    a=lambda g, y, a, b: g * b * a ** (b - (b != 0)),
+    b=lambda g, y, a, b: g * y * np.log(np.where((a == 0) & (b >= 0), 1, a)),
+)
+power.example(positive(3, 4), normal(4))
+power.example(spaced(3, 4), 3)
+power.example(2.0, normal(3))
+
+
+@primitive
+def negative(x):
+    """-x.
+
+    Example:
+        >>> negative([1.0, -2.0])
+        array([-1.,  2.])
+    """
+    return np.negative(x)
+
+
+negative.vjp(x=lambda g, y, x: -g)
+negative.example(normal(3, 4))
+
+
+@primitive
+def abs(x):
+    """|x|. The gradient at 0 is 0.
+
+    Example:
+        >>> abs([1.0, -2.0])
+        array([1., 2.])
+    """
+    return np.abs(x)
+
+
+abs.vjp(x=lambda g, y, x: g * np.sign(x))
+abs.example(spaced(3, 4))
+
+
+@primitive
+def square(x):
+    """x².
+
+    Example:
+        >>> square([1.0, -2.0])
+        array([1., 4.])
+    """
+    return np.square(x)
+
+
+square.vjp(x=lambda g, y, x: 2 * g * x)
+square.example(normal(3, 4))
+
+
+@primitive
+def sqrt(x):
+    """The square root. Its gradient at 0 is inf.
+
+    Example:
+        >>> sqrt([1.0, 4.0])
+        array([1., 2.])
+    """
+    return np.sqrt(x)
+
+
+sqrt.vjp(x=lambda g, y, x: g / (2 * y))
+sqrt.example(positive(3, 4))
+
+
+@primitive
+def exp(x):
+    """e to the power of x.
+
+    Example:
+        >>> exp([0.0, 1.0])
+        array([1.        , 2.71828183])
+    """
+    return np.exp(x)
+
+
+exp.vjp(x=lambda g, y, x: g * y)
+exp.example(normal(3, 4))
+
+
+@primitive
+def expm1(x):
+    """exp(x) - 1, accurate near 0.
+
+    Example:
+        >>> expm1([0.0, 1e-20])
+        array([0.e+00, 1.e-20])
+    """
+    return np.expm1(x)
+
+
+expm1.vjp(x=lambda g, y, x: g * np.exp(x))
+expm1.example(normal(3, 4))
+
+
+@primitive
+def log(x):
+    """The natural logarithm.
+
+    Example:
+        >>> log([1.0, 2.0])
+        array([0.        , 0.69314718])
+    """
+    return np.log(x)
+
+
+log.vjp(x=lambda g, y, x: g / x)
+log.example(positive(3, 4))
+
+
+@primitive
+def log1p(x):
+    """log(1 + x), accurate near 0.
+
+    Example:
+        >>> log1p([0.0, 1e-20])
+        array([0.e+00, 1.e-20])
+    """
+    return np.log1p(x)
+
+
+log1p.vjp(x=lambda g, y, x: g / (1 + x))
+log1p.example(positive(3, 4))
+
+
+@primitive
+def sin(x):
+    """The sine of x in radians.
+
+    Example:
+        >>> sin([0.0, 1.0])
+        array([0.        , 0.84147098])
+    """
+    return np.sin(x)
+
+
+sin.vjp(x=lambda g, y, x: g * np.cos(x))
+sin.example(normal(3, 4))
+
+
+@primitive
+def cos(x):
+    """The cosine of x in radians.
+
+    Example:
+        >>> cos([0.0, 1.0])
+        array([1.        , 0.54030231])
+    """
+    return np.cos(x)
+
+
+cos.vjp(x=lambda g, y, x: -g * np.sin(x))
+cos.example(normal(3, 4))
+
+
+@primitive
+def tanh(x):
+    """The hyperbolic tangent.
+
+    Example:
+        >>> tanh([0.0, 1.0])
+        array([0.        , 0.76159416])
+    """
+    return np.tanh(x)
+
+
+tanh.vjp(x=lambda g, y, x: g * (1 - y * y))
+tanh.example(normal(3, 4))
+
+
+@primitive
+def sigmoid(x):
+    """σ(x) = 1 / (1 + exp(-x)). Its slope is σ(x) σ(-x), which doesn't cancel where σ is close to 1.
+
+    Example:
+        >>> sigmoid([0.0, -800.0])
+        array([0.5, 0. ])
+    """
+    e = np.exp(-np.abs(x))
+    return np.where(np.less(x, 0), e, 1) / (1 + e)
+
+
+sigmoid.vjp(x=lambda g, y, x: g * y * sigmoid(-x))
+sigmoid.example(normal(3, 4))
+
+
+@primitive
+def softplus(x):
+    """log(1 + exp(x)), without overflow.
+
+    Example:
+        >>> softplus([0.0, 800.0])
+        array([6.93147181e-01, 8.00000000e+02])
+    """
+    return np.logaddexp(x, 0)
+
+
+softplus.vjp(x=lambda g, y, x: g * sigmoid(x))
+softplus.example(normal(3, 4))
+
+
+@primitive
+def relu(x):
+    """max(x, 0). The gradient at 0 is 0.
+
+    Example:
+        >>> relu([1.0, -2.0])
+        array([1., 0.])
+    """
+    return np.maximum(x, 0)
+
+
+relu.vjp(x=lambda g, y, x: g * (x > 0))
+relu.example(spaced(3, 4))
+
+
+@primitive
+def leaky_relu(x, negative_slope=0.01):
+    """x where x > 0, else negative_slope · x. The gradient at 0 is negative_slope.
+
+    Example:
+        >>> leaky_relu([1.0, -2.0])
+        array([ 1.  , -0.02])
+    """
+    return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
+
+
+leaky_relu.vjp(x=lambda g, y, x, slope: np.where(x > 0, g, slope * g))
+leaky_relu.example(spaced(3, 4))
+leaky_relu.example(spaced(3, 4), 0.2)
+
+
+@primitive
+def normal_cdf(x):
+    """Φ(x) = ½ erfc(-x / √2), the chance that a standard normal number is below x; accurate in both tails.
+
+    Example:
+        >>> normal_cdf([0.0, -10.0])
+        array([5.00000000e-01, 7.61985302e-24])
+    """
+    x = np.asarray(x)
+    erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no erfc of its own
+    return np.asarray(0.5 * erfc(-x / math.sqrt(2))).astype(np.result_type(x, np.float16))
+
+
+normal_cdf.vjp(x=lambda g, y, x: g * _normal_density(x))
+normal_cdf.example(normal(3, 4))
+
+
+def _normal_density(x: Any) -> Any:
+    return np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+@primitive
+def gelu(x, approximate="none"):
+    """x Φ(x), with Φ the normal distribution; ``approximate="tanh"`` is PyTorch's quick form of it.
+
+    Example:
+        >>> gelu([0.0, 1.0])
+        array([0.        , 0.84134475])
+
+    Source: Hendrycks, Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
+    return np.multiply(x, _gelu_gate(x, approximate))
+
+
+def _gelu_gate(x: Any, approximate: str) -> Any:
+    # ½ (1 + tanh u) is σ(2u), which keeps its digits where tanh is close to -1.
+    if approximate == "none":
+        return normal_cdf(x)
+    return sigmoid(math.sqrt(8 / math.pi) * np.multiply(x, 1 + 0.044715 * np.square(x)))
+
+
+def _gelu_slope(x: Any, approximate: str) -> Any:
+    gate = _gelu_gate(x, approximate)
+    if approximate == "none":
+        return gate + x * _normal_density(x)
+    return gate + x * gate * (1 - gate) * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * x * x)
+
+
+gelu.vjp(x=lambda g, y, x, approximate: g * _gelu_slope(x, approximate))
+gelu.example(normal(3, 4))
+gelu.example(normal(3, 4), "tanh")
+
+
+@primitive
+def silu(x):
+    """x σ(x).
+
+    Example:
+        >>> silu([0.0, 1.0])
+        array([0.        , 0.73105858])
+
+    Source: Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, 2017, arXiv:1702.03118.
+    """
+    return np.multiply(x, sigmoid(x))
+
+
+silu.vjp(x=lambda g, y, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
+silu.example(normal(3, 4))
+
+
+@primitive
+def maximum(a, b):
+    """The larger of a and b, elementwise. A tie gives each half of the gradient.
+
+    Example:
+        >>> maximum([1.0, -2.0], 0.0)
+        array([1., 0.])
+    """
+    return np.maximum(a, b)
+
+
+maximum.vjp(a=lambda g, y, a, b: g * _share(a, b), b=lambda g, y, a, b: g * _share(b, a))
+maximum.example(spaced(3, 4), spaced(4, offset=0.75))
+
+
+def _share(winner: Any, loser: Any) -> Any:
+    return np.where(winner == loser, 0.5, ~(winner < loser)).astype(winner.dtype)
+
+
+@primitive
+def minimum(a, b):
+    """The smaller of a and b, elementwise. A tie gives each half of the gradient.
+
+    Example:
+        >>> minimum([1.0, -2.0], 0.0)
+        array([ 0., -2.])
+    """
+    return np.minimum(a, b)
+
+
+minimum.vjp(a=lambda g, y, a, b: g * _share(-a, -b), b=lambda g, y, a, b: g * _share(-b, -a))
+minimum.example(spaced(3, 4), spaced(4, offset=0.75))
+
+
+@primitive
+def clip(x, min=None, max=None):
+    """x, but no less than min and no more than max. The gradient passes where x is within, bounds included.
+
+    Example:
+        >>> clip([1.0, -2.0, 0.5], 0.0, 0.7)
+        array([0.7, 0. , 0.5])
+    """
+    return np.clip(x, min, max)
+
+
+clip.vjp(x=lambda g, y, x, min, max: g * (x == y))
+clip.example(spaced(3, 4), -2.0, 3.0)
+clip.example(spaced(3, 4), max=1.0)
+
+
+@primitive
+def where(condition, a, b):
+    """a where the condition holds, else b.
+
+    Example:
+        >>> where([True, False], [1.0, 2.0], 0.0)
+        array([1., 0.])
+    """
+    return np.where(condition, a, b)
+
+
+where.vjp(a=lambda g, y, condition, a, b: np.where(condition, g, 0), b=lambda g, y, condition, a, b: np.where(condition, 0, g))
+where.example(np.array([[True], [False], [True]]), normal(3, 4), normal(4))
+
+
+@primitive
+def astype(x, dtype):
+    """x in another floating dtype. The gradient comes back in x's.
+
+    Example:
+        >>> astype(np.array([1.0, 2.0]), np.float32)
+        array([1., 2.], dtype=float32)
+    """
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"astype: dtype is {np.dtype(dtype)}, expected a floating one; for others use x.numpy().astype")
+    return np.asarray(x).astype(dtype)
+
+
+astype.vjp(x=lambda g, y, x, dtype: g)
+astype.example(normal(3, 4), np.float64)

@@ -1,0 +1,165 @@
+"""Products of matrices and tensors."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.example import normal
+from tinygrad_ce.primitive import composite, primitive
+
+
+@primitive
+def matmul(a, b):
+    """The matrix product a @ b, over stacks of matrices if there are more axes; 1-d arrays are vectors.
+
+    Errors:
+        ValueError: the shapes don't fit; both are named.
+
+    Example:
+        >>> matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+        array([3., 7.])
+    """
+    try:
+        return np.matmul(a, b)
+    except ValueError as error:
+        raise ValueError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} don't fit: {error}") from None
+
+
+def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """A vector on the left as a row, one on the right as a column, and g to match."""
+    if b.ndim == 1:
+        g, b = g.reshape((*g.shape, 1)), b.reshape((-1, 1))
+    if a.ndim == 1:
+        g, a = g.reshape((*g.shape[:-1], 1, g.shape[-1])), a.reshape((1, -1))
+    return g, a, b
+
+
+def _left_rule(g, y, a, b):
+    g, left, right = _as_matrices(g, a, b)
+    da = g @ np.swapaxes(right, -1, -2)
+    return da if a.ndim > 1 else da.reshape((*da.shape[:-2], -1))
+
+
+def _right_rule(g, y, a, b):
+    g, left, right = _as_matrices(g, a, b)
+    db = np.swapaxes(left, -1, -2) @ g
+    return db if b.ndim > 1 else db.reshape(db.shape[:-1])
+
+
+matmul.vjp(a=_left_rule, b=_right_rule)
+matmul.example(normal(3, 4), normal(4, 2))
+matmul.example(normal(2, 1, 3, 4), normal(5, 4, 2))
+matmul.example(normal(4), normal(5, 4, 2))
+matmul.example(normal(2, 3, 4), normal(4))
+matmul.example(normal(4), normal(4))
+
+
+@primitive
+def linear(x, weight, bias=None):
+    r"""A linear layer, $x W^T + b$.
+
+    Args:
+        x: (…, in) rows of features.
+        weight: (out, in).
+        bias: (out), or None for none.
+
+    Returns:
+        (…, out).
+
+    Errors:
+        ValueError: the widths don't fit; both shapes are named.
+
+    Example:
+        >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
+        array([[11.5]])
+    """
+    try:
+        y = np.matmul(x, np.transpose(weight))
+    except ValueError:
+        raise ValueError(
+            f"linear: input has shape {np.shape(x)} and weight (out, in) has shape {np.shape(weight)}; "
+            f"expected input of shape (…, {np.shape(weight)[-1] if np.ndim(weight) else '?'})"
+        ) from None
+    return y if bias is None else y + bias
+
+
+def _weight_rule(g, y, x, weight, bias):
+    return np.transpose(g.reshape((-1, weight.shape[0]))) @ x.reshape((-1, weight.shape[1]))
+
+
+linear.vjp(x=lambda g, y, x, weight, bias: g @ weight, weight=_weight_rule, bias=lambda g, y, x, weight, bias: g)
+linear.example(normal(3, 4), normal(2, 4), normal(2))
+linear.example(normal(2, 3, 4), normal(2, 4))
+linear.example(normal(4), normal(2, 4), normal(2))
+
+
+@composite
+def outer(a, b):
+    """All products a_i b_j, as a matrix; the arguments are flattened.
+
+    Example:
+        >>> outer([1.0, 2.0], [3.0, 4.0])
+        array([[3., 4.],
+               [6., 8.]])
+    """
+    a, b = (v if hasattr(v, "reshape") else np.asarray(v) for v in (a, b))
+    return a.reshape((-1, 1)) * b.reshape((1, -1))
+
+
+outer.example(normal(3), normal(4))
+
+
+@primitive
+def einsum(subscripts, *operands):
+    """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b. Letters, ``...``, traces and diagonals.
+
+    Example:
+        >>> float(einsum("i,i", [1.0, 2.0], [3.0, 4.0]))
+        11.0
+    """
+    return np.asarray(np.einsum(subscripts, *operands))
+
+
+def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
+    """The letters of each operand and of the result, with ... spelled out and the result always given."""
+    left, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    named = sorted({c for c in left if c.isalpha()})
+    spare = "".join(c for c in string.ascii_letters if c not in named)
+    lengths = [a.ndim - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
+    longest = spare[: max(lengths, default=0)]
+    dots = [longest[len(longest) - n :] for n in lengths]
+    if not arrow:
+        result = ("..." if "..." in left else "") + "".join(c for c in named if left.count(c) == 1)
+    return [term.replace("...", d) for term, d in zip(terms, dots, strict=True)], result.replace("...", longest)
+
+
+def _einsum_rule(i, g, y, subscripts, *operands):
+    """g with all operands but the i-th, summed onto the i-th's letters.
+
+    A letter that stands twice in that operand is told apart by an identity matrix; one that stands nowhere else is
+    brought in by a vector of ones.
+    """
+    terms, result = _spell_out(subscripts, operands)
+    spare = iter([c for c in string.ascii_letters if c not in "".join(terms)])
+    sources = [(result, g)] + [(t, a) for k, (t, a) in enumerate(zip(terms, operands, strict=True)) if k != i]
+    target = ""
+    for letter, length in zip(terms[i], operands[i].shape, strict=True):
+        name = letter
+        if letter in target:
+            name = next(spare)
+            sources.append((letter + name, np.eye(length, dtype=y.dtype)))
+        elif not any(letter in term for term, _ in sources):
+            sources.append((letter, np.ones(length, y.dtype)))
+        target += name
+    return einsum(",".join(term for term, _ in sources) + "->" + target, *(a for _, a in sources))
+
+
+einsum.vjp(operands=_einsum_rule)
+einsum.example("ij,jk->ik", normal(3, 4), normal(4, 2))
+einsum.example("...i,ij->...", normal(2, 3), normal(3, 4))
+einsum.example("ii,i", normal(3, 3), normal(3))
+einsum.example("b...,c->bc...", normal(2, 3), normal(4))

@@ -1,0 +1,213 @@
+"""Reductions over axes: sums, means, extremes, spreads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import kernels
+from tinygrad_ce.example import fixed, normal, positive, spaced
+from tinygrad_ce.ops.softmax import softmax
+from tinygrad_ce.primitive import primitive
+
+
+def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
+    """An axis argument (None, an int, a tuple) as a tuple of axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    return np.lib.array_utils.normalize_axis_tuple(axis, ndim, "axis")
+
+
+def _count(x: Any, axis: Any) -> int:
+    """How many numbers go into each result."""
+    return math.prod(x.shape[i] for i in _axes(x.ndim, axis))
+
+
+def _reopen(g: Any, x: Any, axis: Any) -> Any:
+    """A reduced array with its reduced axes back, of length 1, to broadcast against x."""
+    axes = _axes(x.ndim, axis)
+    return g.reshape(tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+@primitive
+def sum(x, axis=None, *, keepdims=False):
+    """The sum over axes (None: all). Its gradient is handed to every summand.
+
+    Example:
+        >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([4., 6.])
+    """
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+sum.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis), x.shape))
+sum.example(normal(3, 4))
+sum.example(normal(3, 4, 2), axis=(0, -1))
+sum.example(normal(3, 4), axis=1, keepdims=True)
+
+
+@primitive
+def prod(x, axis=None, *, keepdims=False):
+    """The product over axes (None: all). Its gradient is the product of the other factors, zeros included.
+
+    Example:
+        >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([3., 8.])
+    """
+    return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+def _prod_rule(g, y, x, axis, keepdims):
+    if np.all(x != 0):
+        return _reopen(g, x, axis) * _reopen(y, x, axis) / x
+    # Division fails at 0. Along a new axis: every factor once left out (set to 1), and the product of each such row.
+    axes = _axes(x.ndim, axis)
+    rest = [i for i in range(x.ndim) if i not in axes]
+    rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), 1, -1))
+    others = prod(np.where(np.eye(rows.shape[-1], dtype=bool), 1, rows), axis=-1)
+    back = others.reshape(tuple(x.shape[i] for i in (*rest, *axes)))
+    return _reopen(g, x, axis) * np.transpose(back, tuple(int(i) for i in np.argsort((*rest, *axes))))
+
+
+prod.vjp(x=_prod_rule)
+prod.example(positive(3, 4))
+prod.example(positive(3, 4, 2), axis=(0, 2))
+prod.example(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]]), axis=1)
+
+
+@primitive
+def mean(x, axis=None, *, keepdims=False):
+    """The arithmetic mean over axes (None: all).
+
+    Example:
+        >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([2., 3.])
+    """
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+mean.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis) / _count(x, axis), x.shape))
+mean.example(normal(3, 4))
+mean.example(normal(3, 4), axis=0, keepdims=True)
+
+
+def _extreme_rule(g, y, x, axis, keepdims):
+    """The gradient goes to the entries that equal the extreme, in equal parts."""
+    hit = x == _reopen(y, x, axis)
+    return _reopen(g, x, axis) * (hit / np.sum(hit, axis=axis, keepdims=True)).astype(x.dtype)
+
+
+@primitive
+def max(x, axis=None, *, keepdims=False):
+    """The maximum over axes (None: all). Entries that tie share the gradient equally.
+
+    Example:
+        >>> max([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([3., 4.])
+    """
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+max.vjp(x=_extreme_rule)
+max.example(spaced(3, 4))
+max.example(spaced(3, 4), axis=1, keepdims=True)
+
+
+@primitive
+def min(x, axis=None, *, keepdims=False):
+    """The minimum over axes (None: all). Entries that tie share the gradient equally.
+
+    Example:
+        >>> min([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([1., 2.])
+    """
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+min.vjp(x=_extreme_rule)
+min.example(spaced(3, 4))
+min.example(spaced(3, 4), axis=(0, 1))
+
+
+@primitive
+def var(x, axis=None, *, ddof=0, keepdims=False):
+    """The variance over axes (None: all), Σ (x - mean)² / (n - ddof).
+
+    Example:
+        >>> var([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([1., 1.])
+    """
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+def _var_slope(x, axis, ddof):
+    return 2 / (_count(x, axis) - ddof) * (x - np.mean(x, axis=axis, keepdims=True))
+
+
+var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_slope(x, axis, ddof))
+var.example(normal(3, 4))
+var.example(normal(3, 4), axis=1, ddof=1)
+
+
+@primitive
+def std(x, axis=None, *, ddof=0, keepdims=False):
+    """The standard deviation over axes (None: all): √var. Where it is 0 so is the gradient.
+
+    Example:
+        >>> std([[1.0, 2.0], [3.0, 4.0]], axis=0)
+        array([1., 1.])
+    """
+    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+def _std_rule(g, y, x, axis, ddof, keepdims):
+    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_slope(x, axis, ddof)
+
+
+std.vjp(x=_std_rule)
+std.example(normal(3, 4))
+std.example(normal(3, 4), axis=0, ddof=1, keepdims=True)
+
+
+@primitive
+def cumsum(x, axis=None):
+    """Running sums along an axis (None: of the flattened array).
+
+    Example:
+        >>> cumsum([1.0, 2.0, 3.0])
+        array([1., 3., 6.])
+    """
+    return np.cumsum(x, axis=axis)
+
+
+def _cumsum_rule(g, y, x, axis):
+    along = 0 if axis is None else axis
+    return np.flip(np.cumsum(np.flip(g, along), along), along).reshape(x.shape)
+
+
+cumsum.vjp(x=_cumsum_rule)
+cumsum.example(normal(3, 4))
+cumsum.example(normal(3, 4), axis=1)
+
+
+@primitive
+def logsumexp(x, axis=None, *, keepdims=False):
+    """log Σ exp(x) over axes (None: all), without overflow; -inf where every x is. Its gradient is the softmax.
+
+    Example:
+        >>> float(logsumexp([1000.0, 1000.0]))
+        1000.6931471805599
+
+    Source: Blanchard, Higham, Higham, Accurately computing the log-sum-exp and softmax functions, 2021.
+    """
+    rows, restore = kernels.rows(np.asarray(x), axis)
+    y = restore(kernels.logsumexp(rows)[:, None], 1)
+    return y if keepdims else np.squeeze(y, axis=axis)
+
+
+logsumexp.vjp(x=lambda g, y, x, axis, keepdims: _reopen(g, x, axis) * softmax(x, axis=axis))
+logsumexp.example(normal(3, 4))
+logsumexp.example(normal(3, 4, 2), axis=(0, -1))
+logsumexp.example(normal(3, 4), axis=1, keepdims=True)

@@ -1,0 +1,294 @@
+"""Operators that move numbers without changing them: shapes, axes, pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.example import normal
+from tinygrad_ce.primitive import composite, primitive
+
+
+@primitive
+def reshape(x, shape):
+    """The same numbers in another shape; one -1 in it is filled in.
+
+    Example:
+        >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1))
+        array([[1., 2.],
+               [3., 4.]])
+    """
+    return np.reshape(x, shape)
+
+
+reshape.vjp(x=lambda g, y, x, shape: g.reshape(x.shape))
+reshape.example(normal(3, 4), (2, -1))
+
+
+@primitive
+def transpose(x, axes=None):
+    """x with its axes in another order (None: reversed).
+
+    Example:
+        >>> transpose([[1.0, 2.0], [3.0, 4.0]])
+        array([[1., 3.],
+               [2., 4.]])
+    """
+    return np.transpose(x, axes)
+
+
+def _transpose_rule(g, y, x, axes):
+    if axes is None:
+        return np.transpose(g)
+    return np.transpose(g, tuple(np.argsort([axis % x.ndim for axis in axes]).tolist()))
+
+
+transpose.vjp(x=_transpose_rule)
+transpose.example(normal(3, 4))
+transpose.example(normal(2, 3, 4), (1, -1, 0))
+
+
+@primitive
+def swapaxes(x, axis1, axis2):
+    """x with two axes exchanged.
+
+    Example:
+        >>> swapaxes([[1.0, 2.0]], 0, 1)
+        array([[1.],
+               [2.]])
+    """
+    return np.swapaxes(x, axis1, axis2)
+
+
+swapaxes.vjp(x=lambda g, y, x, axis1, axis2: np.swapaxes(g, axis1, axis2))
+swapaxes.example(normal(2, 3, 4), 0, -1)
+
+
+@primitive
+def squeeze(x, axis=None):
+    """x without axes of length 1 (None: without all of them).
+
+    Example:
+        >>> squeeze([[1.0, 2.0]])
+        array([1., 2.])
+    """
+    return np.squeeze(x, axis)
+
+
+squeeze.vjp(x=lambda g, y, x, axis: g.reshape(x.shape))
+squeeze.example(normal(3, 1, 4, 1))
+squeeze.example(normal(3, 1, 4, 1), 1)
+
+
+@primitive
+def expand_dims(x, axis):
+    """x with new axes of length 1 at the places given.
+
+    Example:
+        >>> expand_dims([1.0, 2.0], 1)
+        array([[1.],
+               [2.]])
+    """
+    return np.expand_dims(x, axis)
+
+
+expand_dims.vjp(x=lambda g, y, x, axis: g.reshape(x.shape))
+expand_dims.example(normal(3, 4), (0, -1))
+
+
+@primitive
+def broadcast_to(x, shape):
+    """x repeated to a shape, without copying.
+
+    Example:
+        >>> broadcast_to([1.0, 2.0], (2, 2))
+        array([[1., 2.],
+               [1., 2.]])
+    """
+    return np.broadcast_to(x, shape)
+
+
+broadcast_to.vjp(x=lambda g, y, x, shape: g)
+broadcast_to.example(normal(3, 1), (2, 3, 4))
+
+
+def _piece(ndim: int, axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """An index that cuts start:stop out of an axis."""
+    return (*[slice(None)] * (axis % ndim), slice(start, stop))
+
+
+@primitive
+def join(axis, *arrays):
+    """concatenate, as the tape records it."""
+    return np.concatenate(arrays, axis=axis)
+
+
+def _join_rule(i, g, y, axis, *arrays):
+    start = sum(a.shape[axis] for a in arrays[:i])
+    return g[_piece(g.ndim, axis, start, start + arrays[i].shape[axis])]
+
+
+join.vjp(arrays=_join_rule)
+join.example(0, normal(2, 3), normal(1, 3))
+
+
+@composite
+def concatenate(arrays, axis=0):
+    """Arrays one after the other along an axis (None: flattened).
+
+    Example:
+        >>> concatenate([[1.0], [2.0, 3.0]])
+        array([1., 2., 3.])
+    """
+    if axis is None:
+        arrays, axis = [reshape(a, -1) for a in arrays], 0
+    return join(axis, *arrays)
+
+
+concatenate.example([normal(2, 3), normal(2, 1)], axis=-1)
+concatenate.example([normal(2, 3), normal(2)], axis=None)
+
+
+@composite
+def stack(arrays, axis=0):
+    """Arrays of one shape side by side along a new axis.
+
+    Example:
+        >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1)
+        array([[1., 3.],
+               [2., 4.]])
+    """
+    return join(axis, *(expand_dims(a, axis) for a in arrays))
+
+
+stack.example([normal(2, 3), normal(2, 3)], axis=1)
+
+
+@composite
+def split(x, indices_or_sections, axis=0):
+    """x cut along an axis into a list: into so many equal parts, or before each of the indices.
+
+    Example:
+        >>> split(np.arange(4.0), 2)
+        [array([0., 1.]), array([2., 3.])]
+    """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    # NumPy cuts the positions, and so checks the arguments; each run of them is a piece.
+    runs = np.split(np.arange(x.shape[axis]), indices_or_sections)
+    stops = np.cumsum([len(run) for run in runs]).tolist()
+    return [x[_piece(x.ndim, axis, stop - len(run), stop)] for run, stop in zip(runs, stops, strict=True)]
+
+
+split.example(normal(3, 4), 2, axis=1)
+split.example(normal(5, 2), [1, 3])
+
+
+@primitive
+def pad(x, pad_width, mode="constant", *, constant_values=0):
+    """x with a border: NumPy's ``pad_width``; mode "constant", "edge", "reflect", "symmetric" or "wrap".
+
+    Example:
+        >>> pad([1.0, 2.0], (1, 2))
+        array([0., 1., 2., 0., 0.])
+    """
+    if mode == "constant":
+        return np.pad(x, pad_width, mode, constant_values=constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f"pad: mode is {mode!r}, expected 'constant', 'edge', 'reflect', 'symmetric' or 'wrap'")
+    return np.pad(x, pad_width, mode)
+
+
+def _pad_rule(g, y, x, pad_width, mode, constant_values):
+    if mode == "constant":
+        inside = np.pad(np.ones(x.shape, bool), pad_width)
+        return g[inside].reshape(x.shape)
+    source = np.pad(np.arange(x.size).reshape(x.shape), pad_width, mode)
+    return scatter(g, source, (x.size,)).reshape(x.shape)
+
+
+pad.vjp(x=_pad_rule)
+pad.example(normal(3, 4), ((1, 0), (2, 1)), constant_values=0.5)
+pad.example(normal(3, 4), 2, "reflect")
+
+
+@primitive
+def flip(x, axis=None):
+    """x backwards along an axis or axes (None: all).
+
+    Example:
+        >>> flip([1.0, 2.0])
+        array([2., 1.])
+    """
+    return np.flip(x, axis)
+
+
+flip.vjp(x=lambda g, y, x, axis: np.flip(g, axis))
+flip.example(normal(3, 4))
+flip.example(normal(3, 4), 1)
+
+
+@primitive
+def take(x, indices, axis=None):
+    """The entries of x at indices along an axis (None: of the flattened array). A repeated index adds gradients.
+
+    Example:
+        >>> take([1.0, 2.0, 3.0], [2, 2, 0])
+        array([3., 3., 1.])
+    """
+    return np.take(x, indices, axis)
+
+
+def _take_rule(g, y, x, indices, axis):
+    if axis is None:
+        return scatter(g, np.asarray(indices), (x.size,)).reshape(x.shape)
+    index = (*[slice(None)] * (axis % x.ndim), np.asarray(indices))
+    return scatter(g, index, x.shape)
+
+
+take.vjp(x=_take_rule)
+take.example(normal(3, 4), np.array([1, -1, 1]))
+take.example(normal(3, 4), np.array([[0, 3], [3, 3]]), 1)
+
+
+@primitive
+def getitem(x, index):
+    """x[index], with slices, integers, None, ..., masks and index arrays.
+
+    Example:
+        >>> getitem(np.array([1.0, 2.0, 3.0]), slice(1, None))
+        array([2., 3.])
+    """
+    return x[index]
+
+
+getitem.vjp(x=lambda g, y, x, index: scatter(g, index, x.shape))
+getitem.example(normal(3, 4), (slice(None, None, -2), 1))
+getitem.example(normal(3, 4), np.array([0, 2, 2]))
+getitem.example(normal(3, 4), np.eye(3, 4, dtype=bool))
+
+
+@primitive
+def scatter(x, index, shape):
+    """Zeros of a shape, with x added at [index]: the transpose of getitem. An index that repeats adds up.
+
+    Example:
+        >>> scatter(np.array([1.0, 2.0, 3.0]), [0, 2, 2], (4,))
+        array([1., 0., 5., 0.])
+    """
+    y = np.zeros(shape, np.asarray(x).dtype)
+    if _repeats(index):
+        np.add.at(y, index, x)
+    else:
+        y[index] = x
+    return y
+
+
+scatter.vjp(x=lambda g, y, x, index, shape: g[index])
+scatter.example(normal(3), np.array([0, 2, 2]), (4,))
+
+
+def _repeats(index: Any) -> bool:
+    """Whether an index may name an entry twice: only index arrays can."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, list) or (isinstance(i, np.ndarray) and i.dtype != bool) for i in parts)

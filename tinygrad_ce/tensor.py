@@ -1,0 +1,342 @@
+"""Tensor: an array that remembers how it was made. Python's operators and NumPy's functions on it are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.primitive import Node, Operator, _is_recording, numpy_functions
+from tinygrad_ce.reverse import backward
+
+
+def _plain(value: Any) -> Any:
+    """A value with every Tensor in it replaced by its array."""
+    if isinstance(value, Node):
+        return value._data
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(v) for v in value)
+    return value
+
+
+def _reflected(operator: Operator) -> Any:
+    return lambda self, other: operator(other, self)
+
+
+def _comparison(compare: Callable[..., Any]) -> Any:
+    return lambda self, other: compare(self._data, _plain(other))
+
+
+def _in_place(operator: Operator) -> Any:
+    """``w += d``: an update of a leaf that requires grad, inside no_grad() alone; else a new Tensor, as for numbers."""
+
+    def update(self: Tensor, other: Any) -> Any:
+        if self._parents or not self._requires_grad:
+            return operator(self, other)
+        if _is_recording():
+            raise RuntimeError(
+                f"{operator.__name__} in place on a leaf that requires grad would lose track of it; "
+                f"update inside `with tg.no_grad():`, or write `y = w + d` for a new Tensor"
+            )
+        self.data = operator(self._data, _plain(other))
+        return self
+
+    return update
+
+
+def _numbers(data: Any, dtype: Any) -> np.ndarray:
+    """A copy of data as an array of real numbers."""
+    try:
+        array = np.array(_plain(data), dtype=dtype)
+    except (ValueError, TypeError) as error:
+        cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
+        raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
+    if array.dtype.kind not in "fiub":
+        what = array.dtype if array.dtype.kind != "c" else f"{array.dtype} (gradients are defined for real numbers here)"
+        raise TypeError(f"Tensor: data has dtype {what}, expected real numbers: floating, integer or bool")
+    return array
+
+
+class Tensor(Node):
+    """An array that remembers how it was made, so that a result can be differentiated in it.
+
+    Args:
+        data: numbers as NumPy takes them, of any shape; copied. Python floats become float64.
+        requires_grad: whether ``backward`` shall leave a gradient in ``.grad``; for floating dtypes only.
+        dtype: a NumPy dtype to convert to.
+
+    What operators need of a Tensor cannot change under them: its array is never written. ``.data`` shows it
+    read-only; assigning ``t.data = array`` gives the Tensor other numbers, and graphs made before keep theirs.
+
+    Errors:
+        ValueError: ragged or non-numeric data.
+        TypeError: a dtype that isn't real, or an integer Tensor that shall require grad.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> y = (w * w).sum()
+        >>> y
+        Tensor(5., dtype=float64, made by sum)
+        >>> y.backward()
+        >>> w.grad
+        array([2., 4.])
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        leaf = self._leaf(_numbers(data, dtype))
+        for slot in ("_data", "_parents", "_order", "_requires_grad", "grad"):
+            setattr(self, slot, getattr(leaf, slot))
+        self.requires_grad = requires_grad
+
+    # What it holds
+
+    @property
+    def data(self) -> np.ndarray:
+        """The numbers, as a read-only array. Assign an array of the same shape to give the Tensor others."""
+        view = self._data.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        array = _numbers(data, self.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"data: got shape {array.shape}, expected this Tensor's shape {self.shape}")
+        if self._parents:
+            raise RuntimeError(f"data: this Tensor was made by {self._primitive.name}; only a leaf's data can be set")
+        self._data = array
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow into this Tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        if requires_grad and self.dtype.kind != "f":
+            raise TypeError(
+                f"requires_grad: this Tensor has dtype {self.dtype}, and only floating ones have gradients; "
+                f"give floats, or dtype=float"
+            )
+        if self._parents and not requires_grad:
+            raise RuntimeError("requires_grad: only a leaf's can be cleared; use detach()")
+        self._requires_grad = bool(requires_grad)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by hand rather than by a recorded operator."""
+        return not self._parents
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The NumPy dtype."""
+        return self._data.dtype
+
+    @property
+    def T(self) -> Any:
+        """The transpose."""
+        return ops.transpose(self)
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the numbers, yours to write."""
+        return self._data.copy()
+
+    def item(self) -> Any:
+        """The one number it holds, as Python's."""
+        if self.size != 1:
+            raise ValueError(f"item: this Tensor has shape {self.shape}; only one that holds a single number has an item")
+        return self._data.item()
+
+    def detach(self) -> Tensor:
+        """The same numbers, with no memory of how they were made."""
+        return self._leaf(self._data)  # type: ignore[no-any-return]
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: ``.grad`` becomes None."""
+        self.grad = None
+
+    backward = backward
+
+    # How it computes
+
+    __add__ = ops.add
+    __radd__ = _reflected(ops.add)
+    __iadd__ = _in_place(ops.add)
+    __sub__ = ops.subtract
+    __rsub__ = _reflected(ops.subtract)
+    __isub__ = _in_place(ops.subtract)
+    __mul__ = ops.multiply
+    __rmul__ = _reflected(ops.multiply)
+    __imul__ = _in_place(ops.multiply)
+    __truediv__ = ops.divide
+    __rtruediv__ = _reflected(ops.divide)
+    __itruediv__ = _in_place(ops.divide)
+    __pow__ = ops.power
+    __rpow__ = _reflected(ops.power)
+    __matmul__ = ops.matmul
+    __rmatmul__ = _reflected(ops.matmul)
+    __neg__ = ops.negative
+    __abs__ = ops.abs
+
+    __eq__ = _comparison(np.equal)
+    __ne__ = _comparison(np.not_equal)
+    __lt__ = _comparison(np.less)
+    __le__ = _comparison(np.less_equal)
+    __gt__ = _comparison(np.greater)
+    __ge__ = _comparison(np.greater_equal)
+
+    sum = ops.sum
+    prod = ops.prod
+    mean = ops.mean
+    max = ops.max
+    min = ops.min
+    var = ops.var
+    std = ops.std
+    cumsum = ops.cumsum
+    clip = ops.clip
+    take = ops.take
+    swapaxes = ops.swapaxes
+    squeeze = ops.squeeze
+    astype = ops.astype
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same numbers in another shape: ``t.reshape(2, 3)`` or ``t.reshape((2, 3))``."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Any:
+        """The same numbers in one axis."""
+        return ops.reshape(self, -1)
+
+    flatten = ravel
+
+    def transpose(self, *axes: Any) -> Any:
+        """The axes in another order: ``t.transpose(1, 0)``, ``t.transpose((1, 0))``, or reversed without arguments."""
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            axes = axes[0]
+        return ops.transpose(self, axes or None)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Where the largest number stands, as a plain array."""
+        return self._data.argmax(axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        """Where the smallest number stands, as a plain array."""
+        return self._data.argmin(axis)
+
+    # How Python and NumPy see it
+
+    def __getitem__(self, index: Any) -> Any:
+        return ops.getitem(self, _plain(index) if isinstance(index, tuple) else index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor's numbers are never written, so that gradients stay right; make a new one with tg.where, or "
+            "change a copy and assign it: a = t.numpy(); a[index] = value; t.data = a"
+        )
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth value of a Tensor of shape {self.shape} is ambiguous; compare it and use .all() or .any()"
+            )
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        return self._data.__index__()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else self, spec) if self.size == 1 else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        words = [np.array2string(self._data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
+        if self._parents:
+            words.append(f"made by {self._primitive.name}")
+        elif self._requires_grad:
+            words.append("requires_grad=True")
+        return f"Tensor({', '.join(words)})"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> Any:
+        return _unpickle, (self._data, self._requires_grad, self.grad)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self._requires_grad:
+            raise TypeError(
+                "this Tensor requires grad, and a plain array would lose its gradient without a word; "
+                "say so with .detach() or .numpy()"
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            if ufunc in numpy_functions:
+                return numpy_functions[ufunc](*inputs)
+            if ufunc.__name__ in _PLAIN_RESULT:
+                return ufunc(*_plain(inputs))
+        called = f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}"
+        raise _no_primitive(called, f" with {', '.join(kwargs)}=" if kwargs else "")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in numpy_functions:
+            return numpy_functions[function](*args, **kwargs)
+        if function.__name__ in _PLAIN_RESULT:
+            return function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
+        raise _no_primitive(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1), "")
+
+
+# NumPy's names of our own functions under another one, and functions whose result has no gradient: they get the arrays.
+numpy_functions.update({np.amax: ops.max, np.amin: ops.min})
+_PLAIN_RESULT = frozenset(
+    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor isnan isinf "
+    "isfinite signbit sign floor ceil trunc rint shape ndim size argmax argmin argsort nonzero flatnonzero argwhere "
+    "count_nonzero all any isclose allclose array_equal zeros_like ones_like full_like empty_like array_repr array_str "
+    "array2string result_type can_cast searchsorted digitize shares_memory may_share_memory".split()
+)
+
+
+def _no_primitive(called: str, more: str) -> TypeError:
+    return TypeError(
+        f"{called}{more} has no primitive here, so its gradient is unknown. Write it with the operators of tinygrad_ce "
+        f"(dir(tinygrad_ce) lists them), add a primitive with @tg.primitive, or, if no gradient is needed, "
+        f"call it on t.numpy()"
+    )
+
+
+def _unpickle(data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:
+    tensor = Tensor(data, requires_grad)
+    tensor.grad = grad
+    return tensor
