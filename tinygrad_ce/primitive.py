@@ -30,7 +30,7 @@ class Node:
     so walking by falling ``_order`` is a topological order for free. A node without parents is a leaf.
     """
 
-    __slots__ = ("__weakref__", "_arguments", "_data", "_order", "_parents", "_primitive", "_requires_grad", "grad")
+    __slots__ = ("_arguments", "_data", "_order", "_parents", "_primitive", "_requires_grad", "grad")
 
     _data: np.ndarray
     _requires_grad: bool
@@ -66,15 +66,16 @@ class Operator(Protocol):
 class Primitive:
     """What the tape knows of an operator: its forward, the names of its arguments and the rule of each."""
 
-    def __init__(self, forward: Callable[..., Any]) -> None:
-        parameters = list(inspect.signature(forward).parameters.values())
-        self.name = forward.__name__.strip("_")
-        self.function = forward
-        self.forward = _by_position(forward, parameters)
+    def __init__(self, face: Callable[..., Any], forward: Callable[..., Any] | None = None) -> None:
+        parameters = list(inspect.signature(face).parameters.values())
+        self.name = face.__name__
+        self.forward = forward or _by_position(face, parameters)
         self.arguments = [p.name for p in parameters]
         self.keeps = self.arguments[-1] == "keep"
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
-        self.rules: list[Rule | None] = [None] * len(parameters)
+        self.constants = True  # whether some argument has no rule
+        self.rules: list[Rule | None] = [None] * (len(parameters) - (self.variadic is not None))
+        self._variadic_rule: Rule | None = None
 
     def vjp(self, **rules: Rule) -> None:
         """Set rules by argument: ``rule(g, y, *arguments)`` is the gradient of that argument where y has gradient g.
@@ -87,14 +88,28 @@ class Primitive:
         for name, rule in rules.items():
             if name not in self.arguments:
                 raise TypeError(f"{self.name}.vjp: no argument {name!r}; the arguments are {self.arguments}")
-            self.rules[self.arguments.index(name)] = rule
+            position = self.arguments.index(name)
+            if position == self.variadic:
+                self._variadic_rule = rule
+                del self.rules[position:]
+            else:
+                self.rules[position] = rule
+        self.constants = self.variadic is not None or None in self.rules
 
-    def rule(self, position: int) -> Rule | None:
-        """The rule of the argument at a position of a recorded call."""
-        if self.variadic is None or position < self.variadic:
-            return self.rules[position]
-        rule = self.rules[self.variadic]
-        return rule and functools.partial(rule, position - self.variadic)
+    def prepare(self, arguments: list[Any], parents: Sequence[tuple[int, Node]]) -> None:
+        """Before a call is recorded: every parent needs a rule, and a forward that can keep something shall."""
+        if self.variadic is not None:  # one rule for each of *arguments, as many as any call had so far
+            rule = self._variadic_rule
+            for i in range(len(self.rules), len(arguments)):
+                self.rules.append(rule and functools.partial(rule, i - self.variadic))
+        for i, _ in parents:
+            if self.rules[i] is None:
+                raise TypeError(
+                    f"{self.name}: argument {self.argument(i)!r} is a Tensor that requires grad, but {self.name} has "
+                    f"no derivative in it; pass {self.argument(i)}.detach()"
+                )
+        if self.keeps:
+            arguments[-1] = True
 
     def argument(self, position: int) -> str:
         """The name of the argument at a position of a recorded call, for messages."""
@@ -114,26 +129,36 @@ class Primitive:
 
 def record(primitive: Primitive, arguments: Sequence[Any]) -> Any:
     """Run a primitive. If a Tensor is among the arguments the result is one, and remembers the call if need be."""
-    raw: list[Any] | None = None
-    for i, a in enumerate(arguments):
+    raw: list[Any] = []
+    parents: list[tuple[int, Node]] = []
+    kind = None
+    writable = False
+    for a in arguments:
         if isinstance(a, Node):
-            if raw is None:
-                raw, parents, kind = list(arguments), [], type(a)
-            raw[i] = a._data
+            kind = type(a)
             if a._requires_grad:
-                parents.append((i, a))
-    if raw is None:
+                parents.append((len(raw), a))
+            raw.append(a._data)
+        else:
+            raw.append(a)
+            if type(a) in _WRITABLE:
+                writable = True
+    if kind is None:
         return primitive.forward(*arguments)
 
-    node = _new(kind)
-    node._requires_grad = recording = bool(parents) and _is_recording()
+    recording = bool(parents) and _is_recording()
     if recording:
-        _secure(primitive, raw, arguments, parents)
+        if writable:
+            _secure(raw, arguments)
+        if primitive.constants:
+            primitive.prepare(raw, parents)
     try:
         y = primitive.forward(*raw)
     except Exception as error:
         error.add_note(f"in {primitive.describe(raw)}")
         raise
+    node = _new(kind)
+    node._requires_grad = recording
     if recording:
         if primitive.keeps:
             y, raw[-1] = y
@@ -146,27 +171,17 @@ def record(primitive: Primitive, arguments: Sequence[Any]) -> Any:
     return node
 
 
-def _secure(primitive: Primitive, raw: list[Any], given: Sequence[Any], parents: list[tuple[int, Node]]) -> None:
-    """Make a call fit to be recorded: every parent has a rule, and nothing in it can be written by others.
+_WRITABLE = frozenset({np.ndarray, list, tuple})
 
-    A Tensor's array never changes, so it is held as it is. A plain array or list that its owner may write is copied.
-    """
-    rules = primitive.rules
-    for i, _ in parents:
-        if (rules[i] if primitive.variadic is None else primitive.rule(i)) is None:
-            raise TypeError(
-                f"{primitive.name}: argument {primitive.argument(i)!r} is a Tensor that requires grad, but "
-                f"{primitive.name} has no derivative in it; pass {primitive.argument(i)}.detach()"
-            )
-    if len(parents) < len(raw):
-        for i, a in enumerate(given):
-            if type(a) is _ndarray:
-                if not _is_frozen(a):
-                    raw[i] = a.copy()
-            elif type(a) is list or (type(a) is tuple and any(isinstance(e, list | np.ndarray) for e in a)):
-                raw[i] = copy.deepcopy(a)
-    if primitive.keeps:
-        raw[-1] = True
+
+def _secure(raw: list[Any], given: Sequence[Any]) -> None:
+    """Copy what its owner may write after the call. A Tensor's array never changes, so it is held as it is."""
+    for i, a in enumerate(given):
+        if type(a) is _ndarray:
+            if not _is_frozen(a):
+                raw[i] = a.copy()
+        elif type(a) is list or (type(a) is tuple and any(isinstance(e, list | np.ndarray) for e in a)):
+            raw[i] = copy.deepcopy(a)
 
 
 def _is_frozen(array: Any) -> bool:
@@ -202,8 +217,10 @@ registry: dict[str, Operator] = {}
 numpy_functions: dict[Callable[..., Any], Operator] = {}
 
 
-def primitive(forward: Callable[..., Any]) -> Operator:
-    """Make an operator of a forward on plain arrays. Rules and an example follow right under it.
+def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[..., Any] | None = None) -> Any:
+    """Make an operator of a function of plain arrays, its forward. Rules and an example follow right under it.
+
+    ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words.
 
     On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. If its last argument
     is named ``keep``, it is hidden from callers: it is True when the call is recorded, and the forward then returns
@@ -222,8 +239,10 @@ def primitive(forward: Callable[..., Any]) -> Operator:
         >>> cube(3.0)
         27.0
     """
-    made = Primitive(forward)
-    operator = functools.wraps(forward)(_entry(made))
+    if function is None:
+        return functools.partial(primitive, forward=forward)
+    made = Primitive(function, forward)
+    operator = functools.wraps(function)(_entry(made, inspect.signature(function)))
     operator.vjp = made.vjp
     return _register(operator)
 
@@ -237,7 +256,7 @@ def _register(operator: Any) -> Operator:
     operator.examples = []
     operator.example = lambda *args, **kwargs: operator.examples.append((args, kwargs))
     if operator.__module__.startswith(f"{__package__}.ops."):
-        registry[operator.__name__.strip("_")] = operator
+        registry[operator.__name__] = operator
         numpy_function = getattr(np, operator.__name__, None)
         if callable(numpy_function):
             numpy_functions[numpy_function] = operator
@@ -253,9 +272,8 @@ def _by_position(forward: Callable[..., Any], parameters: Sequence[inspect.Param
     return eval(f"lambda {names}: forward({passed})", {"forward": forward})  # type: ignore[no-any-return]
 
 
-def _entry(made: Primitive) -> Any:
+def _entry(made: Primitive, signature: inspect.Signature) -> Any:
     """The function users call: it has the forward's own signature, and hands the arguments to record in order."""
-    signature = inspect.signature(made.function)
     public = [p for p in signature.parameters.values() if not (made.keeps and p.name == "keep")]
     defaults = {f"default_{p.name}": p.default for p in public if p.default is not p.empty}
     # The signature as text, with a name in the place of each default's value.

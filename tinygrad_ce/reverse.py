@@ -124,7 +124,9 @@ def _reverse(
         order = node._order
         if not node._parents or order not in gradients:
             continue
-        g = gradients[order] if order in wanted else gradients.pop(order)
+        g = gradients.pop(order)
+        if order in wanted:
+            gradients[order] = g
         primitive = node._primitive
         rules = primitive.rules
         arguments, y = _on_tensors(node) if create_graph else (node._arguments, node._data)
@@ -132,9 +134,8 @@ def _reverse(
             key = parent._order
             if needed is not None and key not in needed:
                 continue
-            rule = rules[i] if primitive.variadic is None else primitive.rule(i)
             try:
-                dx = rule(g, y, *arguments)  # type: ignore[misc]
+                dx = rules[i](g, y, *arguments)  # type: ignore[misc]
                 x = parent._data
                 if dx.shape != x.shape or dx.dtype is not x.dtype:
                     dx = _fit(dx, x, primitive, i)
@@ -164,8 +165,10 @@ def _on_tensors(node: Node) -> tuple[list[Any], Node]:
 
 def _fit(dx: Any, x: np.ndarray, primitive: Any, position: int) -> Any:
     """Undo broadcasting: sum a gradient over the axes along which x was repeated, and cast it to x's dtype."""
-    if dx.shape != x.shape:
-        ahead = dx.ndim - x.ndim
+    ahead = dx.ndim - x.ndim
+    if ahead > 0 and dx.shape[ahead:] == x.shape:
+        dx = dx.sum(axis=0 if ahead == 1 else tuple(range(ahead)))
+    elif dx.shape != x.shape:
         repeated = [i + ahead for i, n in enumerate(x.shape) if ahead >= 0 and n == 1 != dx.shape[i + ahead]]
         reduced = tuple(1 if i in repeated else n for i, n in enumerate(dx.shape))[max(ahead, 0) :]
         if reduced != x.shape:

@@ -206,6 +206,7 @@ class Tensor(Node):
     __gt__ = _comparison(np.greater)
     __ge__ = _comparison(np.greater_equal)
 
+    dot = ops.dot
     sum = ops.sum
     prod = ops.prod
     mean = ops.mean

@@ -31,7 +31,7 @@ from tinygrad_ce.ops.arithmetic import (
     where,
 )
 from tinygrad_ce.ops.loss import cross_entropy, softmax_minus_onehot
-from tinygrad_ce.ops.matrix import einsum, linear, matmul, outer
+from tinygrad_ce.ops.matrix import dot, einsum, linear, matmul, outer
 from tinygrad_ce.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from tinygrad_ce.ops.shape import (
     broadcast_to,
@@ -53,7 +53,7 @@ from tinygrad_ce.ops.shape import (
 from tinygrad_ce.ops.softmax import log_softmax, softmax
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "einsum",
+    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "dot", "einsum",
     "exp", "expand_dims", "expm1", "flip", "gelu", "getitem", "join", "leaky_relu", "linear", "log", "log1p",
     "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
     "normal_cdf", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax",

@@ -63,8 +63,7 @@ def cross_entropy(
     if reduction == "none":
         loss = np.squeeze(rows.put_back(losses[:, None], 1), axis=rows.axis)
     else:
-        total = np.add.reduce(losses) if losses.size else rows.scale * 0
-        loss = np.asarray(total, rows.dtype)
+        loss = np.asarray(kernels.total(losses) * rows.scale, rows.dtype)
     return (loss, rows.put_back(gradient)) if keep else loss
 
 
@@ -153,8 +152,8 @@ def _mass(input: Any, target: Any, axis: int, *options: Any) -> Any:
         smooth = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
         return np.sum(_target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
     rows = _rows(np.zeros(input.shape, input.dtype), target, axis, *options)
-    mass = rows.mass.sum(axis=1) if rows.mass is not None else np.broadcast_to(rows.factor, len(rows.x))
-    return rows.put_back(mass[:, None], 1)
+    mass = rows.factor if rows.mass is None else rows.mass.sum(axis=1) * rows.scale
+    return rows.put_back(np.broadcast_to(mass, len(rows.x))[:, None], 1)
 
 
 class _Rows(NamedTuple):
@@ -162,7 +161,7 @@ class _Rows(NamedTuple):
 
     x: np.ndarray  # (K, C) logits of the rows that count
     index: np.ndarray | None  # (K) labels; or None, and then
-    mass: np.ndarray | None  # (K, C) what each class counts, with weight, smoothing and scale in it
+    mass: np.ndarray | None  # (K, C) what each class counts, smoothed and weighted
     weight: np.ndarray | None  # (K) of each row's label, or None for 1
     scale: Any  # what the reduction multiplies by; nan for a mean of nothing
     counts: np.ndarray | None  # (R) which rows count; None: all
@@ -171,13 +170,13 @@ class _Rows(NamedTuple):
     dtype: np.dtype  # of the loss
 
     def losses(self, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """The loss of each row with its weight and scale, and, if keep, its gradient."""
+        """The loss of each row, but for the scale, and, if keep, its gradient, scale included."""
         if self.mass is not None:
-            return kernels.soft_cross_entropy(self.x, self.mass, keep)
+            return kernels.soft_cross_entropy(self.x, self.mass, self.scale, keep)
         losses, gradient = kernels.index_cross_entropy(self.x, self.index, self.factor, keep)
         if self.weight is not None:  # a weight of 0 silences also an infinite loss
             losses = np.multiply(losses, self.weight, where=self.weight != 0, out=np.zeros_like(losses))
-        return losses * self.scale, gradient
+        return losses, gradient
 
     @property
     def factor(self) -> Any:
@@ -218,7 +217,7 @@ def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     scale = x.dtype.type(1)
     if reduction == "mean":
         scale = x.dtype.type(1 / total if total else np.nan)
-    mass = None if y is None else _weighted(y, weight, label_smoothing) * scale
+    mass = None if y is None else _weighted(y, weight, label_smoothing)
     return _Rows(x, index, mass, each, scale, counts, axis, restore, dtype)
 
 

@@ -76,24 +76,44 @@ def linear(x, weight, bias=None):
         >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
         array([[11.5]])
     """
-    try:
-        y = np.matmul(x, np.transpose(weight))
-    except ValueError:
+    x, weight = np.asarray(x), np.asarray(weight)
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+        wanted = f"(…, {weight.shape[1]})" if weight.ndim == 2 else "(…, in)"
         raise ValueError(
-            f"linear: input has shape {np.shape(x)} and weight (out, in) has shape {np.shape(weight)}; "
-            f"expected input of shape (…, {np.shape(weight)[-1] if np.ndim(weight) else '?'})"
-        ) from None
+            f"linear: input has shape {x.shape}, expected {wanted}, since weight, of shape (out, in), has {weight.shape}"
+        )
+    y = x.dot(weight.T)
     return y if bias is None else y + bias
 
 
-def _weight_rule(g, y, x, weight, bias):
-    return np.transpose(g.reshape((-1, weight.shape[0]))) @ x.reshape((-1, weight.shape[1]))
+def _rows(x: Any) -> Any:
+    return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
 
 
-linear.vjp(x=lambda g, y, x, weight, bias: g @ weight, weight=_weight_rule, bias=lambda g, y, x, weight, bias: g)
+linear.vjp(
+    x=lambda g, y, x, weight, bias: g.dot(weight),
+    weight=lambda g, y, x, weight, bias: _rows(g).T.dot(_rows(x)),
+    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(len(_rows(g)), g.dtype)),
+)
 linear.example(normal(3, 4), normal(2, 4), normal(2))
 linear.example(normal(2, 3, 4), normal(2, 4))
 linear.example(normal(4), normal(2, 4), normal(2))
+
+
+@composite
+def dot(a, b):
+    """NumPy's dot where that is matmul: for vectors and matrices, and stacks of rows times a matrix.
+
+    Example:
+        >>> float(dot([1.0, 2.0], [3.0, 4.0]))
+        11.0
+    """
+    if np.ndim(b) > 2:
+        raise ValueError(f"dot: b has {np.ndim(b)} axes, where NumPy's dot isn't matmul; use matmul or einsum")
+    return matmul(a, b)
+
+
+dot.example(normal(3, 4), normal(4, 2))
 
 
 @composite
