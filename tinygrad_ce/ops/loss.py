@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import kernels, labels
 from tinygrad_ce.example import normal, probabilities
-from tinygrad_ce.ops.softmax import log_softmax, softmax
+from tinygrad_ce.ops.softmax import centred, log_softmax, softmax
 from tinygrad_ce.primitive import primitive
 
 
@@ -121,7 +121,7 @@ def _slope_input_rule(v, slope, input, target, axis, *options):
     axis = labels.check_axis("cross_entropy", input.shape, axis)
     p = softmax(input, axis=axis)
     mass = _mass(input, target, axis, *options)
-    return np.where(mass == 0, 0, mass * p * (v - np.sum(v * p, axis=axis, keepdims=True)))
+    return np.where(mass == 0, 0, mass * p * centred(v, p, axis))
 
 
 def _slope_target_rule(v, slope, input, target, axis, weight, ignore_index, reduction, label_smoothing):
@@ -129,7 +129,7 @@ def _slope_target_rule(v, slope, input, target, axis, weight, ignore_index, redu
     axis = labels.check_axis("cross_entropy", input.shape, axis)
     p = softmax(input, axis=axis)
     factor = _target_factor(input, axis, weight, reduction, label_smoothing)
-    return factor * (np.sum(v * p, axis=axis, keepdims=True) - v)
+    return -factor * centred(v, p, axis)
 
 
 softmax_minus_onehot.vjp(input=_slope_input_rule, target=_slope_target_rule)

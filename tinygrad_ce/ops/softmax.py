@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_ce import kernels
@@ -33,7 +35,17 @@ def softmax(x, axis=-1):
     return restore(kernels.softmax(rows))
 
 
-softmax.vjp(x=lambda g, p, x, axis: p * (g - np.sum(g * p, axis=axis, keepdims=True)))
+def centred(g: Any, p: Any, axis: Any) -> Any:
+    r"""$g - \sum_j g_j p_j$, without loss where one p is close to 1 and its g would cancel against the sum.
+
+    Subtracting the mean twice changes nothing but the rounding: the second time no large number is left to cancel.
+    """
+    for _ in range(2):
+        g = g - np.sum(g * p, axis=axis, keepdims=True)
+    return g
+
+
+softmax.vjp(x=lambda g, p, x, axis: p * centred(g, p, axis))
 softmax.example(normal(3, 4))
 softmax.example(normal(3, 4, 2), axis=1)
 softmax.example(normal(3, 4, 2), axis=(0, -1))

@@ -1,0 +1,90 @@
+"""Dataset: rows of features with their labels; splitting them and handing them out in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Dataset(NamedTuple):
+    """Features, labels and the names of the classes; unpacks as ``x, y, classes = data``."""
+
+    x: np.ndarray
+    """(N, …) features, float32."""
+    y: np.ndarray
+    """(N) class indices, int64."""
+    classes: tuple[str, ...]
+    """The name of each class."""
+
+
+def as_dataset(where: str, data: Any) -> Dataset:
+    """A Dataset from one, or from a pair (x, y), with rows counted and features checked to be finite.
+
+    Errors:
+        TypeError, ValueError: not a pair, lengths that differ, no rows, or a feature that is nan or inf (its row is
+        named).
+    """
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise TypeError(f"{where}: data is of type {type(data).__name__}, expected a Dataset or a pair (x, y)")
+    x, y = np.asarray(data[0]), np.asarray(data[1])
+    if x.ndim < 2 or x.dtype.kind not in "fiub":
+        raise ValueError(f"{where}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, features)")
+    x = x.astype(np.float32, copy=False)
+    if y.shape[:1] != x.shape[:1]:
+        raise ValueError(f"{where}: x has {len(x)} rows and y has shape {y.shape}; expected a label for each row")
+    if not len(x):
+        raise ValueError(f"{where}: there are no rows")
+    if not np.isfinite(x).all():
+        row = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+        raise ValueError(f"{where}: x[{', '.join(map(str, row))}] is {x[row]}; a missing value? fill it or drop the row")
+    if len(data) == 3:
+        return Dataset(x, y, tuple(str(name) for name in data[2]))
+    classes = int(y.max()) + 1 if y.ndim == 1 and y.dtype.kind in "iu" else y.shape[-1] if y.ndim > 1 else 0
+    return Dataset(x, y, tuple(str(i) for i in range(classes)))
+
+
+def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Hold out a fraction of the rows of each class: (train, held out). The same seed gives the same rows.
+
+    Errors:
+        ValueError: the fraction isn't between 0 and 1, or too small or large for any row on either side.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> train, test = tg.data.split(tg.data.load_iris())
+        >>> len(train.x), len(test.x)
+        (120, 30)
+    """
+    data = as_dataset("split", data)
+    if not 0 < fraction < 1:
+        raise ValueError(f"split: fraction is {fraction!r}, expected a number between 0 and 1")
+    rng = np.random.default_rng(seed)
+    label = data.y if data.y.ndim == 1 else data.y.argmax(axis=-1)
+    held = np.zeros(len(label), bool)
+    for c in np.unique(label):
+        rows = rng.permutation(np.flatnonzero(label == c))
+        held[rows[: round(fraction * len(rows))]] = True
+    if held.all() or not held.any():
+        raise ValueError(f"split: fraction {fraction} of {len(label)} rows leaves one side empty")
+    return data._replace(x=data.x[~held], y=data.y[~held]), data._replace(x=data.x[held], y=data.y[held])
+
+
+def batches(
+    data: Any, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows in batches of (x, y), the last one smaller. Seed and epoch fix the order, so training can go on midway.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> [len(y) for x, y in tg.data.batches(tg.data.load_iris(), 64)]
+        [64, 64, 22]
+    """
+    x, y = data[0], data[1]
+    if batch_size < 1:
+        raise ValueError(f"batches: batch_size is {batch_size!r}, expected at least 1")
+    order = np.random.default_rng([seed, epoch]).permutation(len(y)) if shuffle else np.arange(len(y))
+    for start in range(0, len(y), batch_size):
+        rows = order[start : start + batch_size]
+        yield x[rows], y[rows]

@@ -1,0 +1,275 @@
+"""Layers: Linear, Sequential, activations, Dropout, and the loss as a layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.nn import init
+from tinygrad_ce.nn.module import Module
+from tinygrad_ce.tensor import Tensor
+
+
+class Linear(Module):
+    r"""$y = x W^T + b$.
+
+    Args:
+        in_features: the width of x.
+        out_features: the width of y.
+        bias: whether there is a b.
+        rng: a Generator, or a seed for one; None draws a fresh seed from the system.
+        dtype: of the parameters; a plain array given to the layer takes it.
+
+    The parameters are ``weight`` (out, in) and ``bias`` (out), drawn as PyTorch's, uniform within ±1/√in_features.
+
+    Errors:
+        ValueError: x isn't in_features wide.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Linear(3, 2, rng=0)(np.zeros((5, 3))).shape
+        (5, 2)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, rng: Any = None, dtype: Any = np.float32
+    ) -> None:
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"Linear: in_features is {in_features}, out_features {out_features}; expected at least 1")
+        rng = np.random.default_rng(rng)
+        bound = 1 / math.sqrt(in_features)
+        self.weight = init.uniform((out_features, in_features), bound, rng, dtype)
+        self.bias = init.uniform((out_features,), bound, rng, dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """x of shape (…, in_features) to (…, out_features)."""
+        if not isinstance(x, Tensor):
+            x = np.asarray(x, self.weight.dtype)
+        return ops.linear(x, self.weight, self.bias)
+
+    def _options(self) -> str:
+        out, width = self.weight.shape
+        return f"{width}, {out}" if self.bias is not None else f"{width}, {out}, bias=False"
+
+
+class Sequential(Module):
+    """Layers one after the other.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.nn.Sequential(tg.nn.Linear(2, 8, rng=0), tg.nn.ReLU(), tg.nn.Linear(8, 3, rng=1))
+        Sequential(
+          (0): Linear(2, 8)
+          (1): ReLU()
+          (2): Linear(8, 3)
+        )
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: layer {i} is of type {type(layer).__name__}, expected a Module")
+        self.__dict__.update({str(i): layer for i, layer in enumerate(layers)})
+
+    @property
+    def layers(self) -> list[Module]:
+        """The layers in order."""
+        return [layer for _, layer in self._children()]
+
+    def forward(self, x: Any) -> Any:
+        """x through every layer."""
+        for layer in vars(self).values():
+            if isinstance(layer, Module):
+                x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Module:
+        return self.layers[i]
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.relu(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else negative_slope · x."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.leaky_relu(x, self.negative_slope)
+
+    def _options(self) -> str:
+        return f"{self.negative_slope}"
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.sigmoid(x)
+
+
+class Softplus(Module):
+    """log(1 + exp(x))."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.softplus(x)
+
+
+class GELU(Module):
+    """x Φ(x); approximate "none" or "tanh"."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.gelu(x, self.approximate)
+
+    def _options(self) -> str:
+        return repr(self.approximate)
+
+
+class SiLU(Module):
+    """x σ(x)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.silu(x)
+
+
+class Softmax(Module):
+    """Probabilities along an axis. A model trained with cross_entropy ends in logits, without this layer."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        """Rows that sum to 1."""
+        return ops.softmax(x, self.axis)
+
+    def _options(self) -> str:
+        return f"axis={self.axis}"
+
+
+class LogSoftmax(Softmax):
+    """Logarithms of probabilities along an axis."""
+
+    def forward(self, x: Any) -> Any:
+        """The logarithm of rows that sum to 1."""
+        return ops.log_softmax(x, self.axis)
+
+
+class Dropout(Module):
+    """In training, each number is 0 with chance p and the others grow by 1 / (1 - p); in evaluation nothing happens.
+
+    Args:
+        p: the chance, in [0, 1).
+        rng: a Generator, or a seed for one; None draws a fresh seed from the system.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Dropout(0.5, rng=0)(np.ones(4))
+        array([2., 2., 2., 0.])
+
+    Source: Srivastava et al., Dropout, 2014.
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p is {p!r}, expected a chance in [0, 1)")
+        self.p = p
+        self.rng = np.random.default_rng(rng)
+
+    def forward(self, x: Any) -> Any:
+        """x with some numbers dropped."""
+        if not self.training or self.p == 0:
+            return x
+        keep = self.rng.random(x.shape, np.float32) >= self.p
+        return x * (keep / (1 - self.p)).astype(x.dtype)
+
+    def _options(self) -> str:
+        return f"{self.p}"
+
+
+class Standardize(Module):
+    """(x - mean) / scale of each feature, measured once on training data and saved with the model.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Standardize.of(np.array([[1.0, 7.0], [3.0, 7.0]]))(np.array([[3.0, 7.0]])).data
+        array([[1., 0.]], dtype=float32)
+    """
+
+    def __init__(self, mean: Any, scale: Any) -> None:
+        self.mean = Tensor(mean, dtype=np.float32)
+        self.scale = Tensor(scale, dtype=np.float32)
+
+    @classmethod
+    def of(cls, x: Any) -> Standardize:
+        """The layer that gives the rows x mean 0 and deviation 1 in every feature that varies."""
+        x = np.asarray(x, np.float64)
+        deviation = x.std(axis=0)
+        return cls(x.mean(axis=0), np.where(deviation > 0, deviation, 1))
+
+    def forward(self, x: Any) -> Any:
+        """Rows of features to rows of features."""
+        x = x if isinstance(x, Tensor) else np.asarray(x, self.mean.dtype)
+        return (x - self.mean) / self.scale
+
+    def _options(self) -> str:
+        return f"{self.mean.size} features"
+
+
+class CrossEntropyLoss(Module):
+    """cross_entropy with its options set once; called with logits and targets.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.CrossEntropyLoss(reduction="sum")(np.zeros((2, 2)), [0, 1]))
+        1.3862943611198906
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        axis: int | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.options = {
+            "weight": None if weight is None else np.array(weight),
+            "axis": axis,
+            "ignore_index": ignore_index,
+            "reduction": reduction,
+            "label_smoothing": label_smoothing,
+        }
+
+    def forward(self, input: Any, target: Any) -> Any:
+        """The loss of logits against class indices or soft targets."""
+        return ops.cross_entropy(input, target, **self.options)

@@ -1,0 +1,130 @@
+"""Module: a model, and the Tensors and Modules found in its attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.tensor import Tensor
+
+
+class Module:
+    """A part of a model. Its state is every Tensor among its attributes, and theirs, also in lists and dicts.
+
+    A subclass makes its Tensors and Modules in ``__init__`` and says in ``forward`` what it computes; call the module
+    itself to run it. A Tensor that requires grad is a parameter; any other one is a constant of the model, saved with
+    it. ``Module.__init__`` need not be called.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> class Scale(tg.nn.Module):
+        ...     def __init__(self):
+        ...         self.factor = tg.Tensor(2.0, requires_grad=True)
+        ...     def forward(self, x):
+        ...         return self.factor * x
+        >>> Scale()(np.array([1.0, 2.0]))
+        Tensor([2., 4.], dtype=float64, made by multiply)
+        >>> list(Scale().state_dict())
+        ['factor']
+    """
+
+    training = True
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the module computes; a subclass says it."""
+        raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x): ...`")
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.forward(*inputs)
+
+    def _children(self) -> Iterator[tuple[str, Any]]:
+        """The Tensors and Modules among the attributes, by name, in the order they were set."""
+        stack = list(vars(self).items())[::-1]
+        while stack:
+            name, value = stack.pop()
+            if isinstance(value, Tensor | Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                stack += [(f"{name}.{i}", v) for i, v in enumerate(value)][::-1]
+            elif isinstance(value, dict):
+                stack += [(f"{name}.{key}", v) for key, v in value.items()][::-1]
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their dotted names."""
+        yield prefix, self
+        for name, child in self._children():
+            if isinstance(child, Module):
+                yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every Tensor of the model with its dotted name; one that is shared comes once, under its first name."""
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, child in module._children():
+                if isinstance(child, Tensor) and id(child) not in seen:
+                    seen.add(id(child))
+                    yield f"{prefix}.{name}" if prefix else name, child
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Every Tensor that requires grad, with its dotted name."""
+        return ((name, t) for name, t in self.named_tensors() if t.requires_grad)
+
+    def parameters(self) -> list[Tensor]:
+        """Every Tensor that requires grad."""
+        return [t for _, t in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for t in self.parameters():
+            t.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Set the module and all below it to training (dropout drops) or not."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Set the module and all below it to evaluation."""
+        return self.train(False)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every Tensor's numbers, by dotted name."""
+        return {name: t.numpy() for name, t in self.named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Give every Tensor the numbers of its name. If a name or shape doesn't fit, nothing changes.
+
+        Errors:
+            KeyError: names are missing or unknown.
+            ValueError: an array has another shape than its Tensor.
+        """
+        tensors = dict(self.named_tensors())
+        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        if missing or unknown:
+            raise KeyError(f"load_state_dict: missing {missing or 'none'}, unknown {unknown or 'none'}; another model's?")
+        for name, t in tensors.items():
+            if np.shape(state[name]) != t.shape:
+                raise ValueError(f"load_state_dict: {name} has shape {np.shape(state[name])}, expected {t.shape}")
+        for name, array in {name: np.array(state[name], t.dtype) for name, t in tensors.items()}.items():
+            tensors[name].data = array
+
+    def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The random generators of layers that draw as they run (Dropout), with dotted names."""
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, np.random.Generator):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def _options(self) -> str:
+        """What ``repr`` says in brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [(name, child) for name, child in self._children() if isinstance(child, Module)]
+        if not children:
+            return f"{type(self).__name__}({self._options()})"
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])

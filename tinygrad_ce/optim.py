@@ -1,0 +1,271 @@
+"""Optimisers (SGD, Adam, AdamW) and learning-rate schedules. Their numbers are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.tensor import Tensor
+
+
+def _check(where: str, name: str, value: float, low: float = 0.0, below: float = math.inf) -> float:
+    if not low <= value < below:
+        span = f"[{low:g}, {below:g})" if below < math.inf else f"of at least {low:g}"
+        raise ValueError(f"{where}: {name} is {value!r}, expected a finite number {span}")
+    return float(value)
+
+
+class Optimizer:
+    """Parameters, a learning rate, and what is remembered of each parameter from step to step.
+
+    Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter a new array, so a graph recorded
+    before it keeps the numbers it was made with. Parameters without a gradient are left alone.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        name = type(self).__name__
+        if isinstance(parameters, Tensor):
+            raise TypeError(f"{name}: parameters is a Tensor, expected a list of them: [w] or model.parameters()")
+        self.parameters = list(parameters)
+        for i, p in enumerate(self.parameters):
+            if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
+                what = type(p).__name__ if not isinstance(p, Tensor) else "a Tensor that is no leaf requiring grad"
+                raise TypeError(f"{name}: parameters[{i}] is {what}, expected a leaf Tensor with requires_grad=True")
+        if not self.parameters:
+            raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
+        self.lr = _check(name, "lr", lr)
+        self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for p, memory in zip(self.parameters, self.memory, strict=True):
+            if p.grad is not None:
+                p._data = self._updated(p._data, p.grad, memory)
+
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """A parameter's new numbers, in a new array."""
+        raise TypeError(f"{type(self).__name__} has no _updated: say what a step does")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What is needed to go on: the learning rate and the memory of each parameter."""
+        state = {f"{i}.{key}": a.copy() for i, memory in enumerate(self.memory) for key, a in memory.items()}
+        return {"lr": np.array(self.lr), **state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state. If it doesn't fit these parameters, nothing changes.
+
+        Errors:
+            ValueError: an entry is missing, or belongs to no parameter, or has another shape than it.
+        """
+        name = type(self).__name__
+        if "lr" not in state:
+            raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
+        memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+        for key, value in state.items():
+            if key == "lr":
+                continue
+            place, _, what = key.partition(".")
+            if not place.isdigit() or int(place) >= len(memory):
+                raise ValueError(f"{name}: the state has {key!r}, but there are {len(memory)} parameters")
+            p = self.parameters[int(place)]
+            if np.shape(value) not in (p.shape, ()):
+                raise ValueError(f"{name}: {key} has shape {np.shape(value)}, expected the parameter's {p.shape}")
+            memory[int(place)][what] = np.array(value, p.dtype if what != "count" else float)
+        self.lr, self.memory = float(state["lr"]), memory
+
+
+class SGD(Optimizer):
+    r"""Gradient descent, $w \leftarrow w - \eta\, g$, with momentum if asked for.
+
+    Args:
+        parameters: leaf Tensors, as ``model.parameters()`` gives.
+        lr: the learning rate η ≥ 0.
+        momentum: μ in $v \leftarrow \mu v + g$, and v is used for g.
+        nesterov: look ahead: $g + \mu v$ is used.
+        weight_decay: λ, adds λ w to g.
+
+    Errors:
+        ValueError: a negative rate, no parameters, or nesterov without momentum.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor([1.0], requires_grad=True)
+        >>> sgd = tg.optim.SGD([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> sgd.step()
+        >>> w.data
+        array([0.8])
+
+    Source: Sutskever et al., On the importance of initialization and momentum in deep learning, 2013.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.momentum = _check("SGD", "momentum", momentum)
+        self.weight_decay = _check("SGD", "weight_decay", weight_decay)
+        self.nesterov = nesterov
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov needs a momentum above 0")
+
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        if self.momentum:
+            v = memory["velocity"] = self.momentum * memory["velocity"] + g if memory else g.copy()
+            g = g + self.momentum * v if self.nesterov else v
+        return w - self.lr * g
+
+
+class Adam(Optimizer):
+    r"""Steps scaled by running means of the gradient and its square.
+
+    $m \leftarrow β_1 m + (1 - β_1) g$, $v \leftarrow β_2 v + (1 - β_2) g^2$,
+    $w \leftarrow w - η\, \frac{m / (1 - β_1^t)}{\sqrt{v / (1 - β_2^t)} + ε}$.
+
+    Args:
+        parameters: leaf Tensors, as ``model.parameters()`` gives.
+        lr: the learning rate η ≥ 0.
+        betas: (β₁, β₂), each in [0, 1).
+        eps: ε ≥ 0.
+        weight_decay: λ, adds λ w to g.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor([1.0], requires_grad=True)
+        >>> adam = tg.optim.Adam([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> adam.step()
+        >>> w.data.round(6)
+        array([0.9])
+
+    Source: Kingma, Ba, Adam, 2014, arXiv:1412.6980.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        name = type(self).__name__
+        self.betas = (_check(name, "betas[0]", betas[0], below=1.0), _check(name, "betas[1]", betas[1], below=1.0))
+        self.eps = _check(name, "eps", eps)
+        self.weight_decay = _check(name, "weight_decay", weight_decay)
+
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        return w - self._direction(g, memory)
+
+    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        first, second = self.betas
+        if not memory:
+            memory |= {"mean": np.zeros_like(g), "square": np.zeros_like(g), "count": np.zeros(())}
+        m = memory["mean"] = first * memory["mean"] + (1 - first) * g
+        v = memory["square"] = second * memory["square"] + (1 - second) * g * g
+        t = memory["count"] = memory["count"] + 1
+        rate = float(self.lr / (1 - first**t))
+        return rate * m / (np.sqrt(v) / math.sqrt(1 - second**t) + self.eps)
+
+
+class AdamW(Adam):
+    r"""Adam with the weight decay apart from the gradient: $w \leftarrow w - η λ w$ first.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.optim.AdamW([tg.Tensor([1.0], requires_grad=True)]).weight_decay
+        0.01
+
+    Source: Loshchilov, Hutter, Decoupled weight decay regularization, 2017, arXiv:1711.05101.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        return w * (1 - self.lr * self.weight_decay) - self._direction(g, memory)
+
+
+class Schedule:
+    """A learning rate that changes with the epochs: call ``step()`` after each one."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.start = optimizer.lr
+        self.epoch = 0
+
+    def step(self) -> None:
+        """Another epoch is over: set the optimiser's rate for the next."""
+        self.epoch += 1
+        self.optimizer.lr = self.rate(self.epoch)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs; a subclass says it."""
+        raise TypeError(f"{type(self).__name__} has no rate: say what it is after `epoch` epochs")
+
+
+class StepLR(Schedule):
+    r"""The rate times gamma after every step_size epochs: $η_0\, γ^{\lfloor t / s \rfloor}$.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> tg.optim.StepLR(sgd, step_size=2, gamma=0.5).rate(4)
+        0.25
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        super().__init__(optimizer)
+        self.step_size = int(_check("StepLR", "step_size", step_size, low=1))
+        self.gamma = _check("StepLR", "gamma", gamma)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        return float(self.start * self.gamma ** (epoch // self.step_size))
+
+
+class CosineAnnealingLR(Schedule):
+    r"""The rate along half a cosine, $η_{min} + (η_0 - η_{min}) (1 + \cos(π t / T)) / 2$.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> round(tg.optim.CosineAnnealingLR(sgd, T_max=10).rate(5), 12)
+        0.5
+
+    Source: Loshchilov, Hutter, SGDR, 2016, arXiv:1608.03983.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        super().__init__(optimizer)
+        self.T_max = int(_check("CosineAnnealingLR", "T_max", T_max, low=1))
+        self.eta_min = _check("CosineAnnealingLR", "eta_min", eta_min)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        return self.eta_min + (self.start - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2

@@ -1,0 +1,56 @@
+"""History: what each epoch of a training measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class History:
+    """One list of numbers for each thing measured, an entry for each epoch; Keras's shape.
+
+    ``history["loss"]`` and ``history.history["loss"]`` are the same. ``epoch`` holds the epochs' numbers from 0,
+    ``stopped`` why training ended early ("" if it didn't), ``best_epoch`` where the watched loss was lowest.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self.stopped = ""
+
+    def add(self, epoch: int, measured: dict[str, float]) -> None:
+        """Note an epoch."""
+        self.epoch.append(epoch)
+        for name, value in measured.items():
+            self.history.setdefault(name, []).append(value)
+
+    @property
+    def watched(self) -> list[float]:
+        """The loss that early stopping watches: the validation's if there is one."""
+        return self.history.get("val_loss", self.history.get("loss", []))
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch with the lowest watched loss."""
+        return self.epoch[min(range(len(self.watched)), key=self.watched.__getitem__)] if self.watched else None
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.history[name]
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items())
+        return f"History({len(self)} epochs{': ' + last if last else ''}{', stopped: ' + self.stopped if self.stopped else ''})"
+
+    def state(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {"epoch": self.epoch, "history": self.history}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> History:
+        """A history as ``state`` gave it."""
+        history = cls()
+        history.epoch = list(state["epoch"])
+        history.history = {name: list(values) for name, values in state["history"].items()}
+        return history

@@ -1,0 +1,91 @@
+"""How good a classifier is: accuracy, confusion matrix, precision and recall."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import labels
+from tinygrad_ce.primitive import no_grad
+from tinygrad_ce.tensor import Tensor
+
+
+def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
+    """The class with the largest logit for each row of x. The model runs in evaluation and is left as it was.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.predict(lambda x: x, np.eye(3))
+        array([0, 1, 2])
+    """
+    return logits(model, x, batch_size).argmax(axis=1)
+
+
+def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
+    """The model's output for each row of x, as an array; computed in batches, in evaluation, without recording."""
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        with no_grad():
+            parts = [model(x[i : i + batch_size]) for i in range(0, max(len(x), 1), batch_size)]
+    finally:
+        if training:
+            model.train()
+    return np.concatenate([part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts])
+
+
+def accuracy(predicted: Any, y: Any) -> float:
+    """The fraction of rows whose prediction (class indices, or logits: the largest) is the label.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.accuracy([[0.1, 2.0], [3.0, 0.0]], [1, 1])
+        0.5
+    """
+    p, y = _pair("accuracy", predicted, y, None)
+    return float(np.mean(p == y)) if y.size else float("nan")
+
+
+def confusion_matrix(predicted: Any, y: Any, classes: int) -> np.ndarray:
+    """Counts with a row for each true class and a column for each predicted one.
+
+    Errors:
+        ValueError: a label or prediction isn't a class; the first is named.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.confusion_matrix([0, 1, 1], [0, 0, 1], 2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    p, y = _pair("confusion_matrix", predicted, y, classes)
+    return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
+
+
+def precision_recall(confusion: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class: the fraction right among the rows predicted as it, and among the rows that are it; nan of none.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.precision_recall([[1, 1], [0, 1]])
+        (array([1. , 0.5]), array([0.5, 1. ]))
+    """
+    counts = np.asarray(confusion, float)
+    with np.errstate(invalid="ignore"):
+        right = np.diag(counts)
+        return right / counts.sum(axis=0), right / counts.sum(axis=1)
+
+
+def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
+    p = predicted._data if isinstance(predicted, Tensor) else np.asarray(predicted)
+    y = y._data if isinstance(y, Tensor) else np.asarray(y)
+    if p.ndim == y.ndim + 1:
+        classes = p.shape[-1] if classes is None else classes
+        p = p.argmax(axis=-1)
+    most = np.iinfo(np.int64).max if classes is None else classes
+    index, _ = labels.check_indices(where, y, (*y.shape, most), y.ndim)
+    if p.shape != y.shape:
+        raise ValueError(f"{where}: {p.shape} predictions for labels of shape {y.shape}")
+    return labels.check_indices(f"{where} (predictions)", p, (*p.shape, most), p.ndim)[0], index
