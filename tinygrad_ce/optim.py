@@ -48,7 +48,7 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for p, memory in zip(self.parameters, self.memory, strict=True):
             if p.grad is not None:
-                p._data = self._updated(p._data, p.grad, memory)
+                p._data = np.asarray(self._updated(p._data, p.grad, memory))
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         """A parameter's new numbers, in a new array."""

@@ -56,6 +56,7 @@ class Operator(Protocol):
     """A function of the public face: call it on arrays or Tensors. Its rules and examples are set once, below it."""
 
     __name__: str
+    primitive: Primitive | None  # None of a composite
     examples: list[tuple[tuple[Any, ...], dict[str, Any]]]
     vjp: Callable[..., None]
     example: Callable[..., None]
@@ -244,15 +245,16 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     made = Primitive(function, forward)
     operator = functools.wraps(function)(_entry(made, inspect.signature(function)))
     operator.vjp = made.vjp
-    return _register(operator)
+    return _register(operator, made)
 
 
 def composite(function: Callable[..., Any]) -> Operator:
     """Register a function made of primitives, so that NumPy's function of that name and the checks find it."""
-    return _register(function)
+    return _register(function, None)
 
 
-def _register(operator: Any) -> Operator:
+def _register(operator: Any, made: Primitive | None) -> Operator:
+    operator.primitive = made
     operator.examples = []
     operator.example = lambda *args, **kwargs: operator.examples.append((args, kwargs))
     if operator.__module__.startswith(f"{__package__}.ops."):

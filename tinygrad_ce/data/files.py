@@ -86,21 +86,28 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     Errors:
         DataError: a damaged file, a missing array, or arrays that don't fit.
     """
+    found = _arrays(path, "x", "y")
+    x, y = found["x"], found["y"]
+    if y.shape != x.shape[:1]:
+        raise DataError(f"{path}: y has shape {y.shape}, expected {x.shape[:1]}: a label for each row of x")
+    return _dataset(path, x.reshape(len(x), -1), y, found.get("classes"))
+
+
+def _arrays(path: Any, *needed: str) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` that a data set may have; x is checked to be rows of numbers."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("x", "y", "classes") if name in arrays.files}
             names = arrays.files
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise DataError(f"{path}: no .npz file of plain arrays: {error}") from None
-    for name in ("x", "y"):
+    for name in needed:
         if name not in found:
-            raise DataError(f"{path}: no array {name!r}; it holds {', '.join(names) or 'nothing'}; expected x and y")
-    x, y = found["x"], found["y"]
-    if x.dtype.kind not in "fiub" or x.ndim < 2:
+            raise DataError(f"{path}: no array {name!r}; it holds {', '.join(names) or 'nothing'}")
+    if found["x"].dtype.kind not in "fiub" or found["x"].ndim < 2:
+        x = found["x"]
         raise DataError(f"{path}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, …)")
-    if y.shape != x.shape[:1]:
-        raise DataError(f"{path}: y has shape {y.shape}, expected {x.shape[:1]}: a label for each row of x")
-    return _dataset(path, x.reshape(len(x), -1), y, found.get("classes"))
+    return found
 
 
 def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
@@ -113,9 +120,36 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
     Errors:
         DataError: the file, the line, the column, what stands there and what was expected.
     """
+    names, lines = _table(path)
+    column = _column(path, names, label)
+    y = [cells.pop(column).strip() for _, cells in lines]
+    return _dataset(path, _features(path, names[:column] + names[column + 1 :], lines), np.array(y), None)
+
+
+def load_features(path: str | os.PathLike[str], width: int) -> np.ndarray:
+    """Rows to predict, float32: a ``.npz``'s array ``x``, or a ``.csv`` of features alone.
+
+    Errors:
+        DataError: a damaged file, or rows that aren't width wide.
+    """
+    if Path(path).suffix == ".npz":
+        found = _arrays(path, "x")
+        x = found["x"].reshape(len(found["x"]), -1).astype(np.float32)
+    else:
+        names, lines = _table(path)
+        x = _features(path, names, lines) if len(names) == width else np.empty((0, len(names)))
+    if x.shape[1] != width:
+        more = "; without the label's column" if x.shape[1] == width + 1 else ""
+        raise DataError(f"{path}: rows of {x.shape[1]} columns, but the model takes {width} features{more}")
+    return x
+
+
+def _table(path: Any) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """A table's column names and its lines of equal length, with their numbers in the file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row]
+            reader = csv.reader(file)
+            lines = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: no text table in UTF-8: {error}") from None
     if not lines:
@@ -123,19 +157,20 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
     names = [str(i) for i in range(len(lines[0][1]))]
     if not any(_is_number(cell) for cell in lines[0][1]):
         names = [cell.strip() for cell in lines.pop(0)[1]]
-    column = _column(path, names, label)
-    x = np.empty((len(lines), len(names) - 1), np.float32)
-    y: list[str] = []
-    for row, (number, cells) in enumerate(lines):
+    for number, cells in lines:
         if len(cells) != len(names):
             raise DataError(f"{path}: line {number}: {len(cells)} columns, expected {len(names)}")
-        y.append(cells.pop(column).strip())
+    return names, lines
+
+
+def _features(path: Any, names: list[str], lines: list[tuple[int, list[str]]]) -> np.ndarray:
+    x = np.empty((len(lines), len(names)), np.float32)
+    for row, (number, cells) in enumerate(lines):
         for i, cell in enumerate(cells):
             if not _is_number(cell):
-                name = names[i + (i >= column)]
-                raise DataError(f"{path}: line {number}, column {name}: {cell!r}, expected a finite number")
+                raise DataError(f"{path}: line {number}, column {names[i]}: {cell!r}, expected a finite number")
             x[row, i] = float(cell)
-    return _dataset(path, x, np.array(y), None)
+    return x
 
 
 def _is_number(cell: str) -> bool:

@@ -15,7 +15,7 @@ from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train import checkpoint as files
 from tinygrad_ce.train.history import History
-from tinygrad_ce.train.metrics import accuracy, logits
+from tinygrad_ce.train.metrics import logits
 from tinygrad_ce.train.progress import show
 
 
@@ -141,7 +141,7 @@ class _Training:
                 if held is not None:
                     output = logits(self.model, held.x)
                     measured["val_loss"] = float(self.loss(output, held.y))
-                    measured["val_accuracy"] = _accuracy(output, held.y)
+                    measured["val_accuracy"] = _right(output, held.y) / _counted(held.y)
                 history.add(epoch, measured)
                 if self.schedule:
                     self.schedule.step()
@@ -161,17 +161,16 @@ class _Training:
     ) -> dict[str, float]:
         """Every row once."""
         self.model.train()
-        loss = right = 0.0
-        rate = self.optimizer.lr
+        loss, right, rate = 0.0, 0, self.optimizer.lr
         try:
             for step, (x, y) in enumerate(batches(rows, batch_size, seed=seed, epoch=epoch)):
                 value, output = self._step(x, y, epoch, step)
-                loss += value * len(y)
-                right += _accuracy(output, y) * len(y)
+                loss += value * _counted(y)
+                right += _right(output, y)
                 tell()
         finally:
             self.model.eval()
-        return {"loss": loss / len(rows.y), "accuracy": right / len(rows.y), "lr": rate}
+        return {"loss": loss / _counted(rows.y), "accuracy": right / _counted(rows.y), "lr": rate}
 
     def _step(self, x: np.ndarray, y: np.ndarray, epoch: int, step: int) -> tuple[float, np.ndarray]:
         """Forward, backward, update. Whatever goes wrong, the parameters are those before or those after it."""
@@ -236,8 +235,13 @@ class _Training:
             self.schedule.epoch = len(history)
 
 
-def _accuracy(output: np.ndarray, y: np.ndarray) -> float:
-    """The fraction right; of soft targets, where the largest logit meets the largest mass."""
+def _right(output: np.ndarray, y: np.ndarray) -> int:
+    """How many rows' largest logit is at the label (of soft targets, at the largest mass)."""
     if y.ndim == output.ndim:
-        y = y.argmax(axis=-1)
-    return accuracy(output.argmax(axis=-1), np.where(y < 0, 0, y)) if (y < 0).any() else accuracy(output, y)
+        y = y.argmax(axis=1)
+    return int(np.count_nonzero(output.argmax(axis=1) == y))
+
+
+def _counted(y: np.ndarray) -> int:
+    """How many rows have a label; those that are ignored have a negative one."""
+    return len(y) if y.dtype.kind == "f" else int(np.count_nonzero(y >= 0))

@@ -1,0 +1,128 @@
+"""Record PyTorch's figures for the tests: ``python tests/reference/record_torch.py`` writes torch.json beside it.
+
+The tests read the file and need no PyTorch. Inputs are small fixed numbers, so that anyone can check them by hand.
+"""
+
+import itertools
+import json
+import pathlib
+import warnings
+
+import torch
+import torch.nn.functional as F
+
+warnings.filterwarnings("ignore")
+LOGITS = [[2.0, -1.0, 0.1], [3.0, -1.0, 1.0], [0.5, 0.25, -2.0], [-1.5, 4.0, 0.0]]
+INDEX = [1, 2, -100, 0]
+SOFT = [[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.6, 0.6, 0.1], [0.0, 0.5, 0.5]]
+WEIGHT = [0.5, 1.0, 2.0]
+
+
+def cross_entropy():
+    rows = []
+    for soft, weighted, reduction, smoothing in itertools.product(
+        (False, True), (False, True), ("mean", "sum", "none"), (0.0, 0.1)
+    ):
+        x = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
+        target = torch.tensor(SOFT, dtype=torch.float64) if soft else torch.tensor(INDEX)
+        weight = torch.tensor(WEIGHT, dtype=torch.float64) if weighted else None
+        loss = F.cross_entropy(x, target, weight=weight, reduction=reduction, label_smoothing=smoothing)
+        loss.sum().backward()
+        rows.append(
+            {
+                "soft": soft,
+                "weighted": weighted,
+                "reduction": reduction,
+                "smoothing": smoothing,
+                "loss": loss.tolist(),
+                "gradient": x.grad.tolist(),
+            }
+        )
+    return {"logits": LOGITS, "index": INDEX, "soft": SOFT, "weight": WEIGHT, "rows": rows}
+
+
+OPTIMIZERS = {
+    "SGD": {"lr": 0.1},
+    "SGD momentum": {"lr": 0.1, "momentum": 0.9},
+    "SGD nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+    "SGD decay": {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.05},
+    "Adam": {"lr": 0.05},
+    "Adam decay": {"lr": 0.05, "betas": [0.8, 0.95], "eps": 1e-6, "weight_decay": 0.05},
+    "AdamW": {"lr": 0.05},
+    "AdamW decay": {"lr": 0.05, "weight_decay": 0.2},
+}
+
+
+def optimizers():
+    """20 steps on the sum of (w - 1)**4 + w[0] w[1], with a schedule that is the same for all."""
+    figures = {}
+    for name, options in OPTIMIZERS.items():
+        w = torch.tensor([1.5, -0.5, 0.25], dtype=torch.float64, requires_grad=True)
+        optimizer = getattr(torch.optim, name.split()[0])([w], **options)
+        path = []
+        for _ in range(20):
+            optimizer.zero_grad()
+            (((w - 1) ** 4).sum() + w[0] * w[1]).backward()
+            optimizer.step()
+            path.append(w.tolist())
+        figures[name] = {"options": options, "path": path}
+    return {"start": [1.5, -0.5, 0.25], "optimizers": figures}
+
+
+def schedules():
+    figures = {}
+    for name, options in {
+        "StepLR": {"step_size": 3, "gamma": 0.5},
+        "CosineAnnealingLR": {"T_max": 10, "eta_min": 0.01},
+    }.items():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+        schedule = getattr(torch.optim.lr_scheduler, name)(optimizer, **options)
+        rates = []
+        for _ in range(10):
+            optimizer.step()
+            schedule.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+        figures[name] = {"options": options, "lr": 0.4, "rates": rates}
+    return figures
+
+
+def elementwise():
+    """Values and gradients at kinks, ties and saturated ends."""
+    x = [-90.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 90.0]
+    functions = {
+        "abs": torch.abs,
+        "relu": F.relu,
+        "leaky_relu": F.leaky_relu,
+        "gelu": F.gelu,
+        "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "silu": F.silu,
+        "sigmoid": torch.sigmoid,
+        "softplus": lambda x: F.softplus(x, threshold=1000.0),
+        "tanh": torch.tanh,
+        "clip": lambda x: torch.clamp(x, -1.0, 1.0),
+        "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+        "minimum": lambda x: torch.minimum(x, torch.ones_like(x)),
+        "square": torch.square,
+        "power 0": lambda x: x**0,
+        "power 3": lambda x: x**3,
+        "max": lambda x: torch.amax(torch.stack([x, x]), 0),
+        "std": lambda x: torch.std(torch.stack([x, x]), 0, correction=0),
+        "prod": lambda x: torch.prod(torch.stack([x, x * 0.5, x - x]), 0),
+    }
+    figures = {}
+    for name, f in functions.items():
+        t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        y = f(t)
+        y.sum().backward()
+        figures[name] = {"value": y.tolist(), "gradient": t.grad.tolist()}
+    return {"x": x, "functions": figures}
+
+
+figures = {
+    "torch": torch.__version__,
+    "cross_entropy": cross_entropy(),
+    "optimizers": optimizers(),
+    "schedules": schedules(),
+    "elementwise": elementwise(),
+}
+pathlib.Path(__file__).with_name("torch.json").write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,514 @@
+"""The engine's contracts: what Tensor, record and the reverse pass promise."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+
+
+def leaf(*values, dtype=None):
+    return tg.Tensor(values[0] if len(values) == 1 else list(values), requires_grad=True, dtype=dtype)
+
+
+# The reverse pass
+
+
+def test_a_chain_of_100_000_operators():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1e-6
+    y.backward()
+    assert x.grad == 1.0
+    del y  # and its memory goes without recursion
+
+
+def test_a_diamond_repeated_1000_times_visits_each_node_once():
+    calls = 0
+
+    @tg.primitive
+    def half(x):
+        return 0.5 * x
+
+    def rule(g, y, x):
+        nonlocal calls
+        calls += 1
+        return 0.5 * g
+
+    half.vjp(x=rule)
+    x = leaf(3.0)
+    y = x
+    for _ in range(1000):
+        y = half(y) + half(y)
+    y.backward()
+    assert calls == 2000
+    assert x.grad == 1.0
+
+
+def test_backward_twice_adds_the_same_again():
+    x = leaf(2.0)
+    y = x**3
+    y.backward()
+    y.backward()
+    assert x.grad == 24.0
+    x.zero_grad()
+    assert x.grad is None
+
+
+def test_gradients_add_over_consumers_and_over_both_sides():
+    x = leaf(3.0)
+    (x * x + x).backward()
+    assert x.grad == 7.0
+
+
+def test_a_gradient_for_constants_is_never_computed():
+    seen = []
+
+    @tg.primitive
+    def product(a, b):
+        return a * b
+
+    product.vjp(a=lambda g, y, a, b: seen.append("a") or g * b, b=lambda g, y, a, b: seen.append("b") or g * a)
+    w = leaf(2.0)
+    product(np.array(5.0), w).backward()
+    assert seen == ["b"]
+    seen.clear()
+    x, w = leaf(1.0), leaf(2.0)
+    tg.grad(product(x, w), w)
+    assert seen == ["b"]
+
+
+def test_grad_of_leaves_and_of_what_lies_between():
+    x = leaf(2.0)
+    h = x * 3
+    y = h**2
+    dh, dx = tg.grad(y, [h, x])
+    assert (dh.item(), dx.item()) == (12.0, 36.0)
+    assert x.grad is None
+    assert tg.grad([y, h], x).item() == 39.0
+
+
+def test_third_derivative():
+    x = leaf(2.0)
+    first = tg.grad(x**4, x, create_graph=True)
+    second = tg.grad(first, x, create_graph=True)
+    assert tg.grad(second, x).item() == 48.0
+
+
+def test_grad_of_an_input_without_part_is_an_error():
+    x, z = leaf(1.0), leaf(1.0)
+    with pytest.raises(RuntimeError, match=r"inputs\[1\] had no part"):
+        tg.grad(x * 2, [x, z])
+
+
+def test_jacobian_and_hessian_of_softmax_cross_entropy():
+    x = np.array([0.3, -1.0, 2.0])
+    p = tg.softmax(x)
+    expected = np.diag(p) - np.outer(p, p)
+    np.testing.assert_allclose(tg.jacobian(tg.softmax, x), expected, rtol=1e-14, atol=1e-16)
+    np.testing.assert_allclose(tg.hessian(lambda x: tg.cross_entropy(x, 1), x), expected, rtol=1e-13, atol=1e-16)
+    v = np.array([1.0, 2.0, -1.0])
+    np.testing.assert_allclose(tg.hvp(lambda x: tg.cross_entropy(x, 1), x, v), expected @ v, rtol=1e-13)
+
+
+def test_transforms_give_zeros_where_nothing_depends():
+    assert tg.hessian(lambda x: x.sum() * 3, np.ones(2)).tolist() == [[0, 0], [0, 0]]
+    value, slope = tg.value_and_grad(lambda a, b: (a * a).sum(), (0, 1))(np.ones(2), np.ones(3))
+    assert (value, slope[0].tolist(), slope[1].tolist()) == (2, [2, 2], [0, 0, 0])
+    assert isinstance(tg.value_and_grad(lambda x: x * x)(tg.Tensor(3.0))[1], tg.Tensor)
+
+
+def test_a_rule_of_the_wrong_shape_is_an_error_that_names_it():
+    @tg.primitive
+    def twice(x):
+        return 2 * x
+
+    twice.vjp(x=lambda g, y, x: np.ones(5))
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"twice: the rule of argument 'x' gave a gradient of shape \(5,\)"):
+        twice(x).sum().backward()
+    assert x.grad is None
+
+
+def test_a_failing_rule_leaves_every_grad_as_it_was():
+    @tg.primitive
+    def broken(x):
+        return x + 0
+
+    broken.vjp(x=lambda g, y, x: 1 / 0)
+    x, z = leaf(1.0), leaf(2.0)
+    z.grad = np.array(5.0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        (broken(x) * z).backward()
+    assert "argument 'x' of broken" in "".join(caught.value.__notes__)
+    assert x.grad is None
+    assert z.grad == 5.0
+
+
+# Nothing a recorded operator needs can change under it
+
+
+def test_new_data_after_the_forward_changes_nothing():
+    w = leaf(3.0)
+    y = w * w
+    w.data = 100.0
+    y.backward()
+    assert w.grad == 6.0
+    with pytest.raises(RuntimeError, match="got new data after"):
+        tg.grad(y, w, create_graph=True)
+
+
+def test_data_is_read_only_and_numpy_is_a_copy():
+    w = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match="read-only"):
+        w.data[0] = 5
+    with pytest.raises(ValueError, match="read-only"):
+        w.data -= 1
+    with pytest.raises(TypeError, match="never written"):
+        w[0] = 5.0
+    a = w.numpy()
+    a[0] = 9
+    assert w.data.tolist() == [1, 2]
+
+
+def test_a_tensor_owns_its_numbers():
+    source = np.array([1.0, 2.0])
+    w = tg.Tensor(source, requires_grad=True)
+    y = (w * w).sum()
+    source[...] = 0
+    y.backward()
+    assert w.grad.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_plain_operands_may_be_written_after_the_forward(frozen):
+    x = np.array([3.0, 4.0])
+    base = x
+    if frozen:  # a read-only view of what can still be written
+        x = x[:]
+        x.flags.writeable = False
+    w = leaf(1.0, 1.0)
+    y = (w * x).sum()
+    base[...] = 0
+    y.backward()
+    assert w.grad.tolist() == [3, 4]
+
+
+def test_labels_and_indices_may_be_written_after_the_forward():
+    target, rows, pair = np.array([1, 0]), np.array([0, 1]), [0, 2]
+    x = leaf(np.eye(3)[:2])
+    y = tg.cross_entropy(x[rows][:, pair], target, reduction="sum")
+    expected = y.item()
+    target[...], rows[...], pair[0] = 0, 0, 1
+    y.backward()
+    assert y.item() == expected
+    assert x.grad[:, 1].tolist() == [0, 0]
+    assert x.grad[1, 0] == pytest.approx(-0.5)
+
+
+def test_an_optimiser_step_between_forward_and_backward():
+    w = leaf(2.0)
+    y = w**3
+    w.grad = np.array(1.0)
+    tg.optim.SGD([w], lr=1.0).step()
+    w.grad = None
+    y.backward()
+    assert w.data == 1.0
+    assert w.grad == 12.0
+
+
+def test_writing_to_a_gradient_given_to_backward():
+    g = np.ones(2)
+    x = leaf(1.0, 2.0)
+    (x + 0).backward(g)
+    g[...] = 7
+    assert x.grad.tolist() == [1, 1]
+
+
+# no_grad, threads
+
+
+def test_no_grad_and_plain_arrays_record_nothing():
+    w = leaf(1.0)
+    with tg.no_grad():
+        y = w * 2
+    assert not y.requires_grad
+    assert y.is_leaf
+    assert isinstance(tg.exp(np.zeros(2)), np.ndarray)
+
+    @tg.no_grad()
+    def quiet():
+        return w * 2
+
+    assert quiet().is_leaf
+    assert (w * 2).requires_grad
+
+
+def test_no_grad_in_one_thread_does_not_leak():
+    inside, leave, seen = threading.Event(), threading.Event(), []
+
+    def work():
+        with tg.no_grad():
+            inside.set()
+            leave.wait(5)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(5)
+    seen.append((leaf(1.0) * 2).requires_grad)
+    leave.set()
+    thread.join()
+    assert seen == [True]
+
+
+def test_two_threads_with_their_own_graphs():
+    results = {}
+
+    def work(k):
+        total = 0.0
+        for i in range(200):
+            x = leaf(float(k + 1))
+            y = x
+            for _ in range(20):
+                y = y * 1.0 + x
+            y.backward()
+            total += float(x.grad)
+            assert i >= 0
+        results[k] = total
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == {k: 200 * 21.0 for k in range(4)}
+
+
+def test_backward_inside_a_primitive():
+    @tg.primitive
+    def slope_of_cube(x):
+        t = tg.Tensor(x, requires_grad=True)
+        (t**3).sum().backward()
+        return t.grad
+
+    slope_of_cube.vjp(x=lambda g, y, x: g * 6 * x)
+    x = leaf(2.0)
+    slope_of_cube(x).backward()
+    assert x.grad == 12.0
+
+
+# What Python and NumPy see
+
+
+@pytest.mark.parametrize(
+    ("expression", "gradient"),
+    [
+        (lambda t: np.exp(t), np.exp([1.0, 2.0])),
+        (lambda t: np.sum(t * t, axis=0), [2, 4]),
+        (lambda t: np.where(np.array([True, False]), t, 0.0), [1, 0]),
+        (lambda t: np.concatenate([t, np.ones(2)]), [1, 1]),
+        (lambda t: np.array([[1.0, 2.0], [3.0, 4.0]]) @ t, [4, 6]),
+        (lambda t: np.array([3.0, 5.0]) * t, [3, 5]),
+        (lambda t: np.float64(2) * t, [2, 2]),
+        (lambda t: 2 / t, [-2, -0.5]),
+        (lambda t: 1 - t, [-1, -1]),
+        (lambda t: 2**t, np.log(2) * np.array([2.0, 4.0])),
+        (lambda t: t**2, [2, 4]),
+        (lambda t: abs(-t), [1, 1]),
+        (lambda t: np.maximum(t, 1.5), [0, 1]),
+        (lambda t: np.mean(t), [0.5, 0.5]),
+        (lambda t: np.einsum("i,i", t, t), [2, 4]),
+        (lambda t: np.stack([t, t]), [2, 2]),
+        (lambda t: np.amax(t), [0, 1]),
+        (lambda t: t[-1], [0, 1]),
+        (lambda t: t[[0, 0, 1]], [2, 1]),
+        (lambda t: t[t > 1.5], [0, 1]),
+        (lambda t: t[None, ..., tg.Tensor([1, 1])], [0, 2]),
+        (lambda t: t[:, None].T.reshape(2), [1, 1]),
+        (lambda t: sum(v * v for v in t), [2, 4]),
+    ],
+)
+def test_numpy_and_python_differentiate_as_expected(expression, gradient):
+    t = leaf(1.0, 2.0)
+    y = expression(t)
+    assert isinstance(y, tg.Tensor)
+    y.sum().backward()
+    np.testing.assert_allclose(t.grad, gradient, rtol=1e-14)
+
+
+def test_numpy_functions_without_a_primitive_say_so():
+    t = leaf(1.0, 2.0)
+    for call, name in [
+        (lambda: np.arctan(t), "np.arctan"),
+        (lambda: np.linalg.norm(t), r"np.linalg.norm"),
+        (lambda: np.add.reduce(t), "np.add.reduce"),
+        (lambda: np.exp(t, out=np.zeros(2)), "np.exp with out="),
+        (lambda: np.median(t), "np.median"),
+    ]:
+        with pytest.raises(TypeError, match=rf"{name} has no primitive"):
+            call()
+    with pytest.raises(TypeError, match="lose its gradient"):
+        np.asarray(t)
+    assert np.asarray(t.detach()).tolist() == [1, 2]
+
+
+def test_comparisons_and_shapes_are_plain():
+    t = leaf(1.0, 2.0)
+    assert type(t > 1) is np.ndarray
+    assert (t == t).all()
+    assert np.isfinite(t).all()
+    assert np.shape(t) == (2,)
+    assert np.argmax(t) == 1
+    assert np.zeros_like(t).tolist() == [0, 0]
+    assert {t: 1}[t] == 1
+
+
+def test_repr_shows_values_dtype_and_what_made_it():
+    assert repr(leaf(1.0, 2.0)) == "Tensor([1., 2.], dtype=float64, requires_grad=True)"
+    assert repr(tg.Tensor([1, 2])) == f"Tensor([1, 2], dtype={np.dtype(int)})"
+    assert repr(tg.exp(leaf(0.0))) == "Tensor(1., dtype=float64, made by exp)"
+    assert f"{leaf(0.5):.2f}" == "0.50"
+
+
+def test_scalars():
+    assert float(leaf(2.0)) == 2.0
+    assert int(tg.Tensor(2)) == 2
+    assert [10, 20, 30][tg.Tensor(1)] == 20
+    assert bool(tg.Tensor([0.0])) is False
+    assert len(leaf(1.0, 2.0)) == 2
+    assert leaf(3.0).item() == 3.0
+
+
+def test_dtypes_are_numpys():
+    single = leaf(1.0, 2.0, dtype=np.float32)
+    assert (single * 2.0).dtype == np.float32
+    assert (2 * single + 1).dtype == np.float32
+    assert (single * np.float64(2)).dtype == np.float64
+    y = single * np.array([1.0, 2.0])
+    assert y.dtype == np.float64
+    y.sum().backward()
+    assert single.grad.dtype == np.float32
+    assert tg.Tensor(1.5).dtype == np.float64
+    assert tg.Tensor(np.float16(1)).dtype == np.float16
+
+
+def test_updates_in_place_are_for_leaves_inside_no_grad():
+    w = alias = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="no_grad"):
+        w -= 1.0
+    with tg.no_grad():
+        w -= np.array([1.0, 1.0])
+        w *= 2
+    assert w is alias
+    assert w.data.tolist() == [0, 2]
+    y = w * 1
+    before = y
+    y += 1
+    assert before is not y
+    assert y.data.tolist() == [1, 3]
+
+
+def test_pickle_and_deepcopy_keep_numbers_and_grad():
+    w = leaf(1.0, 2.0)
+    (w * w).sum().backward()
+    for twin in (pickle.loads(pickle.dumps(w)), copy.deepcopy(w)):
+        assert twin.data.tolist() == [1, 2]
+        assert twin.grad.tolist() == [2, 4]
+        assert twin.requires_grad
+        twin.grad[...] = 0
+    assert w.grad.tolist() == [2, 4]
+    model = tg.nn.Sequential(tg.nn.Linear(2, 3, rng=0), tg.nn.ReLU())
+    twin = copy.deepcopy(model)
+    twin[0].weight.data = np.zeros((3, 2))
+    assert (model[0].weight.data != 0).all()
+
+
+def test_a_custom_primitive_with_a_residual():
+    kept_seen = []
+
+    @tg.primitive
+    def cosine(x, *, keep=False):
+        return (np.cos(x), np.sin(x)) if keep else np.cos(x)
+
+    def rule(g, y, x, kept):
+        kept_seen.append(kept is not None)
+        return -g * (np.sin(x) if kept is None else kept)
+
+    cosine.vjp(x=rule)
+    assert cosine(0.0) == 1.0
+    with pytest.raises(TypeError, match="keep"):
+        cosine(0.0, keep=True)
+    x = leaf(0.5)
+    y = cosine(x)
+    y.backward()
+    y.backward()
+    assert x.grad == pytest.approx(-2 * np.sin(0.5))
+    assert kept_seen == [True, False]
+    tg.gradcheck(cosine, np.array([0.5, 1.0]), order=2)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: tg.Tensor([[1, 2], [3]]), ValueError, "rows of different lengths"),
+        (lambda: tg.Tensor(["a", "b"]), TypeError, "dtype <U1, expected real numbers"),
+        (lambda: tg.Tensor([1 + 2j]), TypeError, "complex128"),
+        (lambda: tg.Tensor(None), TypeError, "dtype object"),
+        (lambda: tg.Tensor([1, 2], requires_grad=True), TypeError, "dtype int64, and only floating"),
+        (lambda: leaf(1.0, 2.0).backward(), ValueError, r"shape \(2,\), and only a scalar"),
+        (lambda: (leaf(1.0, 2.0) * 2).backward(np.ones(3)), ValueError, r"g has shape \(3,\), expected .* \(2,\)"),
+        (lambda: (leaf(1.0, 2.0) * 2).backward(["a", "b"]), TypeError, "g has dtype"),
+        (lambda: tg.Tensor(1.0).backward(), RuntimeError, "requires no grad"),
+        (lambda: bool(leaf(1.0, 2.0)), ValueError, r"truth value of a Tensor of shape \(2,\)"),
+        (lambda: leaf(1.0, 2.0).item(), ValueError, r"shape \(2,\)"),
+        (lambda: leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0), ValueError, r"\(2,\) \(3,\)"),
+        (lambda: tg.matmul(leaf(np.ones((2, 3))), np.ones((2, 3))), ValueError, r"\(2, 3\) and \(2, 3\)"),
+        (lambda: tg.linear(np.ones((5, 3)), leaf(np.ones((2, 4)))), ValueError, r"\(5, 3\), expected \(…, 4\)"),
+        (lambda: leaf(1.0, 2.0).sum(axis=1), np.exceptions.AxisError, "axis 1"),
+        (lambda: tg.softmax(leaf(1.0, 2.0), axis=3), np.exceptions.AxisError, "axis 3"),
+        (lambda: tg.where(leaf(1.0), 1.0, 2.0), TypeError, "argument 'condition' is a Tensor that requires grad"),
+        (lambda: leaf(1.0, 2.0)[5], IndexError, "5"),
+        (lambda: setattr(leaf(1.0, 2.0), "data", [1.0]), ValueError, r"shape \(1,\), expected .*\(2,\)"),
+        (lambda: setattr(leaf(1.0) * 2, "data", 1.0), RuntimeError, "made by multiply"),
+        (lambda: setattr(leaf(1.0) * 2, "requires_grad", False), RuntimeError, "detach"),
+        (lambda: tg.astype(leaf(1.0), int), TypeError, "expected a floating"),
+        (lambda: tg.hvp(lambda x: x.sum(), np.ones(2), np.ones(3)), ValueError, r"\(3,\), expected .*\(2,\)"),
+        (lambda: tg.value_and_grad(lambda x: x * 2)(np.ones(2)), ValueError, "expected a scalar"),
+        (lambda: tg.value_and_grad(lambda x: x.item())(1.0), TypeError, "expected a Tensor"),
+        (lambda: tg.pad(leaf(1.0), 1, "mean"), ValueError, "mode is 'mean'"),
+        (lambda: tg.gelu(1.0, "quick"), ValueError, "approximate is 'quick'"),
+        (lambda: tg.exp.vjp(z=lambda g: g), TypeError, r"exp.vjp: no argument 'z'; the arguments are \['x'\]"),
+    ],
+)
+def test_bad_input_is_named(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_an_error_in_a_forward_names_the_call():
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        tg.add(leaf(1.0, 2.0), np.ones(3))
+    assert caught.value.__notes__ == ["in add(a: float64 (2,), b: float64 (3,))"]
+
+
+def test_requires_grad_refused_changes_nothing():
+    t = tg.Tensor([1, 2])
+    with pytest.raises(TypeError):
+        t.requires_grad = True
+    assert not t.requires_grad
+
+
+def test_signature_and_help_are_the_forwards():
+    import inspect
+
+    assert str(inspect.signature(tg.softmax)) == "(x, axis=-1)"
+    assert "keep" not in inspect.signature(tg.cross_entropy).parameters
+    assert "softmax - onehot" in inspect.getmodule(tg.cross_entropy).__doc__
+    assert tg.exp.__name__ == "exp"

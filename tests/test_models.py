@@ -1,0 +1,214 @@
+"""Layers, optimisers, schedules."""
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce import nn, optim
+
+
+def test_linear_is_x_w_t_plus_b_and_seeded():
+    layer = nn.Linear(3, 2, rng=0)
+    x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_allclose(layer(x).data, x @ layer.weight.data.T + layer.bias.data, rtol=1e-6)
+    again = nn.Linear(3, 2, rng=np.random.default_rng(0))
+    assert again.weight.data.tobytes() == layer.weight.data.tobytes()
+    assert np.abs(nn.Linear(100, 50, rng=1).weight.data).max() <= 0.1
+    assert layer.weight.dtype == np.float32
+    assert layer(x.astype(np.float64)).dtype == np.float32
+    assert nn.Linear(3, 2, bias=False, rng=0).bias is None
+
+
+def test_a_layer_fed_the_wrong_width_names_both():
+    with pytest.raises(ValueError, match=r"input has shape \(5, 4\), expected \(…, 3\)"):
+        nn.Linear(3, 2, rng=0)(np.ones((5, 4)))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.blocks = [nn.Linear(2, 3, rng=0), nn.Linear(3, 3, rng=1)]
+        self.heads = {"a": nn.Linear(3, 1, rng=2)}
+        self.shared = self.blocks[0]
+        self.scale = tg.Tensor(2.0)
+        self.name = "net"
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = tg.tanh(block(x))
+        return self.heads["a"](x) * self.scale
+
+
+def test_parameters_are_found_in_attributes_lists_and_dicts():
+    net = Net()
+    names = [name for name, _ in net.named_parameters()]
+    assert names == [
+        f"{m}.{p}" for m in ("blocks.0", "blocks.1", "heads.a") for p in ("weight", "bias")
+    ]
+    assert len(net.parameters()) == 6
+    assert "scale" in net.state_dict()
+    net.blocks[0].weight.requires_grad = False
+    assert len(net.parameters()) == 5
+    assert "blocks.0.weight" in net.state_dict()
+    net(np.ones((2, 2))).sum().backward()
+    assert net.blocks[1].weight.grad is not None
+    assert net.blocks[0].weight.grad is None
+    net.zero_grad()
+    assert net.blocks[1].weight.grad is None
+
+
+def test_state_goes_out_and_in():
+    a, b = nn.Linear(3, 2, rng=0), nn.Linear(3, 2, rng=1)
+    b.load_state_dict(a.state_dict())
+    assert b.weight.data.tobytes() == a.weight.data.tobytes()
+    state = a.state_dict()
+    state["weight"][...] = 0
+    assert a.weight.data.any()
+    for wrong, kind, message in [
+        ({"weight": state["weight"]}, KeyError, r"missing \['bias'\]"),
+        ({**state, "more": state["bias"]}, KeyError, r"unknown \['more'\]"),
+        ({**state, "bias": np.zeros(3)}, ValueError, r"bias has shape \(3,\), expected \(2,\)"),
+    ]:
+        before = b.weight.data.tobytes()
+        with pytest.raises(kind, match=message):
+            b.load_state_dict(wrong)
+        assert b.weight.data.tobytes() == before
+
+
+def test_train_and_eval_reach_every_layer():
+    model = nn.Sequential(nn.Linear(4, 4, rng=0), nn.Sequential(nn.Dropout(0.5, rng=0)))
+    assert not model.eval()[1][0].training
+    x = np.ones((3, 4), np.float32)
+    assert model(x).data.tobytes() == model[0](x).data.tobytes()
+    dropped = model.train()(x).data
+    assert (dropped == 0).any()
+    np.testing.assert_allclose(dropped[dropped != 0], 2 * model[0](x).data[dropped != 0], rtol=1e-6)
+
+
+def test_dropout_keeps_the_mean_and_its_gradient_follows_the_mask():
+    layer = nn.Dropout(0.3, rng=0)
+    x = tg.Tensor(np.ones(100_000), requires_grad=True)
+    y = layer(x)
+    assert y.data.mean() == pytest.approx(1, abs=0.01)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, y.data)
+    with pytest.raises(ValueError, match=r"p is 1.0, expected a chance in \[0, 1\)"):
+        nn.Dropout(1.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "operator"),
+    [
+        (nn.ReLU(), tg.relu),
+        (nn.LeakyReLU(0.2), lambda x: tg.leaky_relu(x, 0.2)),
+        (nn.Tanh(), tg.tanh),
+        (nn.Sigmoid(), tg.sigmoid),
+        (nn.Softplus(), tg.softplus),
+        (nn.GELU("tanh"), lambda x: tg.gelu(x, "tanh")),
+        (nn.SiLU(), tg.silu),
+        (nn.Softmax(0), lambda x: tg.softmax(x, 0)),
+        (nn.LogSoftmax(), tg.log_softmax),
+    ],
+)
+def test_activations_are_their_operators(layer, operator):
+    x = np.linspace(-2, 2, 6).reshape(2, 3)
+    np.testing.assert_array_equal(layer(x), operator(x))
+    assert type(layer).__name__ in repr(layer)
+
+
+def test_cross_entropy_loss_takes_the_options():
+    x = np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    options = {"weight": [1.0, 2.0, 3.0], "reduction": "sum", "label_smoothing": 0.1, "ignore_index": 1}
+    assert nn.CrossEntropyLoss(**options)(x, [0, 1]) == tg.cross_entropy(x, [0, 1], **options)
+
+
+def test_standardize_measures_once_and_is_saved():
+    x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    layer = nn.Standardize.of(x)
+    assert layer(x).data.tolist() == [[-1, 0], [1, 0]]
+    assert layer.parameters() == []
+    assert sorted(layer.state_dict()) == ["mean", "scale"]
+
+
+def test_sequential_refuses_what_is_no_module():
+    with pytest.raises(TypeError, match="layer 1 is of type"):
+        nn.Sequential(nn.ReLU(), tg.relu)
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(TypeError, match="Module has no forward"):
+        nn.Module()(1)
+
+
+# Optimisers
+
+
+def test_twenty_steps_of_every_optimiser_as_pytorch(torch_figures):
+    figures = torch_figures["optimizers"]
+    for name, figure in figures["optimizers"].items():
+        w = tg.Tensor(figures["start"], requires_grad=True)
+        optimizer = getattr(optim, name.split()[0])([w], **figure["options"])
+        for step, expected in enumerate(figure["path"]):
+            optimizer.zero_grad()
+            (((w - 1) ** 4).sum() + w[0] * w[1]).backward()
+            optimizer.step()
+            np.testing.assert_allclose(w.data, expected, rtol=1e-12, err_msg=f"{name}, step {step}")
+
+
+def test_schedules_as_pytorch(torch_figures):
+    for name, figure in torch_figures["schedules"].items():
+        optimizer = optim.SGD([tg.Tensor(0.0, requires_grad=True)], lr=figure["lr"])
+        schedule = getattr(optim, name)(optimizer, **figure["options"])
+        for rate in figure["rates"]:
+            schedule.step()
+            assert optimizer.lr == pytest.approx(rate, rel=1e-12)
+
+
+def test_parameters_keep_their_dtype_and_those_without_gradient_their_numbers():
+    w, idle = (tg.Tensor([1.0, 2.0], requires_grad=True, dtype=np.float32) for _ in range(2))
+    for kind in (optim.SGD, optim.Adam, optim.AdamW):
+        (w * w).sum().backward()
+        optimizer = kind([w, idle], lr=0.1)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert w.dtype == np.float32
+    assert idle.data.tolist() == [1, 2]
+
+
+def test_an_optimiser_goes_on_from_its_state():
+    def run(steps, w, optimizer):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            ((w - 1) ** 4).sum().backward()
+            optimizer.step()
+
+    for make in (lambda p: optim.Adam(p, 0.1), lambda p: optim.SGD(p, 0.1, momentum=0.9)):
+        w = tg.Tensor([1.5, -0.5], requires_grad=True)
+        optimizer = make([w])
+        run(3, w, optimizer)
+        twin = tg.Tensor(w.data, requires_grad=True)
+        other = make([twin])
+        other.load_state_dict(optimizer.state_dict())
+        run(3, w, optimizer)
+        run(3, twin, other)
+        assert twin.data.tobytes() == w.data.tobytes()
+        with pytest.raises(ValueError, match="expected the parameter's"):
+            other.load_state_dict({**optimizer.state_dict(), "0.more": np.zeros(7)})
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda w: optim.SGD([w], lr=-1.0), ValueError, "SGD: lr is -1.0, expected a finite number of at least 0"),
+        (lambda w: optim.SGD([w], lr=np.nan), ValueError, "lr is nan"),
+        (lambda w: optim.SGD([], lr=0.1), ValueError, "SGD: no parameters"),
+        (lambda w: optim.SGD(w, lr=0.1), TypeError, "parameters is a Tensor, expected a list"),
+        (lambda w: optim.SGD([w.data], lr=0.1), TypeError, r"parameters\[0\] is ndarray"),
+        (lambda w: optim.SGD([w * 2], lr=0.1), TypeError, "no leaf requiring grad"),
+        (lambda w: optim.SGD([w], lr=0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda w: optim.Adam([w], betas=(0.9, 1.0)), ValueError, r"betas\[1\] is 1.0"),
+        (lambda w: optim.StepLR(optim.SGD([w]), 0), ValueError, "step_size is 0"),
+    ],
+)
+def test_bad_options_are_named(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(tg.Tensor([1.0], requires_grad=True))

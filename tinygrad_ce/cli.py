@@ -1,0 +1,265 @@
+"""The command line: train, predict, gradcheck."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import data as sets
+from tinygrad_ce import optim
+from tinygrad_ce.gradcheck import check_operator
+from tinygrad_ce.primitive import registry
+from tinygrad_ce.train import classifier, confusion_matrix, fit, precision_recall, predict
+from tinygrad_ce.train.checkpoint import CheckpointError
+from tinygrad_ce.train.checkpoint import load as load_checkpoint
+
+_SETS: dict[str, Any] = {
+    "digits": sets.load_digits,
+    "iris": sets.load_iris,
+    "moons": sets.make_moons,
+    "spirals": sets.make_spirals,
+    "blobs": sets.make_blobs,
+}
+_OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
+    "sgd": (optim.SGD, {"momentum": 0.9}, 0.02),
+    "adam": (optim.Adam, {}, 0.005),
+    "adamw": (optim.AdamW, {}, 0.005),
+}
+_EXAMPLES = """\
+examples:
+  tinygrad-ce train digits                           a linear classifier on 8x8 handwritten digits
+  tinygrad-ce train spirals --hidden 32,32 --plot    two hidden layers, and a picture of how it went
+  tinygrad-ce train flowers.csv --label species      your own table; the label's column by name or position
+  tinygrad-ce train images.gz labels.gz              a pair of IDX files, as MNIST comes
+  tinygrad-ce train digits --epochs 60 --resume      go on from the saved model
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0, 1 for a failed check, or 2 for bad arguments or files."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        print(f"{parser.prog} {args.command}: error: {words}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted; a checkpoint already written is whole", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "tinygrad-ce", description="Train classifiers and check gradients in plain NumPy.", epilog=_EXAMPLES,
+        formatter_class=raw,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="train | predict | gradcheck")
+
+    train = commands.add_parser("train", help="train a classifier", epilog=_EXAMPLES, formatter_class=raw)
+    train.add_argument("data", nargs="+", help=f"{', '.join(_SETS)}, a .csv, a .npz, or two IDX files")
+    train.add_argument("--label", default="-1", metavar="COLUMN", help="of a .csv: the label's name or position (last)")
+    train.add_argument("--hidden", type=_widths, default=[], metavar="32,32", help="widths of hidden layers (none)")
+    train.add_argument("--activation", choices=classifier.ACTIVATIONS, default="relu", help="between layers (relu)")
+    train.add_argument("--optimizer", choices=_OPTIMIZERS, default="sgd", help="sgd has momentum 0.9 (sgd)")
+    train.add_argument("--epochs", type=_count, help="how often each row is seen (40, or what makes 2,000 steps)")
+    train.add_argument("--batch-size", type=_count, default=32, help="rows in a step (32)")
+    train.add_argument("--lr", type=_rate, help="learning rate (sgd 0.02, adam and adamw 0.005)")
+    train.add_argument("--patience", type=_count, help="stop after so many epochs without a better validation loss")
+    train.add_argument("--seed", type=_seed, default=0, help="of weights and order; the same seed, the same bits (0)")
+    train.add_argument("--save", type=Path, metavar="FILE", help="where the model goes (DATA-model.npz)")
+    train.add_argument("--resume", action="store_true", help="go on from the saved model")
+    train.add_argument("--plot", type=Path, nargs="?", const=Path(), metavar="FILE", help="draw it (DATA-model.png)")
+    train.add_argument("--quiet", action="store_true", help="no progress")
+    train.set_defaults(run=_train)
+
+    guess = commands.add_parser(
+        "predict", help="predict with a saved model", formatter_class=raw,
+        epilog="example:\n  tinygrad-ce predict digits-model.npz new.csv > answers.csv\n",
+    )  # fmt: skip
+    guess.add_argument("model", type=Path, help="a file that train saved")
+    guess.add_argument("file", help="a .csv of features, a line each; or a .npz with an array x")
+    guess.set_defaults(run=_predict)
+
+    check = commands.add_parser(
+        "gradcheck", help="hold every operator's rules against finite differences", formatter_class=raw,
+        epilog="example:\n  tinygrad-ce gradcheck softmax cross_entropy\n",
+    )  # fmt: skip
+    check.add_argument("operators", nargs="*", metavar="OPERATOR", help="all of them unless named")
+    check.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="(float64)")
+    check.add_argument("--seed", type=_seed, default=0, help="of the inputs (0)")
+    check.set_defaults(run=_gradcheck)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number above 0")
+    return rate
+
+
+def _widths(text: str) -> list[int]:
+    parts = [part for part in text.split(",") if part.strip()]
+    try:
+        return [_count(part.strip()) for part in parts]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected widths like 32,32") from None
+
+
+def _column(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _train(args: argparse.Namespace) -> int:
+    named = args.data[0] if len(args.data) == 1 and args.data[0] in _SETS else None
+    rows = _SETS[named]() if named else sets.load_file(args.data, _column(args.label))
+    name = named or Path(args.data[0]).name.partition(".")[0]
+    path = args.save or Path(f"{name}-model.npz")
+    if not path.parent.is_dir():
+        raise ValueError(f"--save {path}: the folder {path.parent} does not exist")
+    if args.plot is not None:
+        _require_matplotlib()
+
+    train, test = sets.split(rows, 0.2)  # the same rows whatever --seed is
+    held = None
+    if args.patience:
+        train, held = sets.split(train, 0.15)
+    features, classes = train.x.shape[1], len(rows.classes)
+    model = classifier.make(features, classes, args.hidden, args.activation, x=train.x, seed=args.seed)
+    kind, options, rate = _OPTIMIZERS[args.optimizer]
+    optimizer = kind(model.parameters(), lr=args.lr or rate, **options)
+    epochs = args.epochs or max(40, -(-2000 // -(-len(train.y) // args.batch_size)))
+    parameters = sum(p.size for p in model.parameters())
+    layers = " -> ".join(str(w) for w in (features, *args.hidden, classes))
+    print(f"{name}: {len(train.y)} rows to train on, {len(test.y)} held out, {features} features, {classes} classes")
+    print(f"model: {layers}, {parameters:,} parameters; {args.optimizer}, learning rate {optimizer.lr:g}")
+
+    about = {
+        "features": features, "hidden": args.hidden, "activation": args.activation, "classes": list(rows.classes),
+        "seed": args.seed, "batch_size": args.batch_size, "optimizer": args.optimizer,
+    }  # fmt: skip
+    if args.resume:
+        _check_same(path, about)
+    history = fit(
+        model, train, epochs=epochs, batch_size=args.batch_size, optimizer=optimizer, validation=held,
+        patience=args.patience, checkpoint=path, resume=args.resume, meta={"classifier": about}, seed=args.seed,
+        progress=not args.quiet,
+    )  # fmt: skip
+    if history.stopped:
+        print(f"stopped after epoch {len(history)}: {history.stopped}; weights of epoch {history.best_epoch + 1} kept")
+    confusion = confusion_matrix(predict(model, test.x), test.y, classes)
+    print(f"\ntest accuracy {np.trace(confusion) / confusion.sum():.4f} on {confusion.sum()} rows held out\n")
+    print(_table(confusion, rows.classes))
+    print(f"\nmodel saved to {path}")
+    if args.plot is not None:
+        picture = path.with_suffix(".png") if args.plot == Path() else args.plot
+        _plot(picture, history, confusion, rows.classes)
+        print(f"picture saved to {picture}")
+    return 0
+
+
+def _check_same(path: Path, about: dict[str, Any]) -> None:
+    """A resumed run goes on to the same bits only with the settings it began with."""
+    _, meta = load_checkpoint(path)
+    before = meta.get("classifier", {})
+    for key, value in about.items():
+        if before.get(key) != value:
+            raise CheckpointError(f"{path}: was trained with {key} {before.get(key)!r}, now it is {value!r}")
+
+
+def _table(confusion: np.ndarray, classes: Sequence[str]) -> str:
+    """A confusion matrix as text, with recall beside it and precision below."""
+    precision, recall = precision_recall(confusion)
+    width = max(4, *(len(name) for name in classes), len(str(confusion.max()))) + 1
+    label = max(width, len("precision") + 1)
+    lines = ["rows: what it is; columns: what was predicted"]
+    lines.append(" " * label + "".join(f"{name:>{width}}" for name in classes) + "   recall")
+    for name, counts, fraction in zip(classes, confusion, recall, strict=True):
+        cells = "".join(f"{count if count else '.':>{width}}" for count in counts)
+        lines.append(f"{name:>{label}}{cells}   {fraction:6.3f}")
+    lines.append(f"{'precision':>{label}}" + "".join(f"{fraction:>{width}.2f}" for fraction in precision))
+    return "\n".join(lines)
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ImportError("--plot needs matplotlib: pip install 'tinygrad-ce[plot]'") from None
+
+
+def _plot(path: Path, history: Any, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    """Loss, accuracy and the confusion matrix in one picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    epochs = [epoch + 1 for epoch in history.epoch]
+    for axes, what in ((left, "loss"), (middle, "accuracy")):
+        for key in (what, f"val_{what}"):
+            if key in history.history:
+                axes.plot(epochs, history[key], label="training" if key == what else "validation")
+        axes.set(title=what.capitalize(), xlabel="epoch", ylabel="cross-entropy" if what == "loss" else "fraction right")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    right.imshow(np.where(confusion > 0, confusion, np.nan), cmap="Blues", vmin=0)
+    right.set(title="Confusion on rows held out", xlabel="predicted", ylabel="true")
+    right.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+    right.set_yticks(range(len(classes)), classes)
+    for (i, j), count in np.ndenumerate(confusion):
+        if count and len(classes) <= 20:
+            colour = "white" if count > confusion.max() / 2 else "black"
+            right.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    model, classes = classifier.load(args.model)
+    width = model.state_dict()["0.mean"].size
+    x = sets.load_features(args.file, width)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["prediction"])
+    writer.writerows([classes[i]] for i in predict(model, x))
+    return 0
+
+
+def _gradcheck(args: argparse.Namespace) -> int:
+    unknown = [name for name in args.operators if name not in registry]
+    if unknown:
+        raise ValueError(f"no operator {unknown[0]!r}; there are {', '.join(sorted(registry))}")
+    names = args.operators or sorted(registry)
+    print(f"{'operator':<22} {'examples':>8} {'order 1':>10} {'order 2':>10}   largest error, relative to the largest entry")
+    checks = [check_operator(name, args.dtype, args.seed) for name in names]
+    for check in checks:
+        verdict = "ok" if check.examples and check.failed is None else "FAILED" if check.examples else "no example"
+        print(f"{check.name:<22} {check.examples:>8} {check.first:>10.1e} {check.second:>10.1e}   {verdict}")
+    failed = [check for check in checks if not check.examples or check.failed is not None]
+    for check in failed:
+        print(f"\n{check.name}: {check.failed or 'has no example, so nothing checks its rules'}")
+    right = sum(check.examples for check in checks)
+    print(f"\n{len(names) - len(failed)} of {len(names)} operators agree with finite differences ({right} examples, {args.dtype})")
+    return 1 if failed else 0
