@@ -123,9 +123,7 @@ def test_figures_of_the_textbook_rows():
     rows = np.array([[2, -1, 0.1], [3, -1, 1]])
     assert tg.cross_entropy(rows[:1], [1]) == pytest.approx(3.1818, abs=5e-5)
     assert tg.cross_entropy(rows, [1, 2]) == pytest.approx(2.6624, abs=5e-5)
-    np.testing.assert_allclose(
-        -tg.log_softmax(rows), [[0.1818, 3.1818, 2.0818], [0.1429, 4.1429, 2.1429]], atol=5e-5
-    )
+    np.testing.assert_allclose(-tg.log_softmax(rows), [[0.1818, 3.1818, 2.0818], [0.1429, 4.1429, 2.1429]], atol=5e-5)
 
 
 @pytest.mark.parametrize("soft", [False, True])

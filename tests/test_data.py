@@ -175,7 +175,7 @@ def test_npz_in_and_what_is_wrong_with_it(tmp_path):
         with pytest.raises(data.DataError, match=message):
             data.load_npz(path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(data.DataError, match="no .npz file of plain arrays"):
+    with pytest.raises(data.DataError, match=r"no \.npz file of plain arrays"):
         data.load_npz(path)
 
 

@@ -285,7 +285,7 @@ def test_two_threads_with_their_own_graphs():
         t.start()
     for t in threads:
         t.join()
-    assert results == {k: 200 * 21.0 for k in range(4)}
+    assert results == dict.fromkeys(range(4), 200 * 21.0)
 
 
 def test_backward_inside_a_primitive():

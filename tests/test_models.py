@@ -41,9 +41,7 @@ class Net(nn.Module):
 def test_parameters_are_found_in_attributes_lists_and_dicts():
     net = Net()
     names = [name for name, _ in net.named_parameters()]
-    assert names == [
-        f"{m}.{p}" for m in ("blocks.0", "blocks.1", "heads.a") for p in ("weight", "bias")
-    ]
+    assert names == [f"{m}.{p}" for m in ("blocks.0", "blocks.1", "heads.a") for p in ("weight", "bias")]
     assert len(net.parameters()) == 6
     assert "scale" in net.state_dict()
     net.blocks[0].weight.requires_grad = False

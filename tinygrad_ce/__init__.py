@@ -2,7 +2,7 @@
 
 from tinygrad_ce import data, nn, optim, train
 from tinygrad_ce.gradcheck import GradientError, gradcheck
-from tinygrad_ce.ops import *
+from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
 from tinygrad_ce.ops import __all__ as _operators
 from tinygrad_ce.primitive import no_grad, primitive
 from tinygrad_ce.reverse import grad
@@ -13,7 +13,7 @@ from tinygrad_ce.transforms import hessian, hvp, jacobian, value_and_grad
 __version__ = "0.1.0"
 
 __all__ = [
-    *_operators, "CheckpointError", "GradientError", "History", "Tensor", "accuracy", "confusion_matrix", "data", "fit",
-    "grad", "gradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict",
-    "primitive", "train", "value_and_grad",
+    *_operators, "CheckpointError", "GradientError", "History", "Tensor", "accuracy", "confusion_matrix", "data",
+    "fit", "grad", "gradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall",
+    "predict", "primitive", "train", "value_and_grad",
 ]  # fmt: skip

@@ -170,7 +170,8 @@ def _train(args: argparse.Namespace) -> int:
         progress=not args.quiet,
     )  # fmt: skip
     if history.stopped:
-        print(f"stopped after epoch {len(history)}: {history.stopped}; weights of epoch {history.best_epoch + 1} kept")
+        best = (history.best_epoch or 0) + 1
+        print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
     confusion = confusion_matrix(predict(model, test.x), test.y, classes)
     print(f"\ntest accuracy {np.trace(confusion) / confusion.sum():.4f} on {confusion.sum()} rows held out\n")
     print(_table(confusion, rows.classes))
@@ -223,7 +224,9 @@ def _plot(path: Path, history: Any, confusion: np.ndarray, classes: Sequence[str
         for key in (what, f"val_{what}"):
             if key in history.history:
                 axes.plot(epochs, history[key], label="training" if key == what else "validation")
-        axes.set(title=what.capitalize(), xlabel="epoch", ylabel="cross-entropy" if what == "loss" else "fraction right")
+        axes.set(
+            title=what.capitalize(), xlabel="epoch", ylabel="cross-entropy" if what == "loss" else "fraction right"
+        )
         axes.legend()
         axes.grid(alpha=0.3)
     right.imshow(np.where(confusion > 0, confusion, np.nan), cmap="Blues", vmin=0)
@@ -252,7 +255,8 @@ def _gradcheck(args: argparse.Namespace) -> int:
     if unknown:
         raise ValueError(f"no operator {unknown[0]!r}; there are {', '.join(sorted(registry))}")
     names = args.operators or sorted(registry)
-    print(f"{'operator':<22} {'examples':>8} {'order 1':>10} {'order 2':>10}   largest error, relative to the largest entry")
+    print("largest difference between rule and finite differences, relative to the gradient's largest entry\n")
+    print(f"{'operator':<22} {'examples':>8} {'order 1':>10} {'order 2':>10}")
     checks = [check_operator(name, args.dtype, args.seed) for name in names]
     for check in checks:
         verdict = "ok" if check.examples and check.failed is None else "FAILED" if check.examples else "no example"
@@ -260,6 +264,6 @@ def _gradcheck(args: argparse.Namespace) -> int:
     failed = [check for check in checks if not check.examples or check.failed is not None]
     for check in failed:
         print(f"\n{check.name}: {check.failed or 'has no example, so nothing checks its rules'}")
-    right = sum(check.examples for check in checks)
-    print(f"\n{len(names) - len(failed)} of {len(names)} operators agree with finite differences ({right} examples, {args.dtype})")
+    right, examples = len(names) - len(failed), sum(check.examples for check in checks)
+    print(f"\n{right} of {len(names)} operators agree with finite differences ({examples} examples, {args.dtype})")
     return 1 if failed else 0

@@ -43,7 +43,8 @@ def probabilities(*shape: int) -> Draw:
 
     def make(rng: np.random.Generator) -> np.ndarray:
         p = rng.uniform(0.5, 1.0, shape)
-        return p / p.sum(axis=-1, keepdims=True)
+        p /= p.sum(axis=-1, keepdims=True)
+        return p
 
     return Draw(make)
 

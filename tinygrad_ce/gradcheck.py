@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.example import realise
-from tinygrad_ce.primitive import Operator, no_grad, registry
+from tinygrad_ce.primitive import Operator, registry
 from tinygrad_ce.reverse import gradients
 from tinygrad_ce.tensor import Tensor
 
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     """One number of a gradient, by the rule and by differences."""
 
     input: int
-    index: tuple[int, ...]
+    at: tuple[int, ...]
     analytic: float
     numeric: float
     allowed: float
@@ -90,7 +90,7 @@ class Report:
         if self.entries:
             lines.append(f"{'input':>5}  {'index':<12} {'analytic':>15} {'numeric':>15} {'relative error':>14}")
         for entry in self.entries[:5]:
-            index = ", ".join(map(str, entry.index))
+            index = ", ".join(map(str, entry.at))
             lines.append(
                 f"{entry.input:>5}  {f'[{index}]':<12} {entry.analytic:>15.8g} {entry.numeric:>15.8g} "
                 f"{entry.relative:>14.2e}{'' if entry.excess <= 1 else '  <- wrong'}"
@@ -107,7 +107,7 @@ class GradientError(AssertionError):
         self.report = report
         worst = report.failed[0]
         super().__init__(
-            f"input {worst.input}, index {list(worst.index)}: the rule gives {worst.analytic:.8g}, finite differences "
+            f"input {worst.input}, index {list(worst.at)}: the rule gives {worst.analytic:.8g}, finite differences "
             f"give {worst.numeric:.8g}\n{report}"
         )
 
@@ -270,7 +270,7 @@ def check_operator(name: str, dtype: Any = np.float64, seed: int = 0) -> Check:
         for order in (1, 2)
     ]
     failed = next((report for report in reports if not report), None)
-    return Check(name, len(operator.examples), *(_largest(reports, order) for order in (1, 2)), failed)
+    return Check(name, len(operator.examples), _largest(reports, 1), _largest(reports, 2), failed)
 
 
 def _largest(reports: list[Report], order: int) -> float:

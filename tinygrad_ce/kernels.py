@@ -72,7 +72,7 @@ def _starts(count: int, classes: int) -> np.ndarray:
 
 def _flat(labels: np.ndarray, classes: int) -> np.ndarray:
     """Where each row's label stands in the flattened rows."""
-    return _starts(len(labels), classes) + labels
+    return np.add(_starts(len(labels), classes), labels)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def _in_range(x: np.ndarray) -> bool:
     return bool(np.vdot(x, x) <= bound * bound or (x.min() >= -bound and x.max() <= bound))
 
 
-def _row_sums(e: np.ndarray) -> np.ndarray:
+def _row_sums(e: np.ndarray) -> Any:
     classes = e.shape[1]
     return e.dot(_ones(classes, e.dtype)) if classes <= _SHORT else e.sum(axis=1)
 

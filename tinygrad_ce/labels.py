@@ -28,7 +28,9 @@ def check_axis(where: str, shape: tuple[int, ...], axis: int | None) -> int:
     if axis is None:
         return 0 if len(shape) == 1 else 1
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{where}: axis is {axis}, but input has shape {shape}; expected {-len(shape)} to {len(shape) - 1}")
+        raise ValueError(
+            f"{where}: axis is {axis}, but input has shape {shape}; expected {-len(shape)} to {len(shape) - 1}"
+        )
     return axis % len(shape)
 
 
@@ -37,7 +39,7 @@ def check_weight(where: str, weight: Any, classes: int) -> np.ndarray:
     w = np.asarray(weight)
     if w.shape != (classes,) or w.dtype.kind not in "fiub":
         raise ValueError(
-            f"{where}: weight has shape {w.shape} and dtype {w.dtype}, expected one number for each of {classes} classes"
+            f"{where}: weight has shape {w.shape} and dtype {w.dtype}, expected a number for each of {classes} classes"
         )
     wrong = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
     if wrong.size:
@@ -97,7 +99,9 @@ def _why_shape(t: np.ndarray, shape: tuple[int, ...], classes: int) -> str:
     if t.shape == (*shape, 1):
         return "; a column of labels: use target[..., 0]"
     if t.ndim == len(shape) + 1 and classes in t.shape and t.size and t.min() >= 0 and t.max() <= 1:
-        return "; one-hot rows of integers? use target.argmax(axis) for indices, or target.astype(float) as soft targets"
+        return (
+            "; one-hot rows of integers? use target.argmax(axis) for indices, or target.astype(float) as soft targets"
+        )
     if t.ndim == len(shape) and t.size != np.prod(shape):
         return f"; {t.size} labels for {int(np.prod(shape))} rows of logits"
     return ""

@@ -50,7 +50,7 @@ class Optimizer:
             if p.grad is not None:
                 p._data = np.asarray(self._updated(p._data, p.grad, memory))
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         """A parameter's new numbers, in a new array."""
         raise TypeError(f"{type(self).__name__} has no _updated: say what a step does")
 
@@ -122,7 +122,7 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         if self.weight_decay:
             g = g + self.weight_decay * w
         if self.momentum:
@@ -170,12 +170,12 @@ class Adam(Optimizer):
         self.eps = _check(name, "eps", eps)
         self.weight_decay = _check(name, "weight_decay", weight_decay)
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         if self.weight_decay:
             g = g + self.weight_decay * w
         return w - self._direction(g, memory)
 
-    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         first, second = self.betas
         if not memory:
             memory |= {"mean": np.zeros_like(g), "square": np.zeros_like(g), "count": np.zeros(())}
@@ -207,7 +207,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         return w * (1 - self.lr * self.weight_decay) - self._direction(g, memory)
 
 

@@ -243,7 +243,7 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     if function is None:
         return functools.partial(primitive, forward=forward)
     made = Primitive(function, forward)
-    operator = functools.wraps(function)(_entry(made, inspect.signature(function)))
+    operator: Any = functools.wraps(function)(_entry(made, inspect.signature(function)))
     operator.vjp = made.vjp
     return _register(operator, made)
 

@@ -53,7 +53,7 @@ def backward(output: Node, g: Any = None) -> None:
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
-    r"""Gradients of outputs with respect to inputs, $\sum_k \bar y_k^T\, \partial y_k / \partial x$. Touches no ``.grad``.
+    r"""Gradients of outputs in inputs, $\sum_k \bar y_k^T\, \partial y_k / \partial x$. Touches no ``.grad``.
 
     Args:
         outputs: a Tensor, or a list of them; the gradient is that of their sum.
@@ -185,8 +185,8 @@ def _cotangent(output: Node, g: Any) -> Any:
     y = output._data
     if not output._requires_grad:
         raise RuntimeError(
-            "backward: this Tensor requires no grad: nothing it was made of does, or it was made inside no_grad() or by "
-            "detach(); make the leaves with requires_grad=True"
+            "backward: this Tensor requires no grad: nothing it was made of does, or it was made inside no_grad() or "
+            "by detach(); make the leaves with requires_grad=True"
         )
     if g is None:
         if y.size != 1:

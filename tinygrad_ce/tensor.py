@@ -54,7 +54,9 @@ def _numbers(data: Any, dtype: Any) -> np.ndarray:
         cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
         raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
     if array.dtype.kind not in "fiub":
-        what = array.dtype if array.dtype.kind != "c" else f"{array.dtype} (gradients are defined for real numbers here)"
+        what = (
+            array.dtype if array.dtype.kind != "c" else f"{array.dtype} (gradients are defined for real numbers here)"
+        )
         raise TypeError(f"Tensor: data has dtype {what}, expected real numbers: floating, integer or bool")
     return array
 
@@ -165,7 +167,9 @@ class Tensor(Node):
     def item(self) -> Any:
         """The one number it holds, as Python's."""
         if self.size != 1:
-            raise ValueError(f"item: this Tensor has shape {self.shape}; only one that holds a single number has an item")
+            raise ValueError(
+                f"item: this Tensor has shape {self.shape}; only one that holds a single number has an item"
+            )
         return self._data.item()
 
     def detach(self) -> Tensor:
@@ -321,12 +325,14 @@ class Tensor(Node):
 
 # NumPy's names of our own functions under another one, and functions whose result has no gradient: they get the arrays.
 numpy_functions.update({np.amax: ops.max, np.amin: ops.min})
-_PLAIN_RESULT = frozenset(
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor isnan isinf "
-    "isfinite signbit sign floor ceil trunc rint shape ndim size argmax argmin argsort nonzero flatnonzero argwhere "
-    "count_nonzero all any isclose allclose array_equal zeros_like ones_like full_like empty_like array_repr array_str "
-    "array2string result_type can_cast searchsorted digitize shares_memory may_share_memory".split()
-)
+_PLAIN_RESULT = frozenset([
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
+    "logical_not", "logical_xor", "isnan", "isinf", "isfinite", "signbit", "sign", "floor", "ceil", "trunc",
+    "rint", "shape", "ndim", "size", "argmax", "argmin", "argsort", "nonzero", "flatnonzero", "argwhere",
+    "count_nonzero", "all", "any", "isclose", "allclose", "array_equal", "zeros_like", "ones_like", "full_like",
+    "empty_like", "array_repr", "array_str", "array2string", "result_type", "can_cast", "searchsorted",
+    "digitize", "shares_memory", "may_share_memory",
+])  # fmt: skip
 
 
 def _no_primitive(called: str, more: str) -> TypeError:

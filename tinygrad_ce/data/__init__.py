@@ -5,6 +5,6 @@ from tinygrad_ce.data.files import DataError, load_csv, load_features, load_file
 from tinygrad_ce.data.sets import load_digits, load_iris, make_blobs, make_moons, make_spirals
 
 __all__ = [
-    "DataError", "Dataset", "batches", "load_csv", "load_digits", "load_features", "load_file", "load_idx", "load_iris", "load_npz",
-    "make_blobs", "make_moons", "make_spirals", "read_idx", "split",
+    "DataError", "Dataset", "batches", "load_csv", "load_digits", "load_features", "load_file", "load_idx",
+    "load_iris", "load_npz", "make_blobs", "make_moons", "make_spirals", "read_idx", "split",
 ]  # fmt: skip

@@ -38,11 +38,16 @@ def as_dataset(where: str, data: Any) -> Dataset:
         raise ValueError(f"{where}: there are no rows")
     if not np.isfinite(x).all():
         row = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
-        raise ValueError(f"{where}: x[{', '.join(map(str, row))}] is {x[row]}; a missing value? fill it or drop the row")
+        raise ValueError(
+            f"{where}: x[{', '.join(map(str, row))}] is {x[row]}; a missing value? fill it or drop the row"
+        )
     if len(data) == 3:
         return Dataset(x, y, tuple(str(name) for name in data[2]))
-    classes = int(y.max()) + 1 if y.ndim == 1 and y.dtype.kind in "iu" else y.shape[-1] if y.ndim > 1 else 0
-    return Dataset(x, y, tuple(str(i) for i in range(classes)))
+    if y.ndim == 1 and y.dtype.kind in "iu":
+        names = tuple(str(i) for i in np.unique(y[y >= 0]).tolist())
+    else:
+        names = tuple(str(i) for i in range(y.shape[-1] if y.ndim > 1 else 0))
+    return Dataset(x, y, names)
 
 
 def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:

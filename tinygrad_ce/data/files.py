@@ -1,4 +1,4 @@
-"""Readers of files: IDX (MNIST's format), .npz and .csv. Nothing in a file is executed; errors say where it is wrong."""
+"""Readers of files: IDX (MNIST's format), .npz and .csv. Nothing is executed; errors say where a file is wrong."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
 def _arrays(path: Any, *needed: str) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` that a data set may have; x is checked to be rows of numbers."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("x", "y", "classes") if name in arrays.files}
             names = arrays.files
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise DataError(f"{path}: no .npz file of plain arrays: {error}") from None
     for name in needed:
         if name not in found:
@@ -137,7 +137,7 @@ def load_features(path: str | os.PathLike[str], width: int) -> np.ndarray:
         x = found["x"].reshape(len(found["x"]), -1).astype(np.float32)
     else:
         names, lines = _table(path)
-        x = _features(path, names, lines) if len(names) == width else np.empty((0, len(names)))
+        x = _features(path, names, lines) if len(names) == width else np.empty((0, len(names)), np.float32)
     if x.shape[1] != width:
         more = "; without the label's column" if x.shape[1] == width + 1 else ""
         raise DataError(f"{path}: rows of {x.shape[1]} columns, but the model takes {width} features{more}")
@@ -199,12 +199,13 @@ def _dataset(path: Any, x: np.ndarray, y: np.ndarray, classes: np.ndarray | None
         row = int(np.argwhere(~np.isfinite(x))[0][0])
         raise DataError(f"{path}: row {row} has a feature that is nan or infinite; a missing value?")
     if y.dtype.kind in "iu":
-        names = tuple(str(i) for i in range(int(y.max()) + 1)) if classes is None else tuple(map(str, classes.tolist()))
-        if y.min() < 0 or y.max() >= len(names):
-            wrong = int(np.flatnonzero((y < 0) | (y >= len(names)))[0])
-            raise DataError(f"{path}: y[{wrong}] is {y[wrong]}, expected labels from 0 to {len(names) - 1}")
-        if len(names) > max(1000, 10 * len(y)):
+        count = int(y.max()) + 1 if classes is None else len(classes)
+        if y.min() < 0 or y.max() >= count:
+            wrong = int(np.flatnonzero((y < 0) | (y >= count))[0])
+            raise DataError(f"{path}: y[{wrong}] is {y[wrong]}, expected labels from 0 to {count - 1}")
+        if count > max(1000, 10 * len(y)):
             raise DataError(f"{path}: the largest label is {y.max()} in {len(y)} rows; are these class labels?")
+        names = tuple(map(str, range(count) if classes is None else classes.tolist()))
         return Dataset(x, y.astype(np.int64), names)
     if y.dtype.kind not in "US":
         raise DataError(f"{path}: labels have dtype {y.dtype}, expected integers or names")

@@ -20,6 +20,6 @@ from tinygrad_ce.nn.layers import (
 from tinygrad_ce.nn.module import Module
 
 __all__ = [
-    "GELU", "CrossEntropyLoss", "Dropout", "LeakyReLU", "Linear", "LogSoftmax", "Module", "ReLU", "Sequential", "SiLU",
-    "Sigmoid", "Softmax", "Softplus", "Standardize", "Tanh", "init",
+    "GELU", "CrossEntropyLoss", "Dropout", "LeakyReLU", "Linear", "LogSoftmax", "Module", "ReLU", "Sequential",
+    "SiLU", "Sigmoid", "Softmax", "Softplus", "Standardize", "Tanh", "init",
 ]  # fmt: skip

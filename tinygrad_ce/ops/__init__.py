@@ -53,10 +53,10 @@ from tinygrad_ce.ops.shape import (
 from tinygrad_ce.ops.softmax import log_softmax, softmax
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "dot", "einsum",
-    "exp", "expand_dims", "expm1", "flip", "gelu", "getitem", "join", "leaky_relu", "linear", "log", "log1p",
-    "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
-    "normal_cdf", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax",
-    "softmax_minus_onehot", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
-    "swapaxes", "take", "tanh", "transpose", "var", "where",
+    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide",
+    "dot", "einsum", "exp", "expand_dims", "expm1", "flip", "gelu", "getitem", "join", "leaky_relu", "linear",
+    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
+    "negative", "normal_cdf", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu",
+    "sin", "softmax", "softmax_minus_onehot", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "subtract", "sum", "swapaxes", "take", "tanh", "transpose", "var", "where",
 ]  # fmt: skip

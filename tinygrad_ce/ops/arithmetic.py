@@ -434,7 +434,9 @@ def where(condition, a, b):
     return np.where(condition, a, b)
 
 
-where.vjp(a=lambda g, y, condition, a, b: np.where(condition, g, 0), b=lambda g, y, condition, a, b: np.where(condition, 0, g))
+where.vjp(
+    a=lambda g, y, condition, a, b: np.where(condition, g, 0), b=lambda g, y, condition, a, b: np.where(condition, 0, g)
+)
 where.example(np.array([[True], [False], [True]]), normal(3, 4), normal(4))
 
 

@@ -1,4 +1,4 @@
-"""cross_entropy: softmax, logarithm and the choice of the target in one operator, whose gradient is softmax - onehot."""
+"""cross_entropy: softmax, logarithm and the target's choice in one operator; its gradient is softmax - onehot."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class _Rows(NamedTuple):
     """A call of cross_entropy as rows: those that count, and the way back to the input's shape."""
 
     x: np.ndarray  # (K, C) logits of the rows that count
-    index: np.ndarray | None  # (K) labels; or None, and then
+    label: Any  # (K) class indices; or None, and then
     mass: np.ndarray | None  # (K, C) what each class counts, smoothed and weighted
     weight: np.ndarray | None  # (K) of each row's label, or None for 1
     scale: Any  # what the reduction multiplies by; nan for a mean of nothing
@@ -173,7 +173,7 @@ class _Rows(NamedTuple):
         """The loss of each row, but for the scale, and, if keep, its gradient, scale included."""
         if self.mass is not None:
             return kernels.soft_cross_entropy(self.x, self.mass, self.scale, keep)
-        losses, gradient = kernels.index_cross_entropy(self.x, self.index, self.factor, keep)
+        losses, gradient = kernels.index_cross_entropy(self.x, self.label, self.factor, keep)
         if self.weight is not None:  # a weight of 0 silences also an infinite loss
             losses = np.multiply(losses, self.weight, where=self.weight != 0, out=np.zeros_like(losses))
         return losses, gradient

@@ -38,13 +38,13 @@ def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
 
 
 def _left_rule(g, y, a, b):
-    g, left, right = _as_matrices(g, a, b)
+    g, _, right = _as_matrices(g, a, b)
     da = g @ np.swapaxes(right, -1, -2)
     return da if a.ndim > 1 else da.reshape((*da.shape[:-2], -1))
 
 
 def _right_rule(g, y, a, b):
-    g, left, right = _as_matrices(g, a, b)
+    g, left, _ = _as_matrices(g, a, b)
     db = np.swapaxes(left, -1, -2) @ g
     return db if b.ndim > 1 else db.reshape(db.shape[:-1])
 
@@ -80,7 +80,7 @@ def linear(x, weight, bias=None):
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         wanted = f"(…, {weight.shape[1]})" if weight.ndim == 2 else "(…, in)"
         raise ValueError(
-            f"linear: input has shape {x.shape}, expected {wanted}, since weight, of shape (out, in), has {weight.shape}"
+            f"linear: input has shape {x.shape}, expected {wanted} for a weight (out, in) of shape {weight.shape}"
         )
     y = x.dot(weight.T)
     return y if bias is None else y + bias

@@ -7,6 +7,6 @@ from tinygrad_ce.train.history import History
 from tinygrad_ce.train.metrics import accuracy, confusion_matrix, logits, precision_recall, predict
 
 __all__ = [
-    "CheckpointError", "History", "accuracy", "checkpoint", "classifier", "confusion_matrix", "fit", "logits", "precision_recall",
-    "predict",
+    "CheckpointError", "History", "accuracy", "checkpoint", "classifier", "confusion_matrix", "fit", "logits",
+    "precision_recall", "predict",
 ]  # fmt: skip

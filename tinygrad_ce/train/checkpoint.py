@@ -52,7 +52,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]]
         OSError: it can't be opened.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             head = json.loads(bytes(arrays["meta"]))
             if head["format"] != _FORMAT:
                 raise CheckpointError(f"{path}: format {head['format']!r}, expected {_FORMAT!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -42,7 +43,7 @@ def make(
     first = nn.Standardize(np.zeros(features), np.ones(features)) if x is None else nn.Standardize.of(x)
     layers: list[nn.Module] = [first]
     widths = [features, *hidden, classes]
-    for i, (width, out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (width, out) in enumerate(itertools.pairwise(widths)):
         if i:
             layers.append(ACTIVATIONS[activation]())
         layers.append(nn.Linear(width, out, rng=rng))

@@ -41,7 +41,12 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items())
-        return f"History({len(self)} epochs{': ' + last if last else ''}{', stopped: ' + self.stopped if self.stopped else ''})"
+        words = [
+            f"{len(self)} epochs",
+            *([last] if last else []),
+            *([f"stopped: {self.stopped}"] if self.stopped else []),
+        ]
+        return f"History({'; '.join(words)})"
 
     def state(self) -> dict[str, Any]:
         """What JSON can hold of it."""

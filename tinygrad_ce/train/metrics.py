@@ -19,7 +19,7 @@ def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
         >>> tg.predict(lambda x: x, np.eye(3))
         array([0, 1, 2])
     """
-    return logits(model, x, batch_size).argmax(axis=1)
+    return np.asarray(logits(model, x, batch_size).argmax(axis=1))
 
 
 def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
