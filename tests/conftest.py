@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+collect_ignore_glob = ["reference/*"]  # a script that needs PyTorch
+
 
 @pytest.fixture(scope="session")
 def torch_figures():

@@ -70,9 +70,9 @@ def _starts(count: int, classes: int) -> np.ndarray:
     return starts
 
 
-def _flat(labels: np.ndarray, classes: int) -> np.ndarray:
+def _flat(labels: np.ndarray, classes: int) -> Any:
     """Where each row's label stands in the flattened rows."""
-    return np.add(_starts(len(labels), classes), labels)
+    return _starts(len(labels), classes) + labels
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -59,8 +60,8 @@ def fit(
         A History with "loss", "accuracy", "lr" and, with validation, "val_loss" and "val_accuracy".
 
     Errors:
-        FloatingPointError: the loss is nan or infinite; the step and the likely causes are named, and the model keeps
-            the weights it had before that step.
+        FloatingPointError: the loss is nan or infinite; the step and the likely cause are named, and the model keeps
+            its last finite weights.
         ValueError: a wrong label (its row is named), a feature that isn't finite, an option out of range.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another model.
         KeyboardInterrupt: the model keeps the weights of its last whole step.
@@ -116,6 +117,7 @@ class _Training:
         self.meta = meta
         self.history = History()
         self.best: dict[str, np.ndarray] = {}
+        self.previous = [p._data for p in optimizer.parameters]  # the weights before the last step
 
     def run(
         self,
@@ -163,11 +165,12 @@ class _Training:
         self.model.train()
         loss, right, rate = 0.0, 0, self.optimizer.lr
         try:
-            for step, (x, y) in enumerate(batches(rows, batch_size, seed=seed, epoch=epoch)):
-                value, output = self._step(x, y, epoch, step)
-                loss += value * _counted(y)
-                right += _right(output, y)
-                tell()
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss itself is looked at
+                for step, (x, y) in enumerate(batches(rows, batch_size, seed=seed, epoch=epoch)):
+                    value, output = self._step(x, y, epoch, step)
+                    loss += value * _counted(y)
+                    right += _right(output, y)
+                    tell()
         finally:
             self.model.eval()
         return {"loss": loss / _counted(rows.y), "accuracy": right / _counted(rows.y), "lr": rate}
@@ -181,14 +184,18 @@ class _Training:
             output = self.model(Tensor._leaf(x))
             loss = self.loss(output, y)
             value = float(loss)
-            if not np.isfinite(value):
-                raise FloatingPointError(self._why(value, x, epoch, step))
+            if not math.isfinite(value):
+                words = self._why(value, x, epoch, step)
+                if not all(np.isfinite(data).all() for data in before):
+                    before = self.previous  # the step before has spoiled them
+                raise FloatingPointError(words)
             loss.backward()
             self.optimizer.step()
         except BaseException:
             for p, data in zip(parameters, before, strict=True):
                 p._data = data
             raise
+        self.previous = before
         return value, output._data
 
     def _why(self, value: float, x: np.ndarray, epoch: int, step: int) -> str:
@@ -202,7 +209,8 @@ class _Training:
             cause = f"weights reach {size:.3g}: the learning rate {self.optimizer.lr:g} is likely too high"
         else:
             cause = "the model's output or the loss is at fault: a logit of -inf at the label, a log of 0, 0/0"
-        return f"fit: the loss is {value} at epoch {epoch + 1}, step {step + 1}; {cause}. No weight was changed by it"
+        where = f"epoch {epoch + 1}, step {step + 1}"
+        return f"fit: the loss is {value} at {where}; {cause}. The model keeps its last finite weights"
 
     def save(self, path: Any) -> None:
         """Write all that is needed to go on."""

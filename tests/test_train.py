@@ -1,0 +1,296 @@
+"""The trainer: what it measures, stops at, writes and comes back to."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce import data, nn, optim
+from tinygrad_ce.train import checkpoint, classifier
+
+
+def weights(model):
+    return {name: a.tobytes() for name, a in model.state_dict().items()}
+
+
+def net(seed=0, dropout=0.0):
+    layers = [nn.Linear(2, 8, rng=seed), nn.ReLU(), nn.Linear(8, 3, rng=seed + 1)]
+    return nn.Sequential(*layers[:2], nn.Dropout(dropout, rng=7), layers[2]) if dropout else nn.Sequential(*layers)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return data.make_blobs(90, seed=3)
+
+
+def test_digits_reach_95_percent_on_the_held_out_fifth():
+    train, test = data.split(data.load_digits(), 0.2)
+    model = classifier.make(64, 10, x=train.x)
+    optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    history = tg.fit(model, train, epochs=40, optimizer=optimizer, progress=False)
+    assert tg.accuracy(tg.predict(model, test.x), test.y) >= 0.95
+    assert history["loss"][-1] < history["loss"][0]
+    assert len(history) == 40
+
+
+def test_hidden_layers_separate_the_spirals():
+    train, test = data.split(data.make_spirals(400), 0.25)
+    model = classifier.make(2, 3, [32, 32], x=train.x)
+    tg.fit(model, train, epochs=80, optimizer=optim.Adam(model.parameters(), lr=0.01), progress=False)
+    assert tg.accuracy(tg.predict(model, test.x), test.y) > 0.93
+
+
+def test_the_same_seed_gives_the_same_bits(blobs):
+    runs = []
+    for _ in range(2):
+        model = net(dropout=0.2)
+        history = tg.fit(model, blobs, epochs=4, seed=5, progress=False)
+        runs.append((weights(model), history.history))
+    assert runs[0] == runs[1]
+    other = net(dropout=0.2)
+    tg.fit(other, blobs, epochs=4, seed=6, progress=False)
+    assert weights(other) != runs[0][0]
+
+
+def test_history_measures_what_it_says(blobs):
+    model = nn.Linear(2, 3, rng=0)
+    before = model.state_dict()
+    held = data.make_blobs(30, seed=4)
+    history = tg.fit(model, blobs, epochs=1, batch_size=90, validation=held, progress=False)
+    fresh = nn.Linear(2, 3, rng=0)
+    fresh.load_state_dict(before)
+    assert history["loss"][0] == pytest.approx(float(tg.cross_entropy(fresh(blobs.x), blobs.y)), rel=1e-6)
+    assert history["accuracy"][0] == pytest.approx(tg.accuracy(fresh(blobs.x), blobs.y))
+    assert history["val_loss"][0] == pytest.approx(float(tg.cross_entropy(model(held.x), held.y)), rel=1e-6)
+    assert history["val_accuracy"][0] == pytest.approx(tg.accuracy(model(held.x), held.y))
+    assert history["lr"] == [0.1]
+    assert (history.epoch, history.history["loss"]) == ([0], history["loss"])
+
+
+def test_validation_by_fraction_and_a_schedule(blobs):
+    model = nn.Linear(2, 3, rng=0)
+    optimizer = optim.SGD(model.parameters(), lr=0.4)
+    history = tg.fit(
+        model, blobs, epochs=4, optimizer=optimizer, schedule=optim.StepLR(optimizer, 2, 0.5), validation=0.2,
+        progress=False,
+    )  # fmt: skip
+    assert history["lr"] == [0.4, 0.4, 0.2, 0.2]
+    assert len(history["val_loss"]) == 4
+
+
+def test_early_stopping_gives_the_best_weights_back(blobs):
+    model = net()
+    seen = []
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+
+    def loss(logits, y):
+        # A validation that is best after the third epoch, whatever the model does.
+        if isinstance(logits, np.ndarray):
+            seen.append(weights(model))
+            return abs(len(seen) - 3.0)
+        return tg.cross_entropy(logits, y)
+
+    history = tg.fit(
+        model, blobs, epochs=50, optimizer=optimizer, loss=loss, validation=0.2, patience=2, progress=False
+    )
+    assert history["val_loss"] == [2, 1, 0, 1, 2]
+    assert history.best_epoch == 2
+    assert "no better for 2 epochs" in history.stopped
+    assert weights(model) == seen[2]
+
+
+def run(model, blobs, epochs, **options):
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    schedule = optim.CosineAnnealingLR(optimizer, 6)
+    return tg.fit(
+        model, blobs, epochs=epochs, optimizer=optimizer, schedule=schedule, validation=0.2, patience=50, seed=2,
+        progress=False, **options,
+    )  # fmt: skip
+
+
+def test_resuming_gives_the_same_bits_as_never_stopping(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    straight = net(dropout=0.3)
+    whole = run(straight, blobs, 6)
+    run(net(dropout=0.3), blobs, 2, checkpoint=path)
+    run(net(seed=9, dropout=0.3), blobs, 4, checkpoint=path, resume=True)
+    resumed = net(seed=5, dropout=0.3)
+    history = run(resumed, blobs, 6, checkpoint=path, resume=True)
+    assert weights(resumed) == weights(straight)
+    assert history.history == whole.history
+    assert history.epoch == whole.epoch
+
+
+def test_a_checkpoint_of_another_model_changes_nothing(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    run(net(), blobs, 1, checkpoint=path)
+    for other in (nn.Linear(2, 3, rng=0), net(dropout=0.5)):
+        before = weights(other)
+        with pytest.raises(tg.CheckpointError, match="not of this training"):
+            run(other, blobs, 2, checkpoint=path, resume=True)
+        assert weights(other) == before
+    model = net()
+    before = weights(model)
+    groups, meta = checkpoint.load(path)
+    checkpoint.save(path, {**groups, "optimizer": {"lr": np.array(1.0), "0.mean": np.zeros(99)}}, meta)
+    with pytest.raises(tg.CheckpointError, match="not of this training"):
+        run(model, blobs, 2, checkpoint=path, resume=True)
+    assert weights(model) == before
+
+
+def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, {"model": {"w": np.arange(1000.0)}}, {"a": 1})
+    content = path.read_bytes()
+    for n in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:n])
+        with pytest.raises(tg.CheckpointError, match=r"c\.npz"):
+            checkpoint.load(path)
+    np.savez(path, w=np.zeros(2))
+    with pytest.raises(tg.CheckpointError, match="no whole checkpoint"):
+        checkpoint.load(path)
+    np.savez(path, meta=np.frombuffer(json.dumps({"format": "other"}).encode(), np.uint8))
+    with pytest.raises(tg.CheckpointError, match="format 'other'"):
+        checkpoint.load(path)
+
+
+def test_a_failed_write_leaves_the_old_checkpoint_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, {"model": {"w": np.ones(3)}}, {"a": 1})
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(path, {"model": {"w": np.zeros(3)}}, {"a": 2})
+    assert checkpoint.load(path)[1] == {"a": 1}
+    assert os.listdir(tmp_path) == ["c.npz"]
+
+
+def test_ctrl_c_leaves_whole_steps_and_a_whole_checkpoint(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    model = net()
+    steps = []
+
+    class Interrupted(optim.SGD):
+        def _updated(self, w, g, memory):
+            steps.append(weights(model))
+            if len(steps) == 4 * 4 + 3:  # in the middle of a step of the second epoch
+                raise KeyboardInterrupt
+            return super()._updated(w, g, memory)
+
+    with pytest.raises(KeyboardInterrupt):
+        tg.fit(
+            model, blobs, epochs=3, optimizer=Interrupted(model.parameters(), lr=0.1), checkpoint=path, progress=False
+        )
+    assert weights(model) == steps[16]
+    assert steps[18] != steps[16]
+    assert checkpoint.load(path)[1]["history"]["epoch"] == [0]
+    assert np.isfinite(model(blobs.x).data).all()
+
+
+def test_a_nan_loss_stops_with_step_and_cause_and_keeps_the_weights(blobs):
+    model = nn.Linear(2, 3, rng=0)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step \d+; .* learning rate 1e\+38 is likely too high"):
+        tg.fit(model, blobs, epochs=5, optimizer=optim.SGD(model.parameters(), lr=1e38), progress=False)
+    assert np.isfinite(model.weight.data).all()
+    with pytest.raises(FloatingPointError, match="the model's output or the loss is at fault"):
+        tg.fit(nn.Linear(2, 3, rng=0), blobs, loss=lambda z, y: tg.cross_entropy(z, y) * np.nan, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (
+            lambda x, y: (x, np.where(np.arange(90) == 70, 3, y)),
+            ValueError,
+            r"fit: target\[70\] is 3; valid are 0 to 2",
+        ),
+        (lambda x, y: (x, y + 1), ValueError, "labels counted from 1"),
+        (lambda x, y: (x, y[:50]), ValueError, r"x has 90 rows and y has shape \(50,\)"),
+        (lambda x, y: (x, y.astype(float)), TypeError, "use target.astype"),
+        (lambda x, y: (np.where(np.arange(90)[:, None] == 4, np.nan, x), y), ValueError, r"x\[4, 0\] is nan"),
+        (lambda x, y: (x[:0], y[:0]), ValueError, "no rows"),
+        (lambda x, y: (x[:, :1], y), ValueError, r"expected \(…, 2\)"),
+        (lambda x, y: x, TypeError, "expected a Dataset or a pair"),
+    ],
+)
+def test_bad_data_is_named_before_anything_changes(blobs, change, kind, message):
+    model = nn.Linear(2, 3, rng=0)
+    before = weights(model)
+    with pytest.raises(kind, match=message):
+        tg.fit(model, change(blobs.x, blobs.y), progress=False)
+    assert weights(model) == before
+
+
+def test_bad_options_are_named(blobs, tmp_path):
+    model = nn.Linear(2, 3, rng=0)
+    for options, message in [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"resume": True}, "needs checkpoint"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tg.fit(model, blobs, progress=False, **options)
+    with pytest.raises(FileNotFoundError):
+        tg.fit(model, blobs, checkpoint=tmp_path / "none.npz", resume=True, progress=False)
+
+
+def test_soft_targets_train_as_their_labels_do(blobs):
+    soft = np.eye(3, dtype=np.float32)[blobs.y]
+    histories = [tg.fit(nn.Linear(2, 3, rng=0), (blobs.x, y), epochs=5, progress=False) for y in (blobs.y, soft)]
+    np.testing.assert_allclose(histories[1]["loss"], histories[0]["loss"], rtol=1e-5)
+    assert histories[1]["accuracy"] == histories[0]["accuracy"]
+
+
+def test_progress_is_a_line_for_each_epoch(blobs, capsys):
+    tg.fit(nn.Linear(2, 3, rng=0), blobs, epochs=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("epoch 1/3  loss ")
+    assert "accuracy" in lines[0]
+
+
+def test_progress_is_a_bar_on_a_terminal(blobs, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    tg.fit(nn.Linear(2, 3, rng=0), blobs, epochs=3)
+    shown = capsys.readouterr().err
+    assert "epoch 3/3: 100%" in shown
+    assert "accuracy" in shown
+
+
+# Metrics
+
+
+def test_confusion_precision_recall_by_hand():
+    y, p = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 2]
+    confusion = tg.confusion_matrix(p, y, 4)
+    assert confusion.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    precision, recall = tg.precision_recall(confusion)
+    np.testing.assert_allclose(precision, [2 / 3, 1 / 2, 1, np.nan])
+    np.testing.assert_allclose(recall, [2 / 3, 1 / 2, 1, np.nan])
+    assert tg.accuracy(p, y) == pytest.approx(4 / 6)
+
+
+def test_metrics_ask_the_same_validator():
+    with pytest.raises(ValueError, match=r"confusion_matrix: target\[1\] is 2; valid are 0 to 1"):
+        tg.confusion_matrix([0, 1], [0, 2], 2)
+    with pytest.raises(ValueError, match=r"accuracy: \(3,\) predictions for labels of shape \(2,\)"):
+        tg.accuracy([0, 1, 1], [0, 1])
+    with pytest.raises(TypeError, match="accuracy: target has dtype float64"):
+        tg.accuracy([0, 1], [0.0, 1.0])
+
+
+def test_predict_runs_in_evaluation_and_leaves_the_mode():
+    model = net(dropout=0.9)
+    x = np.ones((5, 2), np.float32)
+    assert model.training
+    first = tg.predict(model, x)
+    assert (first == tg.predict(model, x, batch_size=2)).all()
+    assert model.training
