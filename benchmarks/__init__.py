@@ -1,0 +1,1 @@
+"""How fast it is, beside its peers: each benchmark runs alone, as ``python -m benchmarks.NAME``."""

@@ -1,0 +1,34 @@
+"""What ``import tinygrad_ce`` costs over ``import numpy``: fresh processes by turns."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+from benchmarks import turns
+
+_TIMED = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def seconds(module: str) -> float:
+    """The time of an import in a fresh process, as that process sees it."""
+    done = subprocess.run([sys.executable, "-c", _TIMED.format(module)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Print the medians and the median difference."""
+    parser = argparse.ArgumentParser("python -m benchmarks.import_time", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round: shows that it works, measures nothing")
+    rounds = 1 if parser.parse_args().quick else 21
+    pairs = [(seconds("numpy"), seconds("tinygrad_ce")) for _ in range(rounds)]
+    print(f"{__doc__}\n{turns.machine()}\n")
+    for i, name in enumerate(("numpy", "tinygrad_ce")):
+        print(f"import {name:<12} {1e3 * statistics.median(pair[i] for pair in pairs):6.1f} ms")
+    print(f"difference          {1e3 * statistics.median(b - a for a, b in pairs):6.1f} ms  (median of {rounds} pairs)")
+
+
+if __name__ == "__main__":
+    main()
