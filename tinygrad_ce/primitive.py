@@ -16,10 +16,7 @@ import numpy as np
 Rule = Callable[..., Any]
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
-_is_recording = _recording.get
 _tick = itertools.count().__next__
-_new = object.__new__
-_ndarray = np.ndarray
 
 
 class Node:
@@ -35,7 +32,7 @@ class Node:
     _data: np.ndarray
     _requires_grad: bool
     _primitive: Primitive
-    _arguments: list[Any]
+    _arguments: Sequence[Any]
     _parents: Sequence[tuple[int, Node]]
     _order: int
     grad: np.ndarray | None
@@ -43,8 +40,8 @@ class Node:
     @classmethod
     def _leaf(cls, data: Any, requires_grad: bool = False) -> Any:
         """A leaf around an array that nobody else will write to."""
-        node = _new(cls)
-        node._data = data if type(data) is _ndarray else np.asarray(data)
+        node = object.__new__(cls)
+        node._data = data if type(data) is np.ndarray else np.asarray(data)
         node._requires_grad = requires_grad
         node._parents = ()
         node._order = _tick()
@@ -65,12 +62,11 @@ class Operator(Protocol):
 
 
 class Primitive:
-    """What the tape knows of an operator: its forward, the names of its arguments and the rule of each."""
+    """What the tape knows of an operator: the names of its arguments and the rule of each."""
 
-    def __init__(self, face: Callable[..., Any], forward: Callable[..., Any] | None = None) -> None:
-        parameters = list(inspect.signature(face).parameters.values())
-        self.name = face.__name__
-        self.forward = forward or _by_position(face, parameters)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        parameters = list(inspect.signature(function).parameters.values())
+        self.name = function.__name__
         self.arguments = [p.name for p in parameters]
         self.keeps = self.arguments[-1] == "keep"
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
@@ -97,20 +93,17 @@ class Primitive:
                 self.rules[position] = rule
         self.constants = self.variadic is not None or None in self.rules
 
-    def prepare(self, arguments: list[Any], parents: Sequence[tuple[int, Node]]) -> None:
-        """Before a call is recorded: every parent needs a rule, and a forward that can keep something shall."""
-        if self.variadic is not None:  # one rule for each of *arguments, as many as any call had so far
-            rule = self._variadic_rule
-            for i in range(len(self.rules), len(arguments)):
-                self.rules.append(rule and functools.partial(rule, i - self.variadic))
+    def check(self, parents: Sequence[tuple[int, Node]]) -> None:
+        """Before a call is recorded: every parent needs a rule."""
         for i, _ in parents:
+            if self.variadic is not None:  # one rule for each of *arguments, as many as any call had so far
+                for k in range(len(self.rules), i + 1):
+                    self.rules.append(self._variadic_rule and functools.partial(self._variadic_rule, k - self.variadic))
             if self.rules[i] is None:
                 raise TypeError(
                     f"{self.name}: argument {self.argument(i)!r} is a Tensor that requires grad, but {self.name} has "
                     f"no derivative in it; pass {self.argument(i)}.detach()"
                 )
-        if self.keeps:
-            arguments[-1] = True
 
     def argument(self, position: int) -> str:
         """The name of the argument at a position of a recorded call, for messages."""
@@ -123,66 +116,26 @@ class Primitive:
         words = (
             f"{self.argument(i)}: {a.dtype} {a.shape}" if isinstance(a, np.ndarray) else f"{self.argument(i)}={a!r}"
             for i, a in enumerate(arguments)
-            if not (self.keeps and i == len(arguments) - 1)
         )
         return f"{self.name}({', '.join(words)})"
 
 
-def record(primitive: Primitive, arguments: Sequence[Any]) -> Any:
-    """Run a primitive. If a Tensor is among the arguments the result is one, and remembers the call if need be."""
-    raw: list[Any] = []
-    parents: list[tuple[int, Node]] = []
-    kind = None
-    writable = False
-    for a in arguments:
-        if isinstance(a, Node):
-            kind = type(a)
-            if a._requires_grad:
-                parents.append((len(raw), a))
-            raw.append(a._data)
-        else:
-            raw.append(a)
-            if type(a) in _WRITABLE:
-                writable = True
-    if kind is None:
-        return primitive.forward(*arguments)
+def _secure(loose: int, arguments: Sequence[Any]) -> list[Any]:
+    """Copy the plain arrays and lists of a call, whose owner may write to them after it.
 
-    recording = bool(parents) and _is_recording()
-    if recording:
-        if writable:
-            _secure(raw, arguments)
-        if primitive.constants:
-            primitive.prepare(raw, parents)
-    try:
-        y = primitive.forward(*raw)
-    except Exception as error:
-        error.add_note(f"in {primitive.describe(raw)}")
-        raise
-    node = _new(kind)
-    node._requires_grad = recording
-    if recording:
-        if primitive.keeps:
-            y, raw[-1] = y
-        node._primitive, node._arguments, node._parents = primitive, raw, parents
-    else:
-        node._parents = ()
-    node._data = y if type(y) is _ndarray else np.asarray(y)
-    node.grad = None
-    node._order = _tick()
-    return node
-
-
-_WRITABLE = frozenset({np.ndarray, list, tuple})
-
-
-def _secure(raw: list[Any], given: Sequence[Any]) -> None:
-    """Copy what its owner may write after the call. A Tensor's array never changes, so it is held as it is."""
-    for i, a in enumerate(given):
-        if type(a) is _ndarray:
+    Bit i of loose stands for argument i. A Tensor's array never changes, and is held as it is; so is a plain array that
+    nobody can write.
+    """
+    secured = list(arguments)
+    for i, a in enumerate(arguments):
+        if not loose >> i & 1:
+            continue
+        if type(a) is np.ndarray:
             if not _is_frozen(a):
-                raw[i] = a.copy()
-        elif type(a) is list or (type(a) is tuple and any(isinstance(e, list | np.ndarray) for e in a)):
-            raw[i] = copy.deepcopy(a)
+                secured[i] = a.copy()
+        elif type(a) is list or any(isinstance(e, list | np.ndarray) for e in a):
+            secured[i] = copy.deepcopy(a)
+    return secured
 
 
 def _is_frozen(array: Any) -> bool:
@@ -214,6 +167,11 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+def is_recording() -> bool:
+    """Whether operators are recorded here: not inside ``no_grad``."""
+    return _recording.get()
+
+
 registry: dict[str, Operator] = {}
 numpy_functions: dict[Callable[..., Any], Operator] = {}
 
@@ -242,8 +200,8 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     """
     if function is None:
         return functools.partial(primitive, forward=forward)
-    made = Primitive(function, forward)
-    operator: Any = functools.wraps(function)(_entry(made, inspect.signature(function)))
+    made = Primitive(function)
+    operator = _entry(made, function, forward or function)
     operator.vjp = made.vjp
     return _register(operator, made)
 
@@ -265,30 +223,108 @@ def _register(operator: Any, made: Primitive | None) -> Operator:
     return operator  # type: ignore[no-any-return]
 
 
-def _by_position(forward: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    """A forward that takes its keyword-only arguments by position too: a recorded call is one row of arguments."""
-    if not any(p.kind is p.KEYWORD_ONLY for p in parameters):
-        return forward
-    names = ", ".join(p.name for p in parameters)
-    passed = ", ".join(f"{p.name}={p.name}" if p.kind is p.KEYWORD_ONLY else p.name for p in parameters)
-    return eval(f"lambda {names}: forward({passed})", {"forward": forward})  # type: ignore[no-any-return]
+# What follows writes, for each primitive, the function that users call. It is the code one would write by hand for that
+# signature: a loop over arguments would cost more than the operator itself. The parts in braces are filled in.
+
+_CALL = """
+def call({signature}):
+    kind, parents, loose = None, [], 0
+{unwrap}
+    if kind is None:
+        return forward({passed})
+    recording = is_recording() if parents else False
+    if recording:
+        if made.constants:
+            made.check(parents)
+        if loose:
+            {values} = secure(loose, ({values}))
+    try:
+        y = forward({passed_recording})
+    except Exception as error:
+        error.add_note("in " + made.describe(({values})))
+        raise
+    node = new(kind)
+    node._requires_grad = recording
+    if recording:
+{keep}
+        node._primitive, node._parents, node._arguments = made, parents, {arguments}
+    else:
+        node._parents = ()
+    node._data = y if type(y) is ndarray else asarray(y)
+    node._order = tick()
+    node.grad = None
+    return node
+"""
+
+_UNWRAP = """
+    if isinstance({name}, Node):
+        kind = type({name})
+        if {name}._requires_grad:
+            parents.append(({position}, {name}))
+        {name} = {name}._data
+    elif type({name}) in writable:
+        loose |= 1 << {position}
+"""
+
+_UNWRAP_VARIADIC = """
+    {name} = list({name})
+    for i, a in enumerate({name}):
+        if isinstance(a, Node):
+            kind = type(a)
+            if a._requires_grad:
+                parents.append(({position} + i, a))
+            {name}[i] = a._data
+        elif type(a) in writable:
+            loose |= 1 << {position} + i
+"""
+
+_KEEP = """
+        y, keep = y
+"""
 
 
-def _entry(made: Primitive, signature: inspect.Signature) -> Any:
-    """The function users call: it has the forward's own signature, and hands the arguments to record in order."""
+def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[..., Any]) -> Any:
+    """The function that users call: it has the forward's own signature, without ``keep``."""
+    signature = inspect.signature(function)
     public = [p for p in signature.parameters.values() if not (made.keeps and p.name == "keep")]
-    defaults = {f"default_{p.name}": p.default for p in public if p.default is not p.empty}
-    # The signature as text, with a name in the place of each default's value.
-    named = [
-        p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else _Text(f"default_{p.name}"))
-        for p in public
-    ]
-    head = str(inspect.Signature(named))[1:-1]
-    values = "".join(f"*{p.name}, " if p.kind is p.VAR_POSITIONAL else f"{p.name}, " for p in public)
-    source = f"lambda {head}: record(made, ({values}{'False,' * made.keeps}))"
-    entry = eval(source, {"record": record, "made": made, **defaults})
+    star = {p.name: "*" if p.kind is p.VAR_POSITIONAL else "" for p in public}
+    passed = ", ".join(f"{p.name}={p.name}" if p.kind is p.KEYWORD_ONLY else star[p.name] + p.name for p in public)
+    values = "".join(f"{star[p.name]}{p.name}, " for p in public)
+    source = _CALL.format(
+        signature=_text([p.replace(annotation=p.empty) for p in public]),
+        unwrap="".join(
+            (_UNWRAP_VARIADIC if star[p.name] else _UNWRAP).format(name=p.name, position=i)
+            for i, p in enumerate(public)
+        ),
+        passed=passed,
+        passed_recording=f"{passed}, keep=recording" if made.keeps else passed,
+        values=values,
+        keep=_KEEP if made.keeps else "",
+        arguments=f"[{values}keep]" if made.keeps else f"({values})",
+    )
+    names = {f"default_{p.name}": p.default for p in public}
+    namespace = {
+        "made": made, "forward": forward, "Node": Node, "writable": _WRITABLE, "secure": _secure, "new": object.__new__,
+        "is_recording": _recording.get, "ndarray": np.ndarray, "asarray": np.asarray, "tick": _tick, **names,
+    }  # fmt: skip
+    exec(_compiled(source), namespace)
+    entry: Any = functools.wraps(function)(namespace["call"])
     entry.__signature__ = signature.replace(parameters=public)
     return entry
+
+
+@functools.cache  # most operators share a signature with others
+def _compiled(source: str) -> Any:
+    return compile(source, "<a call of a primitive>", "exec")
+
+
+_WRITABLE = frozenset({np.ndarray, list, tuple})
+
+
+def _text(parameters: list[inspect.Parameter]) -> str:
+    """Parameters as text, with a name in the place of each default's value."""
+    named = [p if p.default is p.empty else p.replace(default=_Text(f"default_{p.name}")) for p in parameters]
+    return str(inspect.Signature(named))[1:-1]
 
 
 class _Text(str):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.primitive import Node, Operator, _is_recording, numpy_functions
+from tinygrad_ce.primitive import Node, Operator, is_recording, numpy_functions
 from tinygrad_ce.reverse import backward
 
 
@@ -35,7 +35,7 @@ def _in_place(operator: Operator) -> Any:
     def update(self: Tensor, other: Any) -> Any:
         if self._parents or not self._requires_grad:
             return operator(self, other)
-        if _is_recording():
+        if is_recording():
             raise RuntimeError(
                 f"{operator.__name__} in place on a leaf that requires grad would lose track of it; "
                 f"update inside `with tg.no_grad():`, or write `y = w + d` for a new Tensor"
