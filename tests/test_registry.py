@@ -85,8 +85,8 @@ def test_float32_in_float32_out_and_close_to_float64(name):
 
 
 def strided(x):
-    """The same numbers with other strides: every other entry, backwards."""
-    wide = np.zeros([2 * n + 1 for n in x.shape])
+    """The same numbers with other strides: every other entry, backwards, the first axis the quickest."""
+    wide = np.zeros([2 * n + 1 for n in x.shape], order="F")
     view = wide[tuple(slice(2 * n - 1 if n else 0, None, -2) for n in x.shape)]
     view = view[tuple(slice(0, n) for n in x.shape)]
     view[...] = x

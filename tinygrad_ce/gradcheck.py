@@ -84,9 +84,10 @@ class Report:
         return not self.failed
 
     def __str__(self) -> str:
-        verdict = "agrees" if self else f"DISAGREES in {len(self.failed)}"
+        count = len(self.entries)
+        verdict = f"all {count} entries agree" if self else f"{len(self.failed)} of {count} entries DISAGREE"
         kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
-        lines = [f"gradcheck: order {self.order}, {kinds}: {verdict} of {len(self.entries)} entries"]
+        lines = [f"gradcheck: order {self.order}, {kinds}: {verdict}"]
         if self.entries:
             lines.append(f"{'input':>5}  {'index':<12} {'analytic':>15} {'numeric':>15} {'relative error':>14}")
         for entry in self.entries[:5]:
@@ -149,7 +150,8 @@ def gradcheck(
 
     Source: Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
     """
-    arrays = [_array(x) for x in (inputs if isinstance(inputs, list | tuple) else [inputs])]
+    several = isinstance(inputs, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in inputs)
+    arrays = [_array(x) for x in (inputs if several else [inputs])]
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order is {order!r}, expected 1 or 2")
     smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]

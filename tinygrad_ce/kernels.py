@@ -7,6 +7,7 @@ shifted exponentials exp(x - m), and their sum S = 1 + s is never formed where t
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,12 @@ _SHORT = 128
 
 
 def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.ndarray]]:
-    """x as floating rows of classes, and the way back.
+    """x as floating rows of classes, contiguous, and the way back.
 
     ``restore(result)`` gives rows their old place; ``restore(column, 1)`` does so for one number per row, leaving the
     class axes with length 1. float16 is computed in float32 and restored, integers become float64.
     """
-    if x.ndim == 2 and axis in (1, -1) and x.dtype in _RANGE:
+    if x.ndim == 2 and axis in (1, -1) and x.dtype in _RANGE and x.flags.c_contiguous:
         return x, _as_it_is
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     work = np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -35,7 +36,7 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
     moved = x.transpose(order)
     rest = moved.shape[: x.ndim - len(axes)]
     classes = moved.shape[len(rest) :]
-    flat = moved.reshape(int(np.prod(rest)), int(np.prod(classes))).astype(work, copy=False)
+    flat = np.ascontiguousarray(moved.reshape(math.prod(rest), math.prod(classes)), work)
 
     def restore(result: np.ndarray, length: int | None = None) -> np.ndarray:
         shape = (*rest, *(classes if length is None else [length] * len(classes)))
@@ -57,22 +58,18 @@ def _shifted(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _without_largest(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """exp(d) with each row's largest term (a 1) set to 0; the sums s of the rest as a column; where the largest is."""
     e = np.exp(d)
-    largest = _flat(d.argmax(axis=1), d.shape[1]) if d.size else np.zeros(0, np.intp)
+    largest = _starts(*d.shape) + (d.argmax(axis=1) if d.size else 0)
     one = e.take(largest)
     e.put(largest, one - 1)  # 0, but nan stays nan
     return e, e.sum(axis=1, keepdims=True), largest
 
 
 @functools.lru_cache(maxsize=64)
-def _starts(count: int, classes: int) -> np.ndarray:
+def _starts(count: int, classes: int) -> Any:
+    """Where each row begins in the flattened rows."""
     starts = np.arange(0, count * classes, classes) if classes else np.zeros(count, np.intp)
     starts.setflags(write=False)
     return starts
-
-
-def _flat(labels: np.ndarray, classes: int) -> Any:
-    """Where each row's label stands in the flattened rows."""
-    return _starts(len(labels), classes) + labels
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -109,33 +106,34 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    classes = x.shape[1]
-    at = _flat(labels, classes)
+    count, classes = x.shape
+    at = _starts(count, classes) + labels
     if _in_range(x):
         e = np.exp(x)
-        e_t = e.take(at)
-        e.put(at, 0)
+        flat = e.reshape(-1)
+        e_t = flat[at]
+        flat[at] = 0
         s = _row_sums(e)
         loss = np.log1p(s / e_t)
     else:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             e, _ = _shifted(x)
-            behind = -e.take(at)
+            flat = e.reshape(-1)
+            behind = -flat[at]
             np.exp(e, out=e)
-            e_t = e.take(at)
-            e.put(at, e_t - e_t)  # 0, but nan stays nan
+            e_t = flat[at]
+            flat[at] = e_t - e_t  # 0, but nan stays nan
             s = _row_sums(e)
             loss = np.where(e_t >= 0.5, np.log1p(s / e_t), np.log(s + e_t) + behind)
     if not keep:
         return loss, None
     scale = factor / (s + e_t)
     if classes <= _SHORT:  # broadcasting a column over short rows costs more than repeating it
-        flat = e.reshape(-1)
         flat *= scale.repeat(classes)
     else:
         e *= scale[:, None]
     s *= scale
-    e.put(at, -s)
+    flat[at] = -s
     return loss, e
 
 

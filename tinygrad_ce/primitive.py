@@ -127,9 +127,10 @@ def _secure(loose: int, arguments: Sequence[Any]) -> list[Any]:
     nobody can write.
     """
     secured = list(arguments)
-    for i, a in enumerate(arguments):
-        if not loose >> i & 1:
-            continue
+    while loose:
+        i = loose.bit_length() - 1
+        loose ^= 1 << i
+        a = secured[i]
         if type(a) is np.ndarray:
             if not _is_frozen(a):
                 secured[i] = a.copy()

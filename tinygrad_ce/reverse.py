@@ -205,7 +205,7 @@ def _cotangent(output: Node, g: Any) -> Any:
                 f"backward: the output has shape {y.shape}, and only a scalar has a gradient by itself; "
                 f"reduce it (.sum(), .mean()) or give the cotangent g, of shape {y.shape}"
             )
-        return np.ones(y.shape, y.dtype)
+        return np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
     if not isinstance(g, Node):
         g = np.asarray(g)
         if g.dtype.kind not in "fiub":

@@ -88,7 +88,7 @@ def _input_rule(g, y, input, target, axis, weight, ignore_index, reduction, labe
         slope = softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     if reduction == "none":
         return np.expand_dims(g, labels.check_axis("cross_entropy", input.shape, axis)) * slope
-    return slope if kept is not None and g == 1 else g * slope
+    return slope if kept is not None and g.item() == 1 else g * slope
 
 
 def _target_rule(g, y, input, target, axis, weight, ignore_index, reduction, label_smoothing, kept):

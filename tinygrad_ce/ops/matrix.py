@@ -93,7 +93,7 @@ def _rows(x: Any) -> Any:
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
     weight=lambda g, y, x, weight, bias: _rows(g).T.dot(_rows(x)),
-    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(len(_rows(g)), g.dtype)),
+    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(g.size // g.shape[-1] if g.size else 0, g.dtype)),
 )
 linear.example(normal(3, 4), normal(2, 4), normal(2))
 linear.example(normal(2, 3, 4), normal(2, 4))

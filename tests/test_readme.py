@@ -1,0 +1,43 @@
+"""What the README says is so: its example prints what it shows, its map names what is there."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_examples_print_what_the_readme_shows():
+    shown = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S)
+    assert shown
+    for code, output in shown:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, {})
+        assert printed.getvalue() == output
+
+
+def test_the_two_commands_come_first_and_install_what_they_need():
+    first, second = re.findall(r"```sh\n(.*?)```", README, re.S)[:2]
+    assert "train digits" in first
+    assert "pytest" in second
+    for block in (first, second):
+        assert block.startswith("python3 -m venv")
+        assert "pip install" in block
+
+
+def test_the_map_names_files_that_exist():
+    tree = re.search(r"```text\n(tinygrad_ce/.*?)```", README, re.S).group(1)
+    folder = ROOT
+    for line in tree.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        folder = {0: ROOT, 1: ROOT / "tinygrad_ce"}.get(depth, folder)
+        assert (folder / name).exists(), name
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
