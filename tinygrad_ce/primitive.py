@@ -216,7 +216,7 @@ def _register(operator: Any, made: Primitive | None) -> Operator:
     operator.primitive = made
     operator.examples = []
     operator.example = lambda *args, **kwargs: operator.examples.append((args, kwargs))
-    if operator.__module__.startswith(f"{__package__}.ops."):
+    if (operator.__module__ or "").startswith(f"{__package__}.ops."):
         registry[operator.__name__] = operator
         numpy_function = getattr(np, operator.__name__, None)
         if callable(numpy_function):
