@@ -63,12 +63,12 @@ def exact(row):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_digit_of_loss_and_gradient(dtype):
-    """2,000 rows within ±1 to ±60 and with offsets to 1e4: within 64 eps of the truth, and no 0 where it isn't 0."""
+    """2,000 rows of scales 1 to 60 and offsets to 1e4: within 4 eps of the truth, and no 0 where it isn't 0."""
     rng = np.random.default_rng(0)
     eps, tiny = np.finfo(dtype).eps, np.finfo(dtype).tiny
     scales = rng.uniform(1, 60, (2000, 1))
     offsets = rng.choice([0.0, 1.0, 100.0, 1e4], (2000, 1)) * rng.uniform(-1, 1, (2000, 1))
-    x = (scales * rng.uniform(-1, 1, (2000, 5)) + offsets).astype(dtype)
+    x = (scales * rng.standard_normal((2000, 5)) + offsets).astype(dtype)
     labels = np.where(rng.random(2000) < 0.5, x.argmax(axis=1), rng.integers(0, 5, 2000))
     loss, gradient = loss_and_gradient(x, labels, reduction="none")
     loss_soft, gradient_soft = loss_and_gradient(x, np.eye(5, dtype=dtype)[labels], reduction="none")
@@ -87,7 +87,7 @@ def test_every_digit_of_loss_and_gradient(dtype):
                 if abs(value) > tiny:
                     assert found != 0
                     worst = max(worst, float(abs(mpmath.mpf(float(found)) / value - 1)) / eps)
-    assert worst < 64, f"{worst} eps"
+    assert worst < 4, f"{worst} eps"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

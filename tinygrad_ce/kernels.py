@@ -1,7 +1,12 @@
 """Arrays in, arrays out: softmax and cross-entropy over rows of logits. Knows no Tensor.
 
-A row is one distribution: ``x[i]`` holds the logits of its classes. Throughout, m is a row's largest logit, e the
-shifted exponentials exp(x - m), and their sum S = 1 + s is never formed where the 1 would swallow s.
+A row is one distribution: ``x[i]`` holds the logits of its classes, m the largest of them. The exponentials are
+e = exp(x - c) with a shift c for each row, and their sum S is never formed where a large term would swallow the rest:
+one term, the label's or the largest, is left out of s, and S = s + that term.
+
+The shift costs digits: exp turns an absolute error of x - c into a relative one of e. So c is 0 where exp(x) stays
+within the dtype's numbers, m elsewhere; x - m is exact where x and m are within a factor of 2 of each other, and where
+that can't be relied on its rounding error is computed and made up for.
 """
 
 from __future__ import annotations
@@ -9,13 +14,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# Within ±range no exponential, and no ratio of a row's sum to one of its terms, leaves the dtype's normal numbers:
-# there exp(x) needs no shift, which spares the row maximum and the rounding of x - m.
-_RANGE = {np.dtype(np.float32): 36.0, np.dtype(np.float64): 340.0}
+
+class _Limits(NamedTuple):
+    """Up to which size of logits a dtype needs no care."""
+
+    ratio: float  # |x| below this: no exponential, nor a row's sum over one of its terms, leaves the normal numbers
+    direct: float  # 0 ≤ m ≤ this: exp(x) is a normal number wherever the probability is one
+    exact: float  # |m| above this: x - m is exact wherever exp(x - m) isn't 0
+
+
+_LIMITS = {
+    np.dtype(np.float32): _Limits(36.0, 80.0, 210.0),
+    np.dtype(np.float64): _Limits(340.0, 680.0, 1500.0),
+}
+_CAREFUL = _Limits(0.0, 0.0, np.inf)  # for other dtypes
 
 # Up to this length a product with ones is a quicker sum than np.add.reduce, and as accurate as its pairwise sum.
 _SHORT = 128
@@ -27,7 +43,7 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
     ``restore(result)`` gives rows their old place; ``restore(column, 1)`` does so for one number per row, leaving the
     class axes with length 1. float16 is computed in float32 and restored, integers become float64.
     """
-    if x.ndim == 2 and axis in (1, -1) and x.dtype in _RANGE and x.flags.c_contiguous:
+    if x.ndim == 2 and axis in (1, -1) and x.dtype in _LIMITS and x.flags.c_contiguous:
         return x, _as_it_is
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     work = np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -49,21 +65,6 @@ def _as_it_is(result: np.ndarray, length: int | None = None) -> np.ndarray:
     return result
 
 
-def _shifted(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x - m, and m as a column; a row of -inf gets nan from -inf - -inf, and so does one with inf."""
-    m = x.max(axis=1, keepdims=True, initial=-np.inf)
-    return x - m, m
-
-
-def _without_largest(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """exp(d) with each row's largest term (a 1) set to 0; the sums s of the rest as a column; where the largest is."""
-    e = np.exp(d)
-    largest = _starts(*d.shape) + (d.argmax(axis=1) if d.size else 0)
-    one = e.take(largest)
-    e.put(largest, one - 1)  # 0, but nan stays nan
-    return e, e.sum(axis=1, keepdims=True), largest
-
-
 @functools.lru_cache(maxsize=64)
 def _starts(count: int, classes: int) -> Any:
     """Where each row begins in the flattened rows."""
@@ -72,30 +73,55 @@ def _starts(count: int, classes: int) -> Any:
     return starts
 
 
+def _exponentials(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """exp(x - c) to the last digits, and the columns c and m. A row of -inf, or with nan or inf, becomes nan."""
+    limits = _LIMITS.get(x.dtype, _CAREFUL)
+    m = x.max(axis=1, keepdims=True, initial=-np.inf)
+    c = np.where((m >= 0) & (m <= limits.direct), 0, m)
+    d = x - c
+    if np.all((c == 0) | (np.abs(m) > limits.exact)):
+        return np.exp(d, out=d), c, m
+    # What rounding took from x - c (Knuth's two-sum): exp(d + error) = exp(d) (1 + error) to the last digit.
+    back = d - x
+    error = (x - (d - back)) - (c + back)
+    e = np.exp(d, out=d)
+    e += e * np.where(np.isfinite(error), error, 0)
+    return e, c, m
+
+
+def _without_largest(e: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The largest term of each row, the sum s of the others (columns), and where the largest is in the flat rows."""
+    at = _starts(*x.shape) + (x.argmax(axis=1) if x.size else 0)
+    flat = e.reshape(-1)
+    largest = flat[at]
+    flat[at] = largest - largest  # 0, but nan stays nan
+    s = e.sum(axis=1, keepdims=True)
+    flat[at] = largest
+    return largest[:, None], s, at
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     """e / S."""
     with np.errstate(invalid="ignore"):
-        e, _ = _shifted(x)
-        np.exp(e, out=e)
+        e, _, _ = _exponentials(x)
         e /= e.sum(axis=1, keepdims=True)
     return e
 
 
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    """(x - m) - log(1 + s): two terms of one sign, so that nothing cancels."""
+def log_softmax(x: np.ndarray) -> Any:
+    """(x - m) - log(1 + s / e_m), with s the sum without the largest term e_m: two terms of one sign."""
     with np.errstate(invalid="ignore"):
-        d, _ = _shifted(x)
-        _, s, _ = _without_largest(d)
-        d -= np.log1p(s)
-    return d
+        e, _, m = _exponentials(x)
+        largest, s, _ = _without_largest(e, x)
+        return (x - m) - np.log1p(s / largest)
 
 
-def logsumexp(x: np.ndarray) -> np.ndarray:
-    """m + log(1 + s) of each row; m itself where that is infinite."""
+def logsumexp(x: np.ndarray) -> Any:
+    """m + log(1 + s / e_m) of each row; m itself where that is infinite."""
     with np.errstate(invalid="ignore"):
-        d, m = _shifted(x)
-        _, s, _ = _without_largest(d)
-        return np.where(np.isinf(m), m, m + np.log1p(s))[:, 0]
+        e, _, m = _exponentials(x)
+        largest, s, _ = _without_largest(e, x)
+        return np.where(np.isinf(m), m, m + np.log1p(s / largest))[:, 0]
 
 
 def index_cross_entropy(
@@ -117,14 +143,15 @@ def index_cross_entropy(
         loss = np.log1p(s / e_t)
     else:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            e, _ = _shifted(x)
+            e, c, _ = _exponentials(x)
             flat = e.reshape(-1)
-            behind = -flat[at]
-            np.exp(e, out=e)
             e_t = flat[at]
             flat[at] = e_t - e_t  # 0, but nan stays nan
             s = _row_sums(e)
-            loss = np.where(e_t >= 0.5, np.log1p(s / e_t), np.log(s + e_t) + behind)
+            behind = c[:, 0] - x.reshape(-1)[at]
+            ratio = s / e_t
+            usual = (e_t >= np.finfo(x.dtype).tiny) & (ratio < np.inf)
+            loss = np.where(usual, np.log1p(ratio), np.log(s + e_t) + behind)
     if not keep:
         return loss, None
     scale = factor / (s + e_t)
@@ -139,7 +166,7 @@ def index_cross_entropy(
 
 def _in_range(x: np.ndarray) -> bool:
     """Whether exp(x) needs no shift. The norm bounds every entry, and is the cheaper look; nan fails both."""
-    bound = _RANGE.get(x.dtype, 0.0)
+    bound = _LIMITS.get(x.dtype, _CAREFUL).ratio
     return bool(np.vdot(x, x) <= bound * bound or (x.min() >= -bound and x.max() <= bound))
 
 
@@ -166,21 +193,21 @@ def soft_cross_entropy(
     """Σ_c mass_c · (-log p_c) of each row; if keep, also factor · (A·p - mass) with A = Σ_c mass_c, else None.
 
     A class without mass adds 0 even where its logit is -inf. At the largest logit k the gradient is formed as
-    (Σ_{c≠k} mass_c - mass_k s) / S, which doesn't cancel where p_k and the share of mass_k are close to 1.
+    (e_k Σ_{c≠k} mass_c - mass_k s) / S, which doesn't cancel where p_k and the share of mass_k are close to 1.
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        d, _ = _shifted(x)
-        e, s, largest = _without_largest(d)
-        surprise = np.log1p(s) - d
+        e, _, m = _exponentials(x)
+        largest, s, at = _without_largest(e, x)
+        surprise = np.log1p(s / largest) + (m - x)
         undefined = 0 * s[:, 0]  # nan in a row without probabilities, whatever its mass
-        loss = np.multiply(surprise, mass, where=mass != 0, out=np.zeros_like(d)).sum(axis=1) + undefined
+        loss = np.multiply(surprise, mass, where=mass != 0, out=np.zeros_like(x)).sum(axis=1) + undefined
         if not keep:
             return loss, None
-        mass_k = mass.take(largest)[:, None]
+        mass_k = mass.reshape(-1)[at][:, None]
         others = mass.copy()
-        others.put(largest, 0)
+        others.reshape(-1)[at] = 0
         rest = others.sum(axis=1, keepdims=True)
-        gradient = e * ((rest + mass_k) / (s + 1)) - mass
-        gradient.put(largest, (rest - mass_k * s) / (s + 1))
+        gradient = e * ((rest + mass_k) / (s + largest)) - mass
+        gradient.reshape(-1)[at] = ((largest * rest - mass_k * s) / (s + largest))[:, 0]
         gradient *= factor
     return loss, gradient
