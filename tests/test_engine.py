@@ -431,7 +431,7 @@ def test_a_custom_primitive_with_a_residual():
     kept_seen = []
 
     @tg.primitive
-    def cosine(x, *, keep=False):
+    def cosine(x, *, keep=()):
         return (np.cos(x), np.sin(x)) if keep else np.cos(x)
 
     def rule(g, y, x, kept):
@@ -449,6 +449,21 @@ def test_a_custom_primitive_with_a_residual():
     assert x.grad == pytest.approx(-2 * np.sin(0.5))
     assert kept_seen == [True, False]
     tg.gradcheck(cosine, np.array([0.5, 1.0]), order=2)
+
+
+def test_arguments_may_have_any_name():
+    @tg.primitive
+    def odd(y, kind, type, node, list, made, new, forward):
+        return y * kind + node * new
+
+    odd.vjp(y=lambda g, *a: g * a[2], kind=lambda g, *a: g * a[1])
+    y, kind = leaf(2.0), leaf(3.0)
+    z = odd(y, kind, 1, 1.0, None, None, 1.0, None)
+    assert z.item() == 7.0
+    first = tg.grad(z, [y, kind], create_graph=True)
+    assert [d.item() for d in first] == [3.0, 2.0]
+    with pytest.raises(TypeError, match="leading underscores"):
+        tg.primitive(lambda _x: _x)
 
 
 # Bad input
@@ -508,7 +523,7 @@ def test_requires_grad_refused_changes_nothing():
 def test_signature_and_help_are_the_forwards():
     import inspect
 
-    assert str(inspect.signature(tg.softmax)) == "(x, axis=-1)"
+    assert str(inspect.signature(tg.softmax)) == "(x, axis=-1, *, where=None)"
     assert "keep" not in inspect.signature(tg.cross_entropy).parameters
     assert "softmax - onehot" in inspect.getmodule(tg.cross_entropy).__doc__
     assert tg.exp.__name__ == "exp"

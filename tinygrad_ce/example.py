@@ -49,6 +49,11 @@ def probabilities(*shape: int) -> Draw:
     return Draw(make)
 
 
+def fractions(*shape: int) -> Draw:
+    """Numbers from 0.4 to 0.6."""
+    return Draw(lambda rng: rng.uniform(0.4, 0.6, shape))
+
+
 def fixed(numbers: Any) -> Draw:
     """Numbers given by hand."""
     return Draw(lambda rng: np.array(numbers, float))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -228,7 +229,9 @@ def _scalar_function(
     """s and the sum of its terms' sizes, as a function of the i-th input."""
 
     def s(x: np.ndarray) -> tuple[float, float]:
-        ys = _outputs(f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))))
+        with warnings.catch_warnings():  # a difference may step off the simplex, which a loss would warn about
+            warnings.simplefilter("ignore", UserWarning)
+            ys = _outputs(f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))))
         terms = [v.astype(float) * y._data for v, y in zip(vs, ys, strict=True)]
         return sum(float(t.sum()) for t in terms), sum(float(np.abs(t).sum()) for t in terms)
 

@@ -6,6 +6,7 @@ value, what is valid, and the likely cause.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,11 @@ def _why_shape(t: np.ndarray, shape: tuple[int, ...], classes: int) -> str:
     return ""
 
 
+def first(mask: np.ndarray) -> str:
+    """The first position where a mask holds, for messages."""
+    return _at(np.argwhere(mask)[0])
+
+
 def _at(index: Any) -> str:
     return f"[{', '.join(str(int(i)) for i in index)}]"
 
@@ -121,6 +127,66 @@ def _wrong_index(where: str, t: np.ndarray, shape: tuple[int, ...], wrong: np.nd
         cause = "; labels counted from 1? use target - 1"
     position = _at(np.unravel_index(wrong[0], shape)) if shape else ""
     return f"{where}: target{position} is {first}{others}; valid are 0 to {classes - 1}, for {classes} classes{cause}"
+
+
+def one_hot(target: Any, num_classes: int | None = None, dtype: Any = np.int64) -> np.ndarray:
+    """Rows with a 1 at each index and 0 elsewhere, on a new last axis; num_classes is the largest index + 1 by default.
+
+    Errors:
+        ValueError, TypeError: an index that isn't one of the classes; the first is named.
+
+    Example:
+        >>> one_hot([0, 2])
+        array([[1, 0, 0],
+               [0, 0, 1]])
+    """
+    t = np.asarray(target)
+    classes = num_classes if num_classes is not None else int(t.max()) + 1 if t.size and t.dtype.kind in "iu" else 0
+    index, _ = check_indices("one_hot", t, (*t.shape, classes), t.ndim)
+    rows = np.zeros((t.size, classes), dtype)
+    rows[np.arange(t.size), index] = 1
+    return rows.reshape(*t.shape, classes)
+
+
+def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> None:
+    """Warn where logits look like probabilities: every row without a negative and summing to 1.
+
+    A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
+    """
+    if rows.shape[1] < 2 or not len(rows) or min(rows[0, :8].tolist()) < 0:
+        return
+    few = rows[:16]
+    if few.min() >= 0 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
+        warnings.warn(
+            f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
+            f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "
+            f"warnings.filterwarnings('ignore', message='.*looks like probabilities')",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None = None) -> None:
+    """Reject what is no probability; warn where rows along an axis don't sum to 1, as those of logits would."""
+    if p.size and not (p.min() >= 0 and p.max() <= 1 + 1e-6):
+        bad = np.argwhere(~((p >= 0) & (p <= 1 + 1e-6)) & ~np.isnan(p))
+        if len(bad):
+            raise ValueError(
+                f"{where}: {name}{_at(bad[0])} is {p[tuple(bad[0])]}, expected a probability from 0 to 1; "
+                f"for logits use the loss that takes them"
+            )
+    if axis is not None and p.size:
+        off = np.abs(p.sum(axis=axis, dtype=np.float64) - 1)
+        if (off > 1e-3).any():
+            row = np.argwhere(off > 1e-3)[0]
+            total = float(p.sum(axis=axis)[tuple(row)])
+            warnings.warn(
+                f"{where}: row {_at(row)} of {name} sums to {total:.4g}, not 1; "
+                f"for logits use cross_entropy; if this is meant, silence it with "
+                f"warnings.filterwarnings('ignore', message='.*not 1')",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def check_soft(where: str, target: np.ndarray) -> np.ndarray:

@@ -183,8 +183,9 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words.
 
     On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. If its last argument
-    is named ``keep``, it is hidden from callers: it is True when the call is recorded, and the forward then returns
-    ``(y, kept)``, where kept is a cache for the rules, used up by the first reverse pass and None afterwards.
+    is named ``keep``, it is hidden from callers: when the call is recorded, it holds the positions of the arguments
+    that need a gradient, and the forward returns ``(y, kept)``, where kept is a cache for the rules, used up by the
+    first reverse pass and None afterwards; else it is empty.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -225,68 +226,79 @@ def _register(operator: Any, made: Primitive | None) -> Operator:
 
 
 # What follows writes, for each primitive, the function that users call. It is the code one would write by hand for that
-# signature: a loop over arguments would cost more than the operator itself. The parts in braces are filled in.
+# signature: a loop over arguments would cost more than the operator itself. The parts in braces are filled in; names
+# with a leading underscore are its own, and arguments can have any other.
 
 _CALL = """
 def call({signature}):
-    kind, parents, loose = None, [], 0
+    _kind, _parents, _loose = None, [], 0
 {unwrap}
-    if kind is None:
-        return forward({passed})
-    recording = is_recording() if parents else False
-    if recording:
-        if made.constants:
-            made.check(parents)
-        if loose:
-            {values} = secure(loose, ({values}))
+    if _kind is None:
+        return _forward({passed})
+    _recording = _is_recording() if _parents else False
+    if _recording:
+        if _made.constants:
+            _made.check(_parents)
+        if _loose:
+            {values} = _secure(_loose, ({values}))
+{asked}
     try:
-        y = forward({passed_recording})
-    except Exception as error:
-        error.add_note("in " + made.describe(({values})))
+        _y = _forward({passed_recording})
+    except Exception as _error:
+        _error.add_note("in " + _made.describe(({values})))
         raise
-    node = new(kind)
-    node._requires_grad = recording
-    if recording:
+    _node = _new(_kind)
+    _node._requires_grad = _recording
+    if _recording:
 {keep}
-        node._primitive, node._parents, node._arguments = made, parents, {arguments}
+        _node._primitive, _node._parents, _node._arguments = _made, _parents, {arguments}
     else:
-        node._parents = ()
-    node._data = y if type(y) is ndarray else asarray(y)
-    node._order = tick()
-    node.grad = None
-    return node
+        _node._parents = ()
+    _node._data = _y if _type(_y) is _ndarray else _asarray(_y)
+    _node._order = _tick()
+    _node.grad = None
+    return _node
 """
 
 _UNWRAP = """
-    if isinstance({name}, Node):
-        kind = type({name})
+    if _isinstance({name}, _Node):
+        _kind = _type({name})
         if {name}._requires_grad:
-            parents.append(({position}, {name}))
+            _parents.append(({position}, {name}))
         {name} = {name}._data
-    elif type({name}) in writable:
-        loose |= 1 << {position}
+    elif _type({name}) in _writable:
+        _loose |= 1 << {position}
 """
 
 _UNWRAP_VARIADIC = """
-    {name} = list({name})
-    for i, a in enumerate({name}):
-        if isinstance(a, Node):
-            kind = type(a)
-            if a._requires_grad:
-                parents.append(({position} + i, a))
-            {name}[i] = a._data
-        elif type(a) in writable:
-            loose |= 1 << {position} + i
+    {name} = _list({name})
+    for _i, _a in _enumerate({name}):
+        if _isinstance(_a, _Node):
+            _kind = _type(_a)
+            if _a._requires_grad:
+                _parents.append(({position} + _i, _a))
+            {name}[_i] = _a._data
+        elif _type(_a) in _writable:
+            _loose |= 1 << {position} + _i
+"""
+
+_ASKED = """
+    keep = [_i for _i, _ in _parents] if _recording else ()
 """
 
 _KEEP = """
-        y, keep = y
+        _y, keep = _y
 """
 
 
 def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[..., Any]) -> Any:
     """The function that users call: it has the forward's own signature, without ``keep``."""
     signature = inspect.signature(function)
+    for p in signature.parameters.values():
+        if p.kind is p.VAR_KEYWORD or p.name.startswith("_"):
+            raise TypeError(
+                f"primitive {made.name}: argument {p.name!r}; ** and leading underscores are not for arguments"
+            )
     public = [p for p in signature.parameters.values() if not (made.keeps and p.name == "keep")]
     star = {p.name: "*" if p.kind is p.VAR_POSITIONAL else "" for p in public}
     passed = ", ".join(f"{p.name}={p.name}" if p.kind is p.KEYWORD_ONLY else star[p.name] + p.name for p in public)
@@ -298,15 +310,17 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
             for i, p in enumerate(public)
         ),
         passed=passed,
-        passed_recording=f"{passed}, keep=recording" if made.keeps else passed,
+        passed_recording=f"{passed}, keep=keep" if made.keeps else passed,
         values=values,
+        asked=_ASKED if made.keeps else "",
         keep=_KEEP if made.keeps else "",
         arguments=f"[{values}keep]" if made.keeps else f"({values})",
     )
     names = {f"default_{p.name}": p.default for p in public}
     namespace = {
-        "made": made, "forward": forward, "Node": Node, "writable": _WRITABLE, "secure": _secure, "new": object.__new__,
-        "is_recording": _recording.get, "ndarray": np.ndarray, "asarray": np.asarray, "tick": _tick, **names,
+        "_made": made, "_forward": forward, "_Node": Node, "_writable": _WRITABLE, "_secure": _secure,
+        "_new": object.__new__, "_is_recording": _recording.get, "_ndarray": np.ndarray, "_asarray": np.asarray,
+        "_tick": _tick, "_isinstance": isinstance, "_type": type, "_list": list, "_enumerate": enumerate, **names,
     }  # fmt: skip
     exec(_compiled(source), namespace)
     entry: Any = functools.wraps(function)(namespace["call"])

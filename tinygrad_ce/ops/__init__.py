@@ -1,5 +1,6 @@
 """Every operator, by family; a family is one file."""
 
+from tinygrad_ce.labels import one_hot
 from tinygrad_ce.ops.arithmetic import (
     abs,
     add,
@@ -13,6 +14,7 @@ from tinygrad_ce.ops.arithmetic import (
     leaky_relu,
     log,
     log1p,
+    logsigmoid,
     maximum,
     minimum,
     multiply,
@@ -29,8 +31,12 @@ from tinygrad_ce.ops.arithmetic import (
     subtract,
     tanh,
     where,
+    xlog1py,
+    xlogy,
 )
+from tinygrad_ce.ops.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from tinygrad_ce.ops.loss import cross_entropy, softmax_minus_onehot
+from tinygrad_ce.ops.losses import categorical_cross_entropy, focal_loss, gumbel_softmax, kl_div, nll_loss, z_loss
 from tinygrad_ce.ops.matrix import dot, einsum, linear, matmul, outer
 from tinygrad_ce.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from tinygrad_ce.ops.shape import (
@@ -50,13 +56,15 @@ from tinygrad_ce.ops.shape import (
     take,
     transpose,
 )
-from tinygrad_ce.ops.softmax import log_softmax, softmax
+from tinygrad_ce.ops.softmax import log_softmax, mass_minus_softmax, softmax, softmin
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide",
-    "dot", "einsum", "exp", "expand_dims", "expm1", "flip", "gelu", "getitem", "join", "leaky_relu", "linear",
-    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
-    "negative", "normal_cdf", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu",
-    "sin", "softmax", "softmax_minus_onehot", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "subtract", "sum", "swapaxes", "take", "tanh", "transpose", "var", "where",
+    "abs", "add", "astype", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to",
+    "categorical_cross_entropy", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "dot", "einsum",
+    "exp", "expand_dims", "expm1", "flip", "focal_loss", "gelu", "getitem", "gumbel_softmax", "join", "kl_div",
+    "leaky_relu", "linear", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "nll_loss", "normal_cdf",
+    "one_hot", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax",
+    "softmax_minus_onehot", "softmin", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract",
+    "sum", "swapaxes", "take", "tanh", "transpose", "var", "where", "xlog1py", "xlogy", "z_loss",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.example import normal, positive, spaced
-from tinygrad_ce.primitive import primitive
+from tinygrad_ce.primitive import composite, primitive
 
 
 @primitive(forward=np.add)
@@ -270,6 +270,55 @@ def softplus(x):
 
 softplus.vjp(x=lambda g, y, x: g * sigmoid(x))
 softplus.example(normal(3, 4))
+
+
+@composite
+def logsigmoid(x):
+    """log σ(x) = -softplus(-x), accurate in both tails.
+
+    Example:
+        >>> logsigmoid([0.0, -800.0, 40.0])
+        array([-6.93147181e-01, -8.00000000e+02, -4.24835426e-18])
+    """
+    return -softplus(np.negative(x))
+
+
+logsigmoid.example(normal(3, 4))
+
+
+@primitive
+def xlogy(x, y):
+    """x log y, and 0 where x is 0, also at y = 0.
+
+    Example:
+        >>> xlogy([0.0, 1.0], [0.0, 2.0])
+        array([0.        , 0.69314718])
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, np.log(y)))
+
+
+xlogy.vjp(x=lambda g, y, a, b: g * np.log(b), y=lambda g, y, a, b: np.where(a == 0, 0, g * a / np.where(a == 0, 1, b)))
+xlogy.example(normal(3, 4), positive(4))
+
+
+@primitive
+def xlog1py(x, y):
+    """x log(1 + y), and 0 where x is 0, also at y = -1.
+
+    Example:
+        >>> xlog1py([0.0, 1.0], [-1.0, 1e-20])
+        array([0.e+00, 1.e-20])
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, np.log1p(y)))
+
+
+xlog1py.vjp(
+    x=lambda g, y, a, b: g * np.log1p(b),
+    y=lambda g, y, a, b: np.where(a == 0, 0, g * a / np.where(a == 0, 1, 1 + b)),
+)
+xlog1py.example(normal(3, 4), positive(4))
 
 
 @primitive

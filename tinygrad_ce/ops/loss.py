@@ -23,7 +23,7 @@ def cross_entropy(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    keep=False,
+    keep=(),
 ):
     r"""The softmax cross-entropy of logits: $-\log p_t$ with $p = \mathrm{softmax}(x)$, as one operator.
 
@@ -59,12 +59,12 @@ def cross_entropy(
     Source: Bridle, 1989; the semantics of the options are PyTorch's.
     """
     rows = _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
-    losses, gradient = rows.losses(keep)
+    losses, gradient = rows.losses(0 in keep)
     if reduction == "none":
         loss = np.squeeze(rows.put_back(losses[:, None], 1), axis=rows.axis)
     else:
         loss = np.asarray(kernels.total(losses) * rows.scale, rows.dtype)
-    return (loss, rows.put_back(gradient)) if keep else loss
+    return (loss, None if gradient is None else rows.put_back(gradient)) if keep else loss
 
 
 @primitive

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import kernels
 from tinygrad_ce.example import fixed, normal, positive, spaced
-from tinygrad_ce.ops.softmax import softmax
+from tinygrad_ce.ops.softmax import masked, softmax
 from tinygrad_ce.primitive import primitive
 
 
@@ -193,8 +193,10 @@ cumsum.example(normal(3, 4), axis=1)
 
 
 @primitive
-def logsumexp(x, axis=None, *, keepdims=False):
+def logsumexp(x, axis=None, *, keepdims=False, where=None):
     """log Σ exp(x) over axes (None: all), without overflow; -inf where every x is. Its gradient is the softmax.
+
+    ``where`` is a mask that broadcasts to x: terms where it is False are left out.
 
     Example:
         >>> float(logsumexp([1000.0, 1000.0]))
@@ -202,12 +204,13 @@ def logsumexp(x, axis=None, *, keepdims=False):
 
     Source: Blanchard, Higham, Higham, Accurately computing the log-sum-exp and softmax functions, 2021.
     """
-    rows, restore = kernels.rows(np.asarray(x), axis)
+    rows, restore = kernels.rows(masked(x, where), axis)
     y = restore(kernels.logsumexp(rows)[:, None], 1)
     return y if keepdims else np.squeeze(y, axis=axis)
 
 
-logsumexp.vjp(x=lambda g, y, x, axis, keepdims: _reopen(g, x, axis) * softmax(x, axis=axis))
+logsumexp.vjp(x=lambda g, y, x, axis, keepdims, where: _reopen(g, x, axis) * softmax(x, axis=axis, where=where))
 logsumexp.example(normal(3, 4))
 logsumexp.example(normal(3, 4, 2), axis=(0, -1))
 logsumexp.example(normal(3, 4), axis=1, keepdims=True)
+logsumexp.example(normal(3, 4), axis=1, where=np.eye(3, 4, dtype=bool) | (np.arange(4) == 3))

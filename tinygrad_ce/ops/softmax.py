@@ -8,20 +8,23 @@ import numpy as np
 
 from tinygrad_ce import kernels
 from tinygrad_ce.example import normal
-from tinygrad_ce.primitive import primitive
+from tinygrad_ce.primitive import composite, primitive
 
 
 @primitive
-def softmax(x, axis=-1):
+def softmax(x, axis=-1, *, where=None):
     r"""Probabilities from logits: $p_i = e^{x_i} / \sum_j e^{x_j}$.
 
     Args:
         x: real logits of any shape; -inf gives the probability 0.
         axis: the classes: an axis, a tuple of axes, or None for all.
+        where: a mask that broadcasts to x: a class where it is False has the probability 0, whatever its logit.
 
     Returns:
         Probabilities of x's shape and floating dtype; each row of classes sums to 1. A row of nothing but -inf, or
         with a nan, is nan.
+
+    A temperature T is a division: ``softmax(x / T)``.
 
     With g the gradient in p, the gradient in x is $p \odot (g - \sum_j g_j p_j)$.
 
@@ -31,8 +34,18 @@ def softmax(x, axis=-1):
 
     Source: Bridle, Training stochastic model recognition algorithms as networks, 1989.
     """
-    rows, restore = kernels.rows(np.asarray(x), axis)
+    rows, restore = kernels.rows(masked(x, where), axis)
     return restore(kernels.softmax(rows))
+
+
+def masked(x: Any, where: Any) -> Any:
+    """Logits with -inf where the mask is False."""
+    x = np.asarray(x)
+    return x if where is None else np.where(where, x, x.dtype.type(-np.inf) if x.dtype.kind == "f" else -np.inf)
+
+
+def _softmax_slope(g: Any, p: Any, axis: Any) -> Any:
+    return p * centred(g, p, axis)
 
 
 def centred(g: Any, p: Any, axis: Any) -> Any:
@@ -45,14 +58,29 @@ def centred(g: Any, p: Any, axis: Any) -> Any:
     return g
 
 
-softmax.vjp(x=lambda g, p, x, axis: p * centred(g, p, axis))
+softmax.vjp(x=lambda g, p, x, axis, where: _softmax_slope(g, p, axis))
 softmax.example(normal(3, 4))
 softmax.example(normal(3, 4, 2), axis=1)
 softmax.example(normal(3, 4, 2), axis=(0, -1))
+softmax.example(normal(3, 4), where=np.eye(3, 4, dtype=bool) | (np.arange(4) == 3))
+
+
+@composite
+def softmin(x, axis=-1):
+    """Probabilities that favour the smallest: softmax(-x).
+
+    Example:
+        >>> softmin(np.array([1.0, 2.0, 3.0])).round(6)
+        array([0.665241, 0.244728, 0.090031])
+    """
+    return softmax(np.negative(x), axis)
+
+
+softmin.example(normal(3, 4))
 
 
 @primitive
-def log_softmax(x, axis=-1):
+def log_softmax(x, axis=-1, *, where=None):
     r"""Logarithms of the probabilities: $\log p_i = x_i - \log \sum_j e^{x_j}$.
 
     Every entry has full relative accuracy, also the log p of a class whose p rounds to 1.
@@ -60,6 +88,7 @@ def log_softmax(x, axis=-1):
     Args:
         x: real logits of any shape.
         axis: the classes: an axis, a tuple of axes, or None for all.
+        where: a mask that broadcasts to x: a class where it is False has the probability 0 and the logarithm -inf.
 
     With g the gradient in log p, the gradient in x is $g - p \sum_j g_j$.
 
@@ -67,10 +96,39 @@ def log_softmax(x, axis=-1):
         >>> log_softmax(np.array([0.0, -40.0]))
         array([-4.24835426e-18, -4.00000000e+01])
     """
-    rows, restore = kernels.rows(np.asarray(x), axis)
+    rows, restore = kernels.rows(masked(x, where), axis)
     return restore(kernels.log_softmax(rows))
 
 
-log_softmax.vjp(x=lambda g, y, x, axis: g - softmax(x, axis=axis) * np.sum(g, axis=axis, keepdims=True))
+def _log_softmax_rule(g, y, x, axis, where):
+    if where is not None:  # a masked class is the constant -inf
+        g = np.where(where, g, 0)
+    return mass_minus_softmax(g, x, axis, where)
+
+
+log_softmax.vjp(x=_log_softmax_rule)
 log_softmax.example(normal(3, 4))
 log_softmax.example(normal(3, 4, 2), axis=1)
+
+
+@primitive
+def mass_minus_softmax(g, x, axis, where):
+    """g - p Σ g, the gradient of log_softmax: the digits of 1 - p are kept where a p is close to 1.
+
+    Example:
+        >>> mass_minus_softmax(np.array([1.0, 0.0]), np.array([40.0, 0.0]), -1, None)
+        array([ 4.24835426e-18, -4.24835426e-18])
+    """
+    rows, restore = kernels.rows(masked(x, where), axis)
+    mass, _ = kernels.rows(np.asarray(g), axis)
+    return restore(kernels.soft_cross_entropy(rows, mass.astype(rows.dtype, copy=False), -1, True)[1])
+
+
+# With v the gradient in the result: v - Σ v p in g, and in x the softmax's own rule, times -Σ g.
+mass_minus_softmax.vjp(
+    g=lambda v, y, g, x, axis, where: centred(v, softmax(x, axis=axis, where=where), axis),
+    x=lambda v, y, g, x, axis, where: (
+        -np.sum(g, axis=axis, keepdims=True) * _softmax_slope(v, softmax(x, axis=axis, where=where), axis)
+    ),
+)
+mass_minus_softmax.example(normal(3, 4), normal(3, 4), -1, None)

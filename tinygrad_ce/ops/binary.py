@@ -1,0 +1,81 @@
+"""Cross-entropies of yes-or-no targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import labels
+from tinygrad_ce.example import fractions, normal
+from tinygrad_ce.ops.arithmetic import softplus, xlog1py, xlogy
+from tinygrad_ce.ops.losses import given, plain, reduced
+from tinygrad_ce.primitive import composite
+
+
+def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
+    """Input and target of one shape, targets from 0 to 1, and a weight that broadcasts to them."""
+    labels.check_options(where, reduction)
+    x, y = given(input), given(target)
+    if x.shape != y.shape:
+        raise ValueError(f"{where}: target has shape {y.shape}, expected input's shape {x.shape}: it is not broadcast")
+    labels.check_probabilities(where, "target", plain(y))
+    if np.isnan(plain(y)).any():
+        raise ValueError(f"{where}: target{labels.first(np.isnan(plain(y)))} is nan")
+    y = y.astype(x.dtype) if isinstance(y, np.ndarray) else y
+    w = 1.0 if weight is None else np.asarray(weight, x.dtype)
+    if weight is not None and np.broadcast_shapes(np.shape(w), x.shape) != x.shape:
+        raise ValueError(f"{where}: weight has shape {np.shape(w)}, expected one that broadcasts to {x.shape}")
+    return x, y, w
+
+
+@composite
+def binary_cross_entropy_with_logits(input, target, *, weight=None, pos_weight=None, reduction="mean"):
+    r"""The cross-entropy of σ(x): $w\,[\,p\,y\,\mathrm{softplus}(-x) + (1 - y)\,\mathrm{softplus}(x)\,]$.
+
+    Its gradient is $(1 - y) σ(x) - p\,y\,σ(-x)$, which never cancels, unlike σ(x) - y.
+
+    Args:
+        input: logits x of any shape.
+        target: y from 0 to 1, of the same shape.
+        weight: w, broadcast to input.
+        pos_weight: p, a factor of the positive part, broadcast to input: p > 1 values recall.
+        reduction: "mean" over all entries, "sum" or "none".
+
+    Example:
+        >>> binary_cross_entropy_with_logits(np.array([0.0, 40.0]), [1.0, 1.0], reduction="none")
+        array([6.93147181e-01, 4.24835426e-18])
+    """
+    x, y, w = _checked("binary_cross_entropy_with_logits", input, target, weight, reduction)
+    p = 1.0 if pos_weight is None else np.asarray(pos_weight, x.dtype)
+    return reduced(w * (p * y * softplus(-x) + (1 - y) * softplus(x)), reduction)
+
+
+binary_cross_entropy_with_logits.example(normal(3, 4), fractions(3, 4))
+binary_cross_entropy_with_logits.example(
+    normal(3, 4), fractions(3, 4), weight=[[1.0], [2.0], [0.5]], pos_weight=[1.0, 2.0, 3.0, 4.0], reduction="none"
+)
+
+
+@composite
+def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
+    r"""The cross-entropy of probabilities, $-w\,[\,y \log p + (1 - y) \log(1 - p)\,]$, unclipped.
+
+    Args:
+        input: probabilities p from 0 to 1, of any shape; a certain mistake is inf. For logits use
+            binary_cross_entropy_with_logits.
+        target: y from 0 to 1, of the same shape.
+        weight: w, broadcast to input.
+        reduction: "mean" over all entries, "sum" or "none".
+
+    Example:
+        >>> binary_cross_entropy([0.5, 0.9], [1.0, 1.0], reduction="none")
+        array([0.69314718, 0.10536052])
+    """
+    p, y, w = _checked("binary_cross_entropy", input, target, weight, reduction)
+    labels.check_probabilities("binary_cross_entropy", "input", plain(p))
+    return reduced(-w * (xlogy(y, p) + xlog1py(1 - y, -p)), reduction)
+
+
+binary_cross_entropy.example(fractions(3, 4), fractions(3, 4))
+binary_cross_entropy.example(fractions(3, 4), fractions(3, 4), weight=[1.0, 2.0, 3.0, 4.0], reduction="none")

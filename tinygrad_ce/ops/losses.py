@@ -1,0 +1,223 @@
+"""The other losses over classes: made of softmax, cross_entropy and their like, whose accuracy they inherit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import labels
+from tinygrad_ce.example import normal, probabilities
+from tinygrad_ce.ops.arithmetic import exp, expm1, where, xlogy
+from tinygrad_ce.ops.loss import cross_entropy
+from tinygrad_ce.ops.reduction import logsumexp
+from tinygrad_ce.ops.shape import take
+from tinygrad_ce.ops.softmax import softmax
+from tinygrad_ce.primitive import Node, composite
+
+
+def reduced(terms: Any, reduction: str, total: Any = None) -> Any:
+    """Terms as they are, their sum, or their sum over total (None: how many there are); nan for a mean of nothing."""
+    if reduction == "none":
+        return terms
+    if reduction == "sum":
+        return terms.sum()
+    total = terms.size if total is None else total
+    return terms.sum() * terms.dtype.type(1 / total if total else np.nan)
+
+
+def given(x: Any) -> Any:
+    """A Tensor, or anything else as an array of floats."""
+    if isinstance(x, Node):
+        return x
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(float)
+
+
+def plain(x: Any) -> Any:
+    """The array of a Tensor."""
+    return x._data if isinstance(x, Node) else np.asarray(x)
+
+
+def picked(where: str, values: Any, target: Any, axis: Any, weight: Any, ignore_index: Any) -> tuple[Any, Any, Any]:
+    """The entry of values at each label (0 where it is ignored), and each row's weight."""
+    axis = labels.check_axis(where, values.shape, axis)
+    classes = values.shape[axis]
+    shape = values.shape[:axis] + values.shape[axis + 1 :]
+    index, counts = labels.check_indices(where, np.asarray(target), values.shape, axis, ignore_index)
+    w = np.ones(classes) if weight is None else labels.check_weight(where, weight, classes)
+    if counts is not None:
+        index = np.where(counts, index, 0)
+    each = w[index].astype(values.dtype)
+    if counts is not None:
+        each = each * counts
+    order = (*(i for i in range(values.ndim) if i != axis), axis)
+    flat = np.arange(index.size) * classes + index
+    found = take(values.transpose(order).reshape((-1,)), flat.reshape(shape))
+    each = each.reshape(shape)
+    return _where_counted(each, found), each, each.sum(dtype=np.float64)
+
+
+def _where_counted(each: np.ndarray, found: Any) -> Any:
+    """A row that weighs nothing is 0, whatever it holds."""
+    return found if each.all() else where(each != 0, found, 0.0)
+
+
+@composite
+def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduction="mean"):
+    r"""The negative log-likelihood $-w_t \log p_t$ of logarithms of probabilities, as log_softmax gives.
+
+    Args, errors and reductions as for cross_entropy with index targets.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nll_loss(tg.log_softmax(np.array([[2.0, -1.0, 0.1]])), [1]).round(4))
+        3.1818
+    """
+    labels.check_options("nll_loss", reduction)
+    found, each, total = picked("nll_loss", given(input), target, axis, weight, ignore_index)
+    return reduced(-found * each, reduction, total)
+
+
+nll_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
+nll_loss.example(normal(2, 3, 2), np.array([[0, 2], [1, 1]]), reduction="none")
+
+
+@composite
+def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
+    r"""The cross-entropy $-\sum_c y_c \log p_c$ of probabilities; nothing is clipped, so a certain mistake is inf.
+
+    Args:
+        input: probabilities of shape (…, C, …); rows along the axis that don't sum to 1 are warned about, and a number
+            outside [0, 1] is an error: for logits use cross_entropy.
+        target: class indices, or soft targets of input's shape.
+        axis: the class axis.
+        reduction: "mean" (over rows), "sum" or "none".
+
+    Example:
+        >>> float(categorical_cross_entropy([[0.1, 0.8, 0.1]], [[0.0, 0.0, 1.0]]))
+        2.3025850929940455
+    """
+    where = "categorical_cross_entropy"
+    labels.check_options(where, reduction)
+    p = given(input)
+    axis = labels.check_axis(where, p.shape, axis)
+    labels.check_probabilities(where, "input", plain(p), axis)
+    if plain(target).shape == p.shape:
+        target = given(target)
+        labels.check_soft(where, plain(target))
+        return reduced(-xlogy(target, p).sum(axis=axis), reduction)
+    found, each, _ = picked(where, p, target, axis, None, None)
+    return reduced(-xlogy(each, found), reduction)
+
+
+categorical_cross_entropy.example(probabilities(4, 2), probabilities(4, 2))
+categorical_cross_entropy.example(probabilities(4, 2), np.array([0, 0, 1, 1]), reduction="none")
+
+
+@composite
+def kl_div(input, target, *, reduction="mean", log_target=False):
+    r"""Kullback and Leibler's divergence, terms $y (\log y - x)$, of log-probabilities x from probabilities y.
+
+    Args:
+        input: logarithms of probabilities.
+        target: probabilities of the same shape; their logarithms with log_target.
+        reduction: "mean" over all entries, "batchmean" (the sum over the first axis' length: the divergence itself),
+            "sum" or "none".
+        log_target: whether target holds logarithms.
+
+    Example:
+        >>> import numpy as np
+        >>> float(kl_div(np.log([[0.5, 0.5]]), [[0.25, 0.75]], reduction="batchmean").round(6))
+        0.130812
+
+    Source: Kullback, Leibler, On information and sufficiency, 1951; the reductions are PyTorch's.
+    """
+    if reduction != "batchmean":
+        labels.check_options("kl_div", reduction)
+    x, y = given(input), given(target)
+    if x.shape != y.shape:
+        raise ValueError(f"kl_div: target has shape {y.shape}, expected input's shape {x.shape}")
+    if not log_target:
+        labels.check_probabilities("kl_div", "target", plain(y))
+    terms = exp(y) * (y - x) if log_target else xlogy(y, y) - y * x
+    if reduction == "batchmean":
+        return reduced(terms, "mean", x.shape[0] if x.ndim else 1)
+    return reduced(terms, reduction)
+
+
+kl_div.example(normal(4, 3), probabilities(4, 3))
+kl_div.example(normal(4, 3), normal(4, 3), log_target=True, reduction="batchmean")
+
+
+@composite
+def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index=-100, reduction="mean"):
+    r"""The cross-entropy with easy rows weighed down: $-w_t (1 - p_t)^γ \log p_t$; γ = 0 is cross_entropy.
+
+    1 - p_t is formed from the loss itself, $-\mathrm{expm1}(\log p_t)$, so confident rows keep their digits.
+
+    Example:
+        >>> float(focal_loss(np.array([[2.0, -1.0, 0.1]]), [0]).round(6))
+        0.005022
+
+    Source: Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
+    """
+    labels.check_options("focal_loss", reduction)
+    if not gamma >= 0:
+        raise ValueError(f"focal_loss: gamma is {gamma!r}, expected a number ≥ 0")
+    x = given(input)
+    surprise = cross_entropy(x, target, axis=axis, ignore_index=ignore_index, reduction="none")
+    _, each, total = picked("focal_loss", x, target, axis, weight, ignore_index)
+    return reduced((-expm1(-surprise)) ** gamma * surprise * each, reduction, total)
+
+
+focal_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
+focal_loss.example(normal(4, 3), np.array([0, 2, 1, 1]), gamma=0.5, reduction="sum")
+
+
+@composite
+def z_loss(input, *, axis=None, reduction="mean"):
+    r"""$(\log \sum_c e^{x_c})^2$ of each row: a small multiple of it keeps logits from drifting away.
+
+    Example:
+        >>> float(z_loss(np.zeros((1, 2))).round(6))
+        0.480453
+
+    Source: Chowdhery et al., PaLM, 2022, arXiv:2204.02311.
+    """
+    labels.check_options("z_loss", reduction)
+    x = given(input)
+    lse = logsumexp(x, axis=labels.check_axis("z_loss", x.shape, axis))
+    return reduced(lse * lse, reduction)
+
+
+z_loss.example(normal(4, 3))
+z_loss.example(normal(2, 3, 4), reduction="none")
+
+
+def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int = -1, *, rng: Any = None) -> Any:
+    r"""A random choice that can be differentiated: softmax of $(x + \mathrm{Gumbel\ noise}) / τ$.
+
+    Args:
+        logits: of any shape.
+        tau: the temperature τ > 0; the smaller, the closer to a choice.
+        hard: whether to return the choice itself (one-hot), with the gradient of the soft one.
+        axis: the classes.
+        rng: a Generator, or a seed for one; None draws a fresh seed from the system.
+
+    Example:
+        >>> gumbel_softmax(np.zeros(3), hard=True, rng=0)
+        array([0., 0., 1.])
+
+    Source: Jang, Gu, Poole, Categorical reparameterization with Gumbel-softmax, 2016, arXiv:1611.01144.
+    """
+    if not tau > 0:
+        raise ValueError(f"gumbel_softmax: tau is {tau!r}, expected a temperature above 0")
+    x = given(logits)
+    noise = np.random.default_rng(rng).gumbel(size=x.shape).astype(x.dtype)
+    y = softmax((x + noise) / tau, axis=axis)
+    if not hard:
+        return y
+    soft = plain(y)
+    chosen = labels.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
+    return np.moveaxis(chosen, -1, axis) + (y - soft)
