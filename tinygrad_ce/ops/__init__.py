@@ -35,6 +35,7 @@ from tinygrad_ce.ops.arithmetic import (
     xlogy,
 )
 from tinygrad_ce.ops.binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from tinygrad_ce.ops.linear_loss import blocked_linear_cross_entropy, linear_cross_entropy
 from tinygrad_ce.ops.loss import cross_entropy, softmax_minus_onehot
 from tinygrad_ce.ops.losses import categorical_cross_entropy, focal_loss, gumbel_softmax, kl_div, nll_loss, z_loss
 from tinygrad_ce.ops.matrix import dot, einsum, linear, matmul, outer
@@ -59,12 +60,13 @@ from tinygrad_ce.ops.shape import (
 from tinygrad_ce.ops.softmax import log_softmax, mass_minus_softmax, softmax, softmin
 
 __all__ = [
-    "abs", "add", "astype", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to",
-    "categorical_cross_entropy", "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "dot", "einsum",
-    "exp", "expand_dims", "expm1", "flip", "focal_loss", "gelu", "getitem", "gumbel_softmax", "join", "kl_div",
-    "leaky_relu", "linear", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax",
-    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "nll_loss", "normal_cdf",
-    "one_hot", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax",
-    "softmax_minus_onehot", "softmin", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract",
-    "sum", "swapaxes", "take", "tanh", "transpose", "var", "where", "xlog1py", "xlogy", "z_loss",
+    "abs", "add", "astype", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "blocked_linear_cross_entropy", "broadcast_to", "categorical_cross_entropy", "clip", "concatenate", "cos",
+    "cross_entropy", "cumsum", "divide", "dot", "einsum", "exp", "expand_dims", "expm1", "flip", "focal_loss",
+    "gelu", "getitem", "gumbel_softmax", "join", "kl_div", "leaky_relu", "linear", "linear_cross_entropy", "log",
+    "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax", "matmul", "max", "maximum", "mean",
+    "min", "minimum", "multiply", "negative", "nll_loss", "normal_cdf", "one_hot", "outer", "pad", "power", "prod",
+    "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax", "softmax_minus_onehot", "softmin",
+    "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "tanh",
+    "transpose", "var", "where", "xlog1py", "xlogy", "z_loss",
 ]  # fmt: skip

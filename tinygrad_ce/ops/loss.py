@@ -96,7 +96,7 @@ def _target_rule(g, y, input, target, axis, weight, ignore_index, reduction, lab
     axis = labels.check_axis("cross_entropy", input.shape, axis)
     if reduction == "none":
         g = np.expand_dims(g, axis)
-    return -g * _target_factor(input, axis, weight, reduction, label_smoothing) * log_softmax(input, axis=axis)
+    return -g * target_factor(input, axis, weight, reduction, label_smoothing) * log_softmax(input, axis=axis)
 
 
 cross_entropy.vjp(input=_input_rule, target=_target_rule)
@@ -128,7 +128,7 @@ def _slope_target_rule(v, slope, input, target, axis, weight, ignore_index, redu
     """Σ v p - v, times what multiplies the target."""
     axis = labels.check_axis("cross_entropy", input.shape, axis)
     p = softmax(input, axis=axis)
-    factor = _target_factor(input, axis, weight, reduction, label_smoothing)
+    factor = target_factor(input, axis, weight, reduction, label_smoothing)
     return -factor * centred(v, p, axis)
 
 
@@ -137,7 +137,7 @@ softmax_minus_onehot.example(normal(4, 3), np.array([0, 2, 1, 2]), None, None, -
 softmax_minus_onehot.example(normal(3, 4), probabilities(3, 4), 0, np.array([0.5, 1.0, 2.0]), -100, "none", 0.1)
 
 
-def _target_factor(input: Any, axis: int, weight: Any, reduction: str, label_smoothing: float) -> Any:
+def target_factor(input: Any, axis: int, weight: Any, reduction: str, label_smoothing: float) -> Any:
     """∂ mass_c / ∂ y_c of soft targets, to broadcast along the class axis."""
     classes = input.shape[axis]
     count = input.size / classes if reduction == "mean" else 1.0
@@ -150,7 +150,7 @@ def _mass(input: Any, target: Any, axis: int, *options: Any) -> Any:
     weight, _, reduction, label_smoothing = options
     if labels.is_soft(target, input.shape):
         smooth = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
-        return np.sum(_target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
+        return np.sum(target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
     rows = _rows(np.zeros(input.shape, input.dtype), target, axis, *options)
     mass = rows.factor if rows.mass is None else rows.mass.sum(axis=1) * rows.scale
     return rows.put_back(np.broadcast_to(mass, len(rows.x))[:, None], 1)
@@ -199,6 +199,7 @@ def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     input, target = np.asarray(input), np.asarray(target)
     axis = labels.check_axis(where, input.shape, axis)
     x, restore = kernels.rows(input, axis)
+    labels.warn_of_probabilities(where, x)
     dtype = input.dtype if input.dtype.kind == "f" else x.dtype
     if weight is not None:
         weight = labels.check_weight(where, weight, x.shape[1]).astype(x.dtype)

@@ -1,0 +1,133 @@
+"""linear_cross_entropy's loops: logits x Wᵀ + b made block by block, used and forgotten. Knows no Tensor.
+
+Of each row the first sweep keeps its largest logit m, where it is, the sum s of the other exponentials exp(z - m), and
+the label's logit; two blocks join like two rows. The second sweep makes each block's logits again, turns them into
+p - target, and adds their products with x and W into the gradients. Memory beside inputs and gradients is one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# Logits in a block, by measurement: 4 MiB of float32 keeps BLAS busy, and stays within a common cache.
+BLOCK = 1 << 20
+_ROWS = 512
+
+
+class Sweep:
+    """A loss of K rows over C classes.
+
+    Args:
+        x, w, b: (K, F) rows, (C, F) weights, and (C) or None.
+        label: (K) class indices, or None.
+        alpha: what the label's surprise counts: one number, or (K).
+        dense: what every class counts beside it, (C) for all rows alike or (K, C), or None.
+    """
+
+    def __init__(
+        self, x: np.ndarray, w: np.ndarray, b: Any, label: np.ndarray | None, alpha: Any, dense: np.ndarray | None
+    ) -> None:
+        self.x, self.w, self.b, self.label, self.dense = x, w, b, label, dense
+        self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
+        self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
+        self.found: dict[str, np.ndarray] = {}
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            self.m, self.s, self.largest, self.losses = self._forward()
+
+    def _blocks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Row ranges, class ranges, and their logits, in a buffer that the next block writes over."""
+        rows = min(len(self.x), _ROWS) or 1
+        step = max(1, min(len(self.w), BLOCK // rows))
+        buffer = np.empty((rows, step), self.x.dtype)
+        for r in range(0, len(self.x), rows):
+            x = self.x[r : r + rows]
+            for c in range(0, len(self.w), step):
+                w = self.w[c : c + step]
+                z = np.matmul(x, w.T, out=buffer.reshape(-1)[: len(x) * len(w)].reshape(len(x), len(w)))
+                if self.b is not None:
+                    z += self.b[c : c + step]
+                yield slice(r, r + len(x)), slice(c, c + len(w)), z
+
+    def _labels_in(self, r: slice, c: slice) -> tuple[Any, Any]:
+        """The rows of a block whose label is in it, and where."""
+        assert self.label is not None
+        inside = np.flatnonzero((self.label[r] >= c.start) & (self.label[r] < c.stop))
+        return inside, self.label[r][inside] - c.start
+
+    def _dense_in(self, r: slice, c: slice) -> np.ndarray | None:
+        if self.dense is None:
+            return None
+        return self.dense[c] if self.dense.ndim == 1 else self.dense[r, c]
+
+    def _forward(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """m, s, where m is, and the loss of each row."""
+        count, dtype = len(self.x), self.x.dtype
+        m, s = np.full(count, -np.inf, dtype), np.zeros(count, dtype)
+        largest = np.zeros(count, np.intp)
+        at_label = np.zeros(count, dtype)
+        lag, seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
+        for r, c, z in self._blocks():
+            k = z.argmax(axis=1)
+            top = z[np.arange(len(z)), k]
+            if self.label is not None:
+                inside, where = self._labels_in(r, c)
+                at_label[r][inside] = z[inside, where]
+            before, new = m[r], np.maximum(m[r], top)
+            dense = self._dense_in(r, c)
+            if dense is not None:
+                behind = np.multiply(new[:, None] - z, dense, where=dense != 0, out=np.zeros_like(z))
+                rise = np.where(seen[r] > 0, (new - before) * seen[r], 0)
+                lag[r] += rise + behind.sum(axis=1)
+                seen[r] += dense.sum(axis=-1)
+            z -= top[:, None]
+            np.exp(z, out=z)
+            z[np.arange(len(z)), k] = 0
+            rest = z.sum(axis=1)
+            # Two rows joined: exp(a)(1 + s) + exp(b)(1 + t) is exp(a)(1 + s + exp(b - a)(1 + t)) where a is the larger.
+            ahead = top > before
+            gap = np.exp(-np.abs(top - before))
+            s[r] = np.where(ahead, rest, s[r]) + np.where(np.isinf(before), 0, gap) * (1 + np.where(ahead, s[r], rest))
+            largest[r] = np.where(ahead, k + c.start, largest[r])
+            m[r] = new
+        bad = ~np.isfinite(m) | np.isnan(s)
+        m[bad] = np.nan
+        surprise = np.log1p(s)
+        losses = self.mass * surprise + lag + 0 * m
+        if self.label is not None:
+            losses = losses + self.alpha * (surprise + (m - at_label))
+        return m, s, largest, losses
+
+    def gradients(self, g: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: one number, or one per row."""
+        if self.found:
+            return self.found
+        x, w = self.x, self.w
+        total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
+        self.found = {name: total[name] for name in needed}
+        g = np.broadcast_to(np.asarray(g, x.dtype), len(x))
+        weight = g * (self.alpha + self.mass) / (1 + self.s)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for r, c, z in self._blocks():
+                z -= self.m[r, None]
+                np.exp(z, out=z)
+                z *= weight[r, None]
+                dense = self._dense_in(r, c)
+                if dense is not None:
+                    z -= g[r, None] * dense
+                if self.label is not None:
+                    inside, where = self._labels_in(r, c)
+                    z[inside, where] -= (g * self.alpha)[r][inside]
+                    if self.dense is None:  # where the label is the largest, p - 1 is -s / (1 + s), without cancelling
+                        sure = self.largest[r][inside] == self.label[r][inside]
+                        rows = inside[sure]
+                        z[rows, where[sure]] = -(g * self.alpha * self.s / (1 + self.s))[r][rows]
+                if "x" in needed:
+                    total["x"][r] += z @ w[c]
+                if "w" in needed:
+                    total["w"][c] += z.T @ x[r]
+                if "b" in needed:
+                    total["b"][c] += z.sum(axis=0)
+        return self.found
