@@ -101,7 +101,7 @@ class Sweep:
         return m, s, largest, losses
 
     def gradients(self, g: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: one number, or one per row."""
+        """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: a number, or one per row."""
         if self.found:
             return self.found
         x, w = self.x, self.w

@@ -41,6 +41,49 @@ def cross_entropy():
     return {"logits": LOGITS, "index": INDEX, "soft": SOFT, "weight": WEIGHT, "rows": rows}
 
 
+PROBABILITIES = [[0.2, 0.3, 0.5], [0.9, 0.05, 0.05], [0.6, 0.1, 0.3], [0.25, 0.5, 0.25]]
+YES_NO = [[0.0, 1.0, 0.3], [1.0, 0.0, 1.0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
+
+
+def losses():
+    """Each loss beside cross_entropy with its options: value and gradient."""
+    x = torch.tensor(LOGITS, dtype=torch.float64)
+    p = torch.tensor(PROBABILITIES, dtype=torch.float64)
+    y = torch.tensor(YES_NO, dtype=torch.float64)
+    w = torch.tensor(WEIGHT, dtype=torch.float64)
+    logp = torch.log_softmax(x, 1)
+    cases = []
+    for reduction in ("mean", "sum", "none"):
+        cases += [
+            ("nll_loss", logp, torch.tensor(INDEX), {"reduction": reduction}),
+            ("nll_loss", logp, torch.tensor(INDEX), {"reduction": reduction, "weight": w}),
+            ("binary_cross_entropy_with_logits", x, y, {"reduction": reduction}),
+            ("binary_cross_entropy_with_logits", x, y, {"reduction": reduction, "weight": w, "pos_weight": 2 * w}),
+            ("binary_cross_entropy", p, y, {"reduction": reduction}),
+            ("binary_cross_entropy", p, y, {"reduction": reduction, "weight": w}),
+            ("kl_div", logp, p, {"reduction": reduction}),
+            ("kl_div", logp, logp.flip(0), {"reduction": reduction, "log_target": True}),
+        ]
+    cases.append(("kl_div", logp, p, {"reduction": "batchmean"}))
+    rows = []
+    for name, input, target, options in cases:
+        t = input.clone().requires_grad_()
+        loss = getattr(F, name)(t, target, **options)
+        loss.sum().backward()
+        plain = {k: v.tolist() if isinstance(v, torch.Tensor) else v for k, v in options.items()}
+        rows.append(
+            {
+                "name": name,
+                "input": input.tolist(),
+                "target": target.tolist(),
+                "options": plain,
+                "loss": loss.tolist(),
+                "gradient": t.grad.tolist(),
+            }
+        )
+    return rows
+
+
 OPTIMIZERS = {
     "SGD": {"lr": 0.1},
     "SGD momentum": {"lr": 0.1, "momentum": 0.9},
@@ -121,6 +164,7 @@ def elementwise():
 figures = {
     "torch": torch.__version__,
     "cross_entropy": cross_entropy(),
+    "losses": losses(),
     "optimizers": optimizers(),
     "schedules": schedules(),
     "elementwise": elementwise(),

@@ -139,6 +139,14 @@ class Softplus(Module):
         return ops.softplus(x)
 
 
+class LogSigmoid(Module):
+    """log σ(x)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.logsigmoid(x)
+
+
 class GELU(Module):
     """x Φ(x); approximate "none" or "tanh"."""
 
@@ -173,6 +181,14 @@ class Softmax(Module):
 
     def _options(self) -> str:
         return f"axis={self.axis}"
+
+
+class Softmin(Softmax):
+    """Probabilities along an axis that favour the smallest."""
+
+    def forward(self, x: Any) -> Any:
+        """Rows that sum to 1."""
+        return ops.softmin(x, self.axis)
 
 
 class LogSoftmax(Softmax):
@@ -244,8 +260,24 @@ class Standardize(Module):
         return f"{self.mean.size} features"
 
 
-class CrossEntropyLoss(Module):
-    """cross_entropy with its options set once; called with logits and targets.
+class _Loss(Module):
+    """A loss with its options set once; called with an input and a target. Options are copied, so none can change."""
+
+    operator: Any = None
+
+    def __init__(self, **options: Any) -> None:
+        self.options = {name: np.array(o) if isinstance(o, list | np.ndarray) else o for name, o in options.items()}
+
+    def forward(self, input: Any, target: Any) -> Any:
+        """The loss of an input against its target."""
+        return type(self).operator(input, target, **self.options)
+
+    def _options(self) -> str:
+        return ", ".join(f"{name}={o!r}" for name, o in self.options.items())
+
+
+class CrossEntropyLoss(_Loss):
+    """cross_entropy with its options: axis, weight, ignore_index, reduction, label_smoothing.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -253,23 +285,28 @@ class CrossEntropyLoss(Module):
         1.3862943611198906
     """
 
-    def __init__(
-        self,
-        weight: Any = None,
-        *,
-        axis: int | None = None,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        self.options = {
-            "weight": None if weight is None else np.array(weight),
-            "axis": axis,
-            "ignore_index": ignore_index,
-            "reduction": reduction,
-            "label_smoothing": label_smoothing,
-        }
+    operator = staticmethod(ops.cross_entropy)
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """The loss of logits against class indices or soft targets."""
-        return ops.cross_entropy(input, target, **self.options)
+
+class NLLLoss(_Loss):
+    """nll_loss with its options: axis, weight, ignore_index, reduction. Its input are log-probabilities."""
+
+    operator = staticmethod(ops.nll_loss)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """binary_cross_entropy_with_logits with its options: weight, pos_weight, reduction."""
+
+    operator = staticmethod(ops.binary_cross_entropy_with_logits)
+
+
+class BCELoss(_Loss):
+    """binary_cross_entropy with its options: weight, reduction. Its input are probabilities."""
+
+    operator = staticmethod(ops.binary_cross_entropy)
+
+
+class KLDivLoss(_Loss):
+    """kl_div with its options: reduction, log_target."""
+
+    operator = staticmethod(ops.kl_div)
