@@ -165,9 +165,9 @@ def index_cross_entropy(
 
 
 def _in_range(x: np.ndarray) -> bool:
-    """Whether exp(x) needs no shift. The norm bounds every entry, and is the cheaper look; nan fails both."""
+    """Whether exp(x) needs no shift; nan fails. (argmax finds a maximum in a fraction of the time that max takes.)"""
     bound = _LIMITS.get(x.dtype, _CAREFUL).ratio
-    return bool(np.vdot(x, x) <= bound * bound or (x.min() >= -bound and x.max() <= bound))
+    return not x.size or bool(x.item(x.argmax()) <= bound and x.item(x.argmin()) >= -bound)
 
 
 def _row_sums(e: np.ndarray) -> Any:

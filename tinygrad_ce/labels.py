@@ -67,13 +67,13 @@ def check_indices(
         )
     if t.shape != shape:
         raise ValueError(f"{where}: target has shape {t.shape}, expected {shape}{_why_shape(t, shape, classes)}")
-    t = t.reshape(-1)
+    t = t.ravel()
     if t.size == 0:
         return t.astype(np.intp), None
-    # Read as unsigned, a negative label is a huge one: one look finds both kinds.
-    ignorable = ignore_index is not None and 0 <= ignore_index < classes
-    if not ignorable and np.maximum.reduce(t.view(_UNSIGNED[t.dtype.itemsize])) < classes:
-        return t.astype(np.intp, copy=False), None
+    # Read as unsigned, a negative label is a huge one: one look finds both kinds. (argmax is quicker than max.)
+    unsigned = t.view(_UNSIGNED[t.dtype.char])
+    if unsigned.item(unsigned.argmax()) < classes and (ignore_index is None or not 0 <= ignore_index < classes):
+        return t if t.dtype.char == _INTP else t.astype(np.intp), None
     counts = np.ones(t.shape, bool) if ignore_index is None else t != ignore_index
     wrong = np.flatnonzero(counts & ((t < 0) | (t >= classes)))
     if wrong.size:
@@ -81,7 +81,8 @@ def check_indices(
     return t.astype(np.intp), None if counts.all() else counts
 
 
-_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_UNSIGNED = {char: np.dtype(char.upper()) for char in "bhilq"} | {char: np.dtype(char) for char in "BHILQ"}
+_INTP = np.dtype(np.intp).char
 
 
 def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -153,7 +154,7 @@ def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> 
 
     A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
     """
-    if rows.shape[1] < 2 or not len(rows) or min(rows[0, :8].tolist()) < 0:
+    if not rows.size or rows.item(0) < 0 or rows.shape[1] < 2 or min(rows[0, :8].tolist()) < 0:
         return
     few = rows[:16]
     if few.min() >= 0 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
