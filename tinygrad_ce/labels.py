@@ -67,7 +67,7 @@ def check_indices(
         )
     if t.shape != shape:
         raise ValueError(f"{where}: target has shape {t.shape}, expected {shape}{_why_shape(t, shape, classes)}")
-    t = t.ravel()
+    t = t.ravel() if t.dtype.isnative else t.ravel().astype(t.dtype.newbyteorder("="))
     if t.size == 0:
         return t.astype(np.intp), None
     # Read as unsigned, a negative label is a huge one: one look finds both kinds. (argmax is quicker than max.)
