@@ -78,15 +78,26 @@ def _exponentials(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     limits = _LIMITS.get(x.dtype, _CAREFUL)
     m = x.max(axis=1, keepdims=True, initial=-np.inf)
     c = np.where((m >= 0) & (m <= limits.direct), 0, m)
+    e = x - c
+    np.exp(e, out=e)
+    rounded = np.flatnonzero((c != 0) & (np.abs(m) <= limits.exact))
+    portion = max(1, (1 << 15) // max(x.shape[1], 1))  # of rows, to stay within a cache
+    for i in range(0, len(rounded), portion):
+        rows = rounded[i : i + portion]
+        e[rows] *= 1 + _rounding(x[rows], c[rows])  # exp(d + error), to the last digit
+    return e, c, m
+
+
+def _rounding(x: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """What rounding takes from d = x - c, exactly; 0 where that is nan.
+
+    Source: Knuth, The art of computer programming, volume 2, 4.2.2, theorem B.
+    """
     d = x - c
-    if np.all((c == 0) | (np.abs(m) > limits.exact)):
-        return np.exp(d, out=d), c, m
-    # What rounding took from x - c (Knuth's two-sum): exp(d + error) = exp(d) (1 + error) to the last digit.
     back = d - x
     error = (x - (d - back)) - (c + back)
-    e = np.exp(d, out=d)
-    e += e * np.where(np.isfinite(error), error, 0)
-    return e, c, m
+    error[~np.isfinite(error)] = 0
+    return error
 
 
 def _without_largest(e: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
