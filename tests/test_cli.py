@@ -55,6 +55,33 @@ def test_train_on_files(capsys, elsewhere):
     assert (elsewhere / "flowers-model.npz").exists()
 
 
+def test_predict_goes_by_column_names(capsys, elsewhere):
+    rows = [f"{i % 2},{5 - i % 2 * 5}.5,{'yes' if i % 2 else 'no'}" for i in range(40)]
+    (elsewhere / "a.csv").write_text("\n".join(["wide,long,label", *rows]))
+    (elsewhere / "b.csv").write_text("long,label,wide\n0.5,?,1\n5.5,?,0\n")
+    (elsewhere / "c.csv").write_text("long,high\n0.5,1\n")
+    assert main(["train", "a.csv", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "a-model.npz", "b.csv"]) == 0
+    assert capsys.readouterr().out.split() == ["prediction", "yes", "no"]
+    assert main(["predict", "a-model.npz", "c.csv"]) == 2
+    assert "no column 'wide', which the model was trained on" in capsys.readouterr().err
+
+
+def test_train_refuses_to_overwrite_what_is_no_model_and_labels_that_are_none(capsys, elsewhere):
+    rows = ["1,2,a", "2,3,b"] * 10
+    (elsewhere / "a.csv").write_text("\n".join(rows))
+    assert main(["train", "a.csv", "--save", "a.csv"]) == 2
+    assert "a.csv: the file exists and is no model" in capsys.readouterr().err
+    assert (elsewhere / "a.csv").read_text() == "\n".join(rows)
+    (elsewhere / "b.csv").write_text("\n".join([*rows, "3,4,"]))
+    assert main(["train", "b.csv"]) == 2
+    assert "line 21, column 2: no label" in capsys.readouterr().err
+    (elsewhere / "c.csv").write_text("\n".join(f"1,2,{i}.5" for i in range(20)))
+    assert main(["train", "c.csv"]) == 2
+    assert "20 different labels in 20 rows; is the label in the last column?" in capsys.readouterr().err
+
+
 def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere):
     options = ["train", "moons", "--hidden", "8", "--quiet"]
     assert main([*options, "--epochs", "6", "--save", "a.npz"]) == 0
@@ -123,6 +150,9 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
         (["train", "x.parquet"], "expected a .csv file, a .npz file, or two IDX files"),
         (["predict", "none.npz", "none.csv"], "none.npz: No such file"),
         (["gradcheck", "sofmax"], "no operator 'sofmax'; there are abs"),
+        (["train", "digit"], "no such data set; there are digits, iris"),
+        (["train", "digits", "iris"], "expected one data set"),
+        (["train", "digits", "--label", "species"], "--label is for a .csv"),
         (["tain"], "invalid choice: 'tain'"),
         ([], "required"),
     ],

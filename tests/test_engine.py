@@ -356,6 +356,17 @@ def test_numpy_functions_without_a_primitive_say_so():
     assert np.asarray(t.detach()).tolist() == [1, 2]
 
 
+def test_a_primitive_over_a_numpy_function_serves_that_function():
+    @tg.primitive(forward=np.arcsinh)
+    def arcsinh(x):
+        """The inverse of sinh."""
+
+    arcsinh.vjp(x=lambda g, y, x: g / np.sqrt(1 + x * x))
+    t = leaf(0.5)
+    np.arcsinh(t).backward()
+    assert t.grad == pytest.approx(1 / np.sqrt(1.25))
+
+
 def test_comparisons_and_shapes_are_plain():
     t = leaf(1.0, 2.0)
     assert type(t > 1) is np.ndarray
@@ -372,6 +383,8 @@ def test_repr_shows_values_dtype_and_what_made_it():
     assert repr(tg.Tensor([1, 2])) == f"Tensor([1, 2], dtype={np.dtype(int)})"
     assert repr(tg.exp(leaf(0.0))) == "Tensor(1., dtype=float64, made by exp)"
     assert f"{leaf(0.5):.2f}" == "0.50"
+    assert f"{leaf(0.5)}" == "Tensor(0.5, dtype=float64, requires_grad=True)"
+    assert f"{leaf(1.0, 2.0)}" == str(leaf(1.0, 2.0))
 
 
 def test_scalars():
@@ -403,13 +416,14 @@ def test_updates_in_place_are_for_leaves_inside_no_grad():
     with tg.no_grad():
         w -= np.array([1.0, 1.0])
         w *= 2
+        w **= 2
     assert w is alias
-    assert w.data.tolist() == [0, 2]
+    assert w.data.tolist() == [0, 4]
     y = w * 1
     before = y
     y += 1
     assert before is not y
-    assert y.data.tolist() == [1, 3]
+    assert y.data.tolist() == [1, 5]
 
 
 def test_pickle_and_deepcopy_keep_numbers_and_grad():
@@ -493,6 +507,8 @@ def test_arguments_may_have_any_name():
         (lambda: setattr(leaf(1.0, 2.0), "data", [1.0]), ValueError, r"shape \(1,\), expected .*\(2,\)"),
         (lambda: setattr(leaf(1.0) * 2, "data", 1.0), RuntimeError, "made by multiply"),
         (lambda: setattr(leaf(1.0) * 2, "requires_grad", False), RuntimeError, "detach"),
+        (lambda: setattr(leaf(1.0, 2.0), "grad", np.zeros(3)), ValueError, r"grad: got shape \(3,\).*\(2,\)"),
+        (lambda: f"{leaf(1.0, 2.0):.2f}", TypeError, r"shape \(2,\) can't be formatted"),
         (lambda: tg.astype(leaf(1.0), int), TypeError, "expected a floating"),
         (lambda: tg.hvp(lambda x: x.sum(), np.ones(2), np.ones(3)), ValueError, r"\(3,\), expected .*\(2,\)"),
         (lambda: tg.value_and_grad(lambda x: x * 2)(np.ones(2)), ValueError, "expected a scalar"),

@@ -168,6 +168,8 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_no_litter(tmp_path, monkey
         checkpoint.save(path, {"model": {"w": np.zeros(3)}}, {"a": 2})
     assert checkpoint.load(path)[1] == {"a": 1}
     assert os.listdir(tmp_path) == ["c.npz"]
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_ctrl_c_leaves_whole_steps_and_a_whole_checkpoint(blobs, tmp_path):
@@ -236,6 +238,12 @@ def test_bad_options_are_named(blobs, tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             tg.fit(model, blobs, progress=False, **options)
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
+        tg.fit(model, blobs, checkpoint=tmp_path / "nowhere" / "c.npz", progress=False)
+    with pytest.raises(ValueError, match="none of this model's parameters"):
+        tg.fit(model, blobs, optimizer=optim.SGD(nn.Linear(2, 3, rng=0).parameters()), progress=False)
+    with pytest.raises(TypeError, match="optimizer is of type str"):
+        tg.fit(model, blobs, optimizer="adam", progress=False)
     with pytest.raises(FileNotFoundError):
         tg.fit(model, blobs, checkpoint=tmp_path / "none.npz", resume=True, progress=False)
 
@@ -259,6 +267,7 @@ def test_progress_is_a_bar_on_a_terminal(blobs, capsys, monkeypatch):
     import sys
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
     tg.fit(nn.Linear(2, 3, rng=0), blobs, epochs=3)
     shown = capsys.readouterr().err
     assert "epoch 3/3: 100%" in shown

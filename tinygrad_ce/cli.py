@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return int(args.run(args))
+    except BrokenPipeError:  # whoever read the output has had enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 141
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         print(f"{parser.prog} {args.command}: error: {words}", file=sys.stderr)
@@ -62,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         "tinygrad-ce", description="Train classifiers and check gradients in plain NumPy.", epilog=_EXAMPLES,
         formatter_class=raw,
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"tinygrad-ce {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="train | predict | gradcheck")
 
     train = commands.add_parser("train", help="train a classifier", epilog=_EXAMPLES, formatter_class=raw)
     train.add_argument("data", nargs="+", help=f"{', '.join(_SETS)}, a .csv, a .npz, or two IDX files")
-    train.add_argument("--label", default="-1", metavar="COLUMN", help="of a .csv: the label's name or position (last)")
+    train.add_argument("--label", metavar="COLUMN", help="of a .csv: the label's name or position (last)")
     train.add_argument("--hidden", type=_widths, default=[], metavar="32,32", help="widths of hidden layers (none)")
     train.add_argument("--activation", choices=classifier.ACTIVATIONS, default="relu", help="between layers (relu)")
     train.add_argument("--optimizer", choices=_OPTIMIZERS, default="sgd", help="sgd has momentum 0.9 (sgd)")
@@ -77,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=_seed, default=0, help="of weights and order; the same seed, the same bits (0)")
     train.add_argument("--save", type=Path, metavar="FILE", help="where the model goes (DATA-model.npz)")
     train.add_argument("--resume", action="store_true", help="go on from the saved model")
-    train.add_argument("--plot", type=Path, nargs="?", const=Path(), metavar="FILE", help="draw it (DATA-model.png)")
+    train.add_argument(
+        "--plot", action="store_true", help="draw loss, accuracy and confusion beside the model, as .png"
+    )
     train.add_argument("--quiet", action="store_true", help="no progress")
     train.set_defaults(run=_train)
 
@@ -98,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--seed", type=_seed, default=0, help="of the inputs (0)")
     check.set_defaults(run=_gradcheck)
     return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tinygrad-ce")
 
 
 def _count(text: str) -> int:
@@ -135,13 +148,8 @@ def _column(text: str) -> int | str:
 
 
 def _train(args: argparse.Namespace) -> int:
-    named = args.data[0] if len(args.data) == 1 and args.data[0] in _SETS else None
-    rows = _SETS[named]() if named else sets.load_file(args.data, _column(args.label))
-    name = named or Path(args.data[0]).name.partition(".")[0]
-    path = args.save or Path(f"{name}-model.npz")
-    if not path.parent.is_dir():
-        raise ValueError(f"--save {path}: the folder {path.parent} does not exist")
-    if args.plot is not None:
+    path, rows, names = _load(args)
+    if args.plot:
         _require_matplotlib()
 
     train, test = sets.split(rows, 0.2)  # the same rows whatever --seed is
@@ -155,12 +163,13 @@ def _train(args: argparse.Namespace) -> int:
     epochs = args.epochs or max(40, -(-2000 // -(-len(train.y) // args.batch_size)))
     parameters = sum(p.size for p in model.parameters())
     layers = " -> ".join(str(w) for w in (features, *args.hidden, classes))
-    print(f"{name}: {len(train.y)} rows to train on, {len(test.y)} held out, {features} features, {classes} classes")
+    shape = f"{features} features, {classes} classes"
+    print(f"{' '.join(args.data)}: {len(train.y)} rows to train on, {len(test.y)} held out, {shape}")
     print(f"model: {layers}, {parameters:,} parameters; {args.optimizer}, learning rate {optimizer.lr:g}")
 
     about = {
         "features": features, "hidden": args.hidden, "activation": args.activation, "classes": list(rows.classes),
-        "seed": args.seed, "batch_size": args.batch_size, "optimizer": args.optimizer,
+        "names": names, "seed": args.seed, "batch_size": args.batch_size, "optimizer": args.optimizer,
     }  # fmt: skip
     if args.resume:
         _check_same(path, about)
@@ -169,6 +178,8 @@ def _train(args: argparse.Namespace) -> int:
         patience=args.patience, checkpoint=path, resume=args.resume, meta={"classifier": about}, seed=args.seed,
         progress=not args.quiet,
     )  # fmt: skip
+    if len(history) > epochs:
+        print(f"nothing to do: {path} has seen {len(history)} epochs; ask for more with --epochs")
     if history.stopped:
         best = (history.best_epoch or 0) + 1
         print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
@@ -176,11 +187,44 @@ def _train(args: argparse.Namespace) -> int:
     print(f"\ntest accuracy {np.trace(confusion) / confusion.sum():.4f} on {confusion.sum()} rows held out\n")
     print(_table(confusion, rows.classes))
     print(f"\nmodel saved to {path}")
-    if args.plot is not None:
-        picture = path.with_suffix(".png") if args.plot == Path() else args.plot
+    if args.plot:
+        picture = path.with_suffix(".png")
         _plot(picture, history, confusion, rows.classes)
         print(f"picture saved to {picture}")
     return 0
+
+
+def _load(args: argparse.Namespace) -> tuple[Path, sets.Dataset, list[str]]:
+    """Where the model goes, the data, and the names of its features if the file gives any."""
+    built_in = [name for name in args.data if name in _SETS]
+    if built_in and len(args.data) > 1:
+        raise ValueError(f"{' '.join(args.data)}: expected one data set, or two IDX files: images and labels")
+    if built_in and args.label:
+        raise ValueError(f"--label is for a .csv; {built_in[0]} comes with its labels")
+    stem = args.data[0] if built_in else Path(args.data[0]).name.partition(".")[0]
+    path = args.save or Path(f"{stem}-model.npz")
+    if not path.parent.is_dir():
+        raise ValueError(f"--save {path}: the folder {path.parent} does not exist")
+    if path.exists() and not args.resume:
+        try:
+            load_checkpoint(path)
+        except CheckpointError:
+            raise ValueError(
+                f"--save {path}: the file exists and is no model of this program; choose another"
+            ) from None
+    if built_in:
+        return path, _SETS[built_in[0]](), []
+    if len(args.data) == 1 and not Path(args.data[0]).suffix:
+        raise ValueError(f"{args.data[0]}: no such data set; there are {', '.join(_SETS)}, or give a file")
+    label = _column(args.label or "-1")
+    rows = sets.load_file(args.data, label)
+    names = sets.feature_names(args.data[0], label) if args.data[0].endswith(".csv") else []
+    if len(rows.classes) < 2 or 2 * len(rows.classes) > len(rows.y):
+        raise ValueError(
+            f"{args.data[0]}: {len(rows.classes)} different labels in {len(rows.y)} rows; is the label in the last "
+            f"column? name it with --label"
+        )
+    return path, rows, names
 
 
 def _check_same(path: Path, about: dict[str, Any]) -> None:
@@ -241,9 +285,9 @@ def _plot(path: Path, history: Any, confusion: np.ndarray, classes: Sequence[str
 
 
 def _predict(args: argparse.Namespace) -> int:
-    model, classes = classifier.load(args.model)
-    width = model.state_dict()["0.mean"].size
-    x = sets.load_features(args.file, width)
+    model, about = classifier.load(args.model)
+    classes = about["classes"]
+    x = sets.load_features(args.file, about["features"], about.get("names", ()))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction"])
     writer.writerows([classes[i]] for i in predict(model, x))

@@ -88,7 +88,7 @@ def _exponentials(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return e, c, m
 
 
-def _rounding(x: np.ndarray, c: np.ndarray) -> np.ndarray:
+def _rounding(x: np.ndarray, c: np.ndarray) -> Any:
     """What rounding takes from d = x - c, exactly; 0 where that is nan.
 
     Source: Knuth, The art of computer programming, volume 2, 4.2.2, theorem B.

@@ -27,8 +27,9 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         name = type(self).__name__
-        if isinstance(parameters, Tensor):
-            raise TypeError(f"{name}: parameters is a Tensor, expected a list of them: [w] or model.parameters()")
+        if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+            what = type(parameters).__name__
+            raise TypeError(f"{name}: parameters is a {what}, expected a list of Tensors: [w] or model.parameters()")
         self.parameters = list(parameters)
         for i, p in enumerate(self.parameters):
             if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
@@ -42,13 +43,13 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for p in self.parameters:
-            p.grad = None
+            p._grad = None
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for p, memory in zip(self.parameters, self.memory, strict=True):
-            if p.grad is not None:
-                p._data = np.asarray(self._updated(p._data, p.grad, memory))
+            if p._grad is not None:
+                p._data = np.asarray(self._updated(p._data, p._grad, memory))
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         """A parameter's new numbers, in a new array."""

@@ -27,7 +27,7 @@ class Node:
     so walking by falling ``_order`` is a topological order for free. A node without parents is a leaf.
     """
 
-    __slots__ = ("_arguments", "_data", "_order", "_parents", "_primitive", "_requires_grad", "grad")
+    __slots__ = ("_arguments", "_data", "_grad", "_order", "_parents", "_primitive", "_requires_grad")
 
     _data: np.ndarray
     _requires_grad: bool
@@ -35,7 +35,7 @@ class Node:
     _arguments: Sequence[Any]
     _parents: Sequence[tuple[int, Node]]
     _order: int
-    grad: np.ndarray | None
+    _grad: np.ndarray | None
 
     @classmethod
     def _leaf(cls, data: Any, requires_grad: bool = False) -> Any:
@@ -45,7 +45,7 @@ class Node:
         node._requires_grad = requires_grad
         node._parents = ()
         node._order = _tick()
-        node.grad = None
+        node._grad = None
         return node
 
 
@@ -180,7 +180,8 @@ numpy_functions: dict[Callable[..., Any], Operator] = {}
 def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[..., Any] | None = None) -> Any:
     """Make an operator of a function of plain arrays, its forward. Rules and an example follow right under it.
 
-    ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words.
+    ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words,
+    and from then on that function is recorded where it meets a Tensor.
 
     On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. If its last argument
     is named ``keep``, it is hidden from callers: when the call is recorded, it holds the positions of the arguments
@@ -205,6 +206,8 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     made = Primitive(function)
     operator = _entry(made, function, forward or function)
     operator.vjp = made.vjp
+    if forward is not None:
+        numpy_functions.setdefault(forward, operator)
     return _register(operator, made)
 
 
@@ -256,7 +259,7 @@ def call({signature}):
         _node._parents = ()
     _node._data = _y if _type(_y) is _ndarray else _asarray(_y)
     _node._order = _tick()
-    _node.grad = None
+    _node._grad = None
     return _node
 """
 

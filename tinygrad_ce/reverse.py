@@ -47,9 +47,9 @@ def backward(output: Node, g: Any = None) -> None:
     nodes = tape((output,))
     gradients = _reverse(nodes, {output._order: _cotangent(output, g)})
     leaves = [node for node in nodes if node._order in gradients]
-    sums = [_own(gradients.pop(x._order)) if x.grad is None else x.grad + gradients[x._order] for x in leaves]
+    sums = [_own(gradients.pop(x._order)) if x._grad is None else x._grad + gradients[x._order] for x in leaves]
     for leaf, total in zip(leaves, sums, strict=True):
-        leaf.grad = total if type(total) is np.ndarray else np.asarray(total)
+        leaf._grad = total if type(total) is np.ndarray else np.asarray(total)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:

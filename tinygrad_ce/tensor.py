@@ -92,7 +92,7 @@ class Tensor(Node):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         leaf = self._leaf(_numbers(data, dtype))
-        for slot in ("_data", "_parents", "_order", "_requires_grad", "grad"):
+        for slot in ("_data", "_parents", "_order", "_requires_grad", "_grad"):
             setattr(self, slot, getattr(leaf, slot))
         self.requires_grad = requires_grad
 
@@ -164,6 +164,10 @@ class Tensor(Node):
         """A copy of the numbers, yours to write."""
         return self._data.copy()
 
+    def tolist(self) -> Any:
+        """The numbers as nested lists."""
+        return self._data.tolist()
+
     def item(self) -> Any:
         """The one number it holds, as Python's."""
         if self.size != 1:
@@ -176,9 +180,25 @@ class Tensor(Node):
         """The same numbers, with no memory of how they were made."""
         return self._leaf(self._data)  # type: ignore[no-any-return]
 
+    @property
+    def grad(self) -> np.ndarray | None:
+        """The gradient that ``backward`` added up: an array of this Tensor's shape, yours to write; None before."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        if grad is not None:
+            grad = np.asarray(grad)
+            if grad.shape != self.shape or grad.dtype.kind not in "fiub":
+                raise ValueError(
+                    f"grad: got shape {grad.shape} and dtype {grad.dtype}, expected numbers of {self.shape}"
+                )
+            grad = grad.astype(self.dtype, copy=False)
+        self._grad = grad
+
     def zero_grad(self) -> None:
         """Forget the gradient: ``.grad`` becomes None."""
-        self.grad = None
+        self._grad = None
 
     backward = backward
 
@@ -197,8 +217,10 @@ class Tensor(Node):
     __rtruediv__ = _reflected(ops.divide)
     __itruediv__ = _in_place(ops.divide)
     __pow__ = ops.power
+    __ipow__ = _in_place(ops.power)
     __rpow__ = _reflected(ops.power)
     __matmul__ = ops.matmul
+    __imatmul__ = _in_place(ops.matmul)
     __rmatmul__ = _reflected(ops.matmul)
     __neg__ = ops.negative
     __abs__ = ops.abs
@@ -283,7 +305,11 @@ class Tensor(Node):
         return self._data.__index__()
 
     def __format__(self, spec: str) -> str:
-        return format(self.item() if spec else self, spec) if self.size == 1 else format(str(self), spec)
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(f"a Tensor of shape {self.shape} can't be formatted as {spec!r}; only a single number can")
+        return format(self.item(), spec)
 
     def __repr__(self) -> str:
         words = [np.array2string(self._data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
@@ -296,7 +322,7 @@ class Tensor(Node):
     __str__ = __repr__
 
     def __reduce__(self) -> Any:
-        return _unpickle, (self._data, self._requires_grad, self.grad)
+        return _unpickle, (self._data, self._requires_grad, self._grad)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._requires_grad:
@@ -345,5 +371,5 @@ def _no_primitive(called: str, more: str) -> TypeError:
 
 def _unpickle(data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:
     tensor = Tensor(data, requires_grad)
-    tensor.grad = grad
+    tensor._grad = grad
     return tensor

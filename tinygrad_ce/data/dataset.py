@@ -18,6 +18,9 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
     """The name of each class."""
 
+    def __repr__(self) -> str:
+        return f"Dataset(x: {self.x.dtype} {self.x.shape}, y: {self.y.dtype} {self.y.shape}, classes={self.classes})"
+
 
 def as_dataset(where: str, data: Any) -> Dataset:
     """A Dataset from one, or from a pair (x, y), with rows counted and features checked to be finite.

@@ -8,6 +8,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -123,11 +124,25 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
     names, lines = _table(path)
     column = _column(path, names, label)
     y = [cells.pop(column).strip() for _, cells in lines]
+    for (number, _), name in zip(lines, y, strict=True):
+        if not name:
+            raise DataError(f"{path}: line {number}, column {names[column]}: no label")
+    if all(_is_number(name) and float(name).is_integer() for name in y):
+        y = [str(int(float(name))) for name in y]  # 1 and 1.0 are one class
     return _dataset(path, _features(path, names[:column] + names[column + 1 :], lines), np.array(y), None)
 
 
-def load_features(path: str | os.PathLike[str], width: int) -> np.ndarray:
-    """Rows to predict, float32: a ``.npz``'s array ``x``, or a ``.csv`` of features alone.
+def feature_names(path: str | os.PathLike[str], label: int | str = -1) -> list[str]:
+    """The names that a ``.csv``'s first line gives its features; none if it has no such line."""
+    names, _ = _table(path)
+    del names[_column(path, names, label)]
+    return [] if all(name.isdecimal() for name in names) else names
+
+
+def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str] = ()) -> np.ndarray:
+    """Rows to predict, float32: a ``.npz``'s array ``x``, or a ``.csv``.
+
+    Where the file and the training data both name their columns, the wanted ones are picked by name.
 
     Errors:
         DataError: a damaged file, or rows that aren't width wide.
@@ -137,6 +152,12 @@ def load_features(path: str | os.PathLike[str], width: int) -> np.ndarray:
         x = found["x"].reshape(len(found["x"]), -1).astype(np.float32)
     else:
         names, lines = _table(path)
+        if wanted and not all(name.isdecimal() for name in names):
+            missing = [name for name in wanted if name not in names]
+            if missing:
+                raise DataError(f"{path}: no column {missing[0]!r}, which the model was trained on; there are {names}")
+            order = [names.index(name) for name in wanted]
+            names, lines = list(wanted), [(number, [cells[i] for i in order]) for number, cells in lines]
         x = _features(path, names, lines) if len(names) == width else np.empty((0, len(names)), np.float32)
     if x.shape[1] != width:
         more = "; without the label's column" if x.shape[1] == width + 1 else ""
@@ -168,7 +189,9 @@ def _features(path: Any, names: list[str], lines: list[tuple[int, list[str]]]) -
     for row, (number, cells) in enumerate(lines):
         for i, cell in enumerate(cells):
             if not _is_number(cell):
-                raise DataError(f"{path}: line {number}, column {names[i]}: {cell!r}, expected a finite number")
+                raise DataError(
+                    f"{path}: line {number}, column {names[i]}: {cell!r}, expected a finite number (is it the label?)"
+                )
             x[row, i] = float(cell)
     return x
 

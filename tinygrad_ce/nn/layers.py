@@ -71,7 +71,8 @@ class Sequential(Module):
     def __init__(self, *layers: Module) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layer {i} is of type {type(layer).__name__}, expected a Module")
+                fix = f"; make one: {layer.__name__}()" if isinstance(layer, type) else ""
+                raise TypeError(f"Sequential: layer {i} is of type {type(layer).__name__}, expected a Module{fix}")
         self.__dict__.update({str(i): layer for i, layer in enumerate(layers)})
 
     @property

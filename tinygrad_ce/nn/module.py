@@ -32,12 +32,12 @@ class Module:
 
     training = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes; a subclass says it."""
         raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x): ...`")
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     def _children(self) -> Iterator[tuple[str, Any]]:
         """The Tensors and Modules among the attributes, by name, in the order they were set."""
@@ -78,7 +78,7 @@ class Module:
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for t in self.parameters():
-            t.grad = None
+            t._grad = None
 
     def train(self, mode: bool = True) -> Module:
         """Set the module and all below it to training (dropout drops) or not."""

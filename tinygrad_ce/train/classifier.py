@@ -50,8 +50,8 @@ def make(
     return nn.Sequential(*layers)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, tuple[str, ...]]:
-    """The classifier in a checkpoint that the command line wrote, and the names of its classes.
+def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
+    """The classifier in a checkpoint that the command line wrote, and what that says of it: features, classes, ….
 
     Errors:
         CheckpointError: the file is damaged, or holds another kind of model.
@@ -65,4 +65,4 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, tuple[str, ...]]:
     except (KeyError, ValueError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{path}: holds no classifier of the command line: {error}") from None
     model.eval()
-    return model, tuple(about["classes"])
+    return model, about

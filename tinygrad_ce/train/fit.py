@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,14 @@ def fit(
             raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least 1")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise FileNotFoundError(f"fit: checkpoint {checkpoint}: the folder {Path(checkpoint).parent} does not exist")
+    optimizer = optimizer or SGD(model.parameters(), lr=0.1)
+    for name, thing, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, Schedule)):
+        if thing is not None and not isinstance(thing, kind):
+            raise TypeError(f"fit: {name} is of type {type(thing).__name__}, expected an instance of {kind.__name__}")
+    if not {id(p) for p in optimizer.parameters} & {id(p) for p in model.parameters()}:
+        raise ValueError("fit: the optimizer has none of this model's parameters; was the model made anew after it?")
     rows = as_dataset("fit", data)
     held: Dataset | None = None
     if isinstance(validation, float):
@@ -85,7 +94,7 @@ def fit(
     elif validation is not None:
         held = as_dataset("fit: validation", validation)
     _check_labels(model, rows, held)
-    training = _Training(model, optimizer or SGD(model.parameters(), lr=0.1), schedule, loss, meta or {})
+    training = _Training(model, optimizer, schedule, loss, meta or {})
     if resume and checkpoint is not None:
         training.restore(files.load(checkpoint), str(checkpoint))
     return training.run(rows, held, epochs, batch_size, patience, checkpoint, seed, progress)

@@ -24,6 +24,10 @@ def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
 
 def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     """The model's output for each row of x, as an array; computed in batches, in evaluation, without recording."""
+    if isinstance(x, tuple) and len(x) == 3:  # a Dataset
+        x = x[0]
+    if np.ndim(x) < 2:
+        raise ValueError(f"x has shape {np.shape(x)}, expected rows: (N, features); for a single row give x[None]")
     training = getattr(model, "training", False)
     if training:
         model.eval()
@@ -84,7 +88,9 @@ def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.n
     if p.ndim == y.ndim + 1:
         classes = p.shape[-1] if classes is None else classes
         p = p.argmax(axis=-1)
-    most = np.iinfo(np.int64).max if classes is None else classes
+    most = classes
+    if most is None:
+        most = 1 + max((int(a.max()) for a in (p, y) if a.size and a.dtype.kind in "iu"), default=0)
     index, _ = labels.check_indices(where, y, (*y.shape, most), y.ndim)
     if p.shape != y.shape:
         raise ValueError(f"{where}: {p.shape} predictions for labels of shape {y.shape}")

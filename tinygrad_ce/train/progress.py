@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Any, Protocol
 
@@ -63,7 +64,8 @@ class Bar:
     def epoch(self, number: int, measured: dict[str, float]) -> None:
         """The numbers of an epoch."""
         self.bar.set_description(f"epoch {number + 1}/{self.epochs}", refresh=False)
-        self.bar.set_postfix_str(words(measured), refresh=False)
+        held = {name: value for name, value in measured.items() if name.startswith("val_")}
+        self.bar.set_postfix_str(words(held or measured), refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
@@ -79,7 +81,7 @@ def show(progress: bool, epochs: int, done: int, steps: int) -> Progress:
     """The kind that fits where the output goes."""
     if not progress:
         return Silent()
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
         try:
             from tqdm import tqdm
         except ImportError:
