@@ -58,6 +58,9 @@ def check_indices(
     where: str, target: np.ndarray, input_shape: tuple[int, ...], axis: int, ignore_index: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Class indices of an input's rows, flattened, and which of them count (None: all)."""
+    usual = target.dtype is _INTP and axis == 1 and len(input_shape) == 2 and target.shape == input_shape[:1]
+    if usual and target.size and _all_valid(target, input_shape[1], ignore_index):
+        return target, None
     classes, shape = input_shape[axis], input_shape[:axis] + input_shape[axis + 1 :]
     t = target
     if t.dtype.kind not in "iu":
@@ -70,10 +73,8 @@ def check_indices(
     t = t.ravel() if t.dtype.isnative else t.ravel().astype(t.dtype.newbyteorder("="))
     if t.size == 0:
         return t.astype(np.intp), None
-    # Read as unsigned, a negative label is a huge one: one look finds both kinds. (argmax is quicker than max.)
-    unsigned = t.view(_UNSIGNED[t.dtype.char])
-    if unsigned.item(unsigned.argmax()) < classes and (ignore_index is None or not 0 <= ignore_index < classes):
-        return t if t.dtype.char == _INTP else t.astype(np.intp), None
+    if _all_valid(t, classes, ignore_index):
+        return t.astype(np.intp, copy=False), None
     counts = np.ones(t.shape, bool) if ignore_index is None else t != ignore_index
     wrong = np.flatnonzero(counts & ((t < 0) | (t >= classes)))
     if wrong.size:
@@ -81,8 +82,17 @@ def check_indices(
     return t.astype(np.intp), None if counts.all() else counts
 
 
+def _all_valid(t: np.ndarray, classes: int, ignore_index: int | None) -> bool:
+    """Whether every label is a class, and none can be one to ignore.
+
+    Read as unsigned, a negative label is a huge one: one look finds both kinds. (argmax is quicker than max.)
+    """
+    unsigned = t.view(_UNSIGNED[t.dtype.char])
+    return unsigned.item(unsigned.argmax()) < classes and (ignore_index is None or not 0 <= ignore_index < classes)
+
+
 _UNSIGNED = {char: np.dtype(char.upper()) for char in "bhilq"} | {char: np.dtype(char) for char in "BHILQ"}
-_INTP = np.dtype(np.intp).char
+_INTP = np.dtype(np.intp)
 
 
 def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -154,7 +164,7 @@ def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> 
 
     A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
     """
-    if not rows.size or rows.item(0) < 0 or rows.shape[1] < 2 or min(rows[0, :8].tolist()) < 0:
+    if not rows.size or rows.item(0) < 0 or rows.item(-1) < 0 or rows.shape[1] < 2 or min(rows[0, :8].tolist()) < 0:
         return
     few = rows[:16]
     if few.min() >= 0 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
