@@ -139,9 +139,8 @@ def _reverse(
             if needed is not None and key not in needed:
                 continue
             try:
-                if (
-                    count == 1
-                ):  # the usual numbers of arguments without unpacking, which costs a tenth of a tiny operator
+                # One and two arguments without unpacking, which would cost a tenth of a tiny operator.
+                if count == 1:
                     dx = rules[i](g, y, arguments[0])
                 elif count == 2:
                     dx = rules[i](g, y, arguments[0], arguments[1])
