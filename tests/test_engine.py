@@ -1,5 +1,6 @@
 """The engine's contracts: what Tensor, record and the reverse pass promise."""
 
+import array
 import copy
 import pickle
 import threading
@@ -229,7 +230,140 @@ def test_writing_to_a_gradient_given_to_backward():
     assert x.grad.tolist() == [1, 1]
 
 
+class Subclass(np.ndarray):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.array([3.0, 4.0]).view(Subclass),
+        lambda: np.array([3.0, 4.0]),
+        lambda: array.array("d", [3.0, 4.0]),
+        lambda: [3.0, 4.0],
+    ],
+)
+def test_operands_of_any_kind_are_copied(make):
+    m = make()
+    if isinstance(m, np.ndarray):
+        m.flags.writeable = False
+    w = leaf(1.0, 1.0)
+    y = (w * m).sum()
+    if isinstance(m, np.ndarray):
+        m.flags.writeable = True
+    m[0] = m[1] = 0.0
+    y.backward()
+    assert w.grad.tolist() == [3, 4]
+
+
+def test_read_only_data_cannot_be_made_writable():
+    w = leaf(1.0, 2.0)
+    for data in (w.data, (w * 2).data, (w * 2).reshape(2, 1).data):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            data.flags.writeable = True
+
+
+def test_masked_arrays_are_refused():
+    with pytest.raises(TypeError, match="argument 'b' is a masked array"):
+        leaf(1.0, 2.0) * np.ma.MaskedArray([1.0, 2.0], mask=[True, False])
+
+
+def test_lists_are_operands_too():
+    t = leaf(1.0, 2.0)
+    for y, expected in [
+        (t @ [3.0, 4.0], [3, 4]),
+        (tg.einsum("i,i", t, [3.0, 4.0]), [3, 4]),
+        (tg.concatenate([[1.0, 2.0], t]), [1, 1]),
+        (tg.minimum(t, [0.0, 5.0]), [0, 1]),
+        (t ** [2.0, 1.0], [2, 1]),
+    ]:
+        assert tg.grad(y.sum(), t).data.tolist() == expected
+
+
+@pytest.mark.parametrize("index", [((0, 0, 1),), array.array("q", [0, 0, 1]), [0, 0, 1], np.array([0, 0, 1])])
+def test_an_index_that_repeats_adds_up(index):
+    x = leaf(1.0, 2.0, 3.0)
+    x[index].sum().backward()
+    assert x.grad.tolist() == [2, 1, 0]
+
+
+def test_the_tape_is_never_lost_without_a_word():
+    t = leaf(1.0, 2.0)
+    for call, kind, message in [
+        (lambda: copy.copy(t * 2), TypeError, "detach"),
+        (lambda: pickle.dumps(t * 2), TypeError, "detach"),
+        (lambda: tg.Tensor([t * 2, t * 3]), TypeError, "use tg.stack"),
+        (lambda: np.full_like(np.zeros(2), t[0]), TypeError, "no primitive"),
+        (lambda: tg.value_and_grad(lambda v: tg.jacobian(tg.exp, v).sum())(np.ones(2)), TypeError, "requires grad"),
+    ]:
+        with pytest.raises(kind, match=message):
+            call()
+
+
+def test_transforms_record_inside_no_grad():
+    with tg.no_grad():
+        assert tg.value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))[1].tolist() == [2, 4]
+        assert tg.jacobian(lambda x: x * x, np.array([1.0, 2.0])).tolist() == [[2, 0], [0, 4]]
+        assert tg.hvp(lambda x: (x**3).sum(), np.array([1.0]), np.array([1.0])).tolist() == [6]
+
+
+def test_no_gradient_comes_from_where_none_was_taken():
+    x = leaf(-1.0, 4.0)
+    for f in (tg.relu, lambda x: tg.clip(x, 0.0, None), lambda x: tg.maximum(x, 0.0)):
+        with np.errstate(divide="ignore"):
+            assert tg.grad(tg.sqrt(f(x)).sum(), x).data.tolist() == [0, 0.25]
+
+
+def test_second_derivatives_of_power_at_exponent_0_commute():
+    a, b = leaf(2.0), leaf(0.0)
+    da, db = tg.grad(a**b, [a, b], create_graph=True)
+    assert tg.grad(da, b).item() == pytest.approx(0.5)
+    assert tg.grad(db, a).item() == pytest.approx(0.5)
+
+
+def test_a_product_that_underflows_keeps_its_gradient():
+    x = leaf(1e-200, 1e-200)
+    assert tg.grad(tg.prod(x), x).data.tolist() == [1e-200, 1e-200]
+
+
+def test_integer_operands_do_not_wrap():
+    x = leaf(1.0, 5.0)
+    assert tg.grad(tg.minimum(x, np.array([3, 3], np.uint8)).sum(), x).data.tolist() == [1, 0]
+    assert tg.grad((x ** np.array([2, 0], np.int8)).sum(), x).data.tolist() == [2, 0]
+
+
+def test_split_as_numpy_where_indices_fall():
+    pieces = tg.split(np.arange(5.0), [3, 1])
+    assert [p.tolist() for p in pieces] == [p.tolist() for p in np.split(np.arange(5.0), [3, 1])]
+
+
 # no_grad, threads
+
+
+def test_threads_that_share_an_operator_or_a_leaf():
+    x = tg.Tensor(np.ones(1000), requires_grad=True)
+    wrong = []
+
+    @tg.primitive
+    def join(*arrays):
+        return np.concatenate(arrays)
+
+    join.vjp(arrays=lambda i, g, y, *arrays: g[i : i + 1])
+
+    def work():
+        for n in range(1, 40):
+            parts = [leaf([1.0]) for _ in range(n)]
+            (join(*parts) * np.arange(n)).sum().backward()
+            wrong.extend(k for k, p in enumerate(parts) if p.grad[0] != k)
+            x.sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == []
+    assert (x.grad == 4 * 39).all()
 
 
 def test_no_grad_and_plain_arrays_record_nothing():

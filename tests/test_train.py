@@ -140,6 +140,55 @@ def test_a_checkpoint_of_another_model_changes_nothing(blobs, tmp_path):
     assert weights(model) == before
 
 
+def test_resuming_with_other_settings_is_refused(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    tg.fit(net(), blobs, epochs=1, checkpoint=path, progress=False)
+    with pytest.raises(tg.CheckpointError, match="it began without validation"):
+        tg.fit(net(), blobs, epochs=2, checkpoint=path, resume=True, validation=0.2, progress=False)
+    model = net()
+    before = weights(model)
+    optimizer = optim.Adam(model.parameters())
+    groups, meta = checkpoint.load(path)
+    checkpoint.save(path, {**groups, "optimizer": {"lr": np.array(0.1), "0.velocity": np.zeros((8, 2))}}, meta)
+    with pytest.raises(tg.CheckpointError, match="expected"):
+        tg.fit(model, blobs, epochs=2, optimizer=optimizer, checkpoint=path, resume=True, progress=False)
+    assert weights(model) == before
+
+
+def test_rows_without_labels_are_passed_over(blobs):
+    y = np.where(np.arange(90) % 2, blobs.y, -100)
+    history = tg.fit(nn.Linear(2, 3, rng=0), (blobs.x, y), epochs=2, batch_size=1, progress=False)
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_any_generator_can_be_saved(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    model = nn.Sequential(nn.Dropout(0.5, rng=np.random.Generator(np.random.MT19937(0))), nn.Linear(2, 3, rng=0))
+    tg.fit(model, blobs, epochs=1, checkpoint=path, progress=False)
+    tg.fit(model, blobs, epochs=2, checkpoint=path, resume=True, progress=False)
+
+
+def test_damaged_files_of_every_kind_end_in_one_error(tmp_path):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, {"model": {"w": np.arange(50.0)}}, {"a": 1})
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    np.savez(tmp_path / "d.npz", x=np.ones((5, 2)), y=np.arange(5))
+    dataset = np.frombuffer((tmp_path / "d.npz").read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    for read, error, whole in [
+        (checkpoint.load, tg.CheckpointError, content),
+        (data.load_npz, data.DataError, dataset),
+    ]:
+        for _ in range(400):
+            damaged = whole.copy()
+            damaged[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+            path.write_bytes(damaged.tobytes())
+            try:
+                read(path)
+            except error as caught:
+                assert "c.npz" in str(caught)  # noqa: PT017
+
+
 def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
     path = tmp_path / "c.npz"
     checkpoint.save(path, {"model": {"w": np.arange(1000.0)}}, {"a": 1})

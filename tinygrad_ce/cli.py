@@ -169,7 +169,8 @@ def _train(args: argparse.Namespace) -> int:
 
     about = {
         "features": features, "hidden": args.hidden, "activation": args.activation, "classes": list(rows.classes),
-        "names": names, "seed": args.seed, "batch_size": args.batch_size, "optimizer": args.optimizer,
+        "names": names, "seed": args.seed,
+        "batch_size": args.batch_size, "optimizer": args.optimizer, "lr": args.lr or rate, "patience": args.patience,
     }  # fmt: skip
     if args.resume:
         _check_same(path, about)

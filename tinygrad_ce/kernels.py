@@ -45,6 +45,8 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
     """
     if x.ndim == 2 and axis in (1, -1) and x.dtype in _LIMITS and x.flags.c_contiguous:
         return x, _as_it_is
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"logits have dtype {x.dtype}, expected real numbers")
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     work = np.dtype(np.float32) if dtype == np.float16 else dtype
     axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim, "axis")
@@ -65,10 +67,14 @@ def _as_it_is(result: np.ndarray, length: int | None = None) -> np.ndarray:
     return result
 
 
-@functools.lru_cache(maxsize=64)
 def _starts(count: int, classes: int) -> Any:
     """Where each row begins in the flattened rows."""
-    starts = np.arange(0, count * classes, classes) if classes else np.zeros(count, np.intp)
+    return _few_starts(count, classes) if count <= 4096 else np.arange(count) * classes
+
+
+@functools.lru_cache(maxsize=64)
+def _few_starts(count: int, classes: int) -> Any:
+    starts = np.arange(count) * classes
     starts.setflags(write=False)
     return starts
 

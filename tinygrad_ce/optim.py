@@ -35,6 +35,8 @@ class Optimizer:
             if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
                 what = type(p).__name__ if not isinstance(p, Tensor) else "a Tensor that is no leaf requiring grad"
                 raise TypeError(f"{name}: parameters[{i}] is {what}, expected a leaf Tensor with requires_grad=True")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ValueError(f"{name}: a parameter is listed twice, and would be updated twice")
         if not self.parameters:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
         self.lr = _check(name, "lr", lr)
@@ -49,7 +51,12 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for p, memory in zip(self.parameters, self.memory, strict=True):
             if p._grad is not None:
-                p._data = np.asarray(self._updated(p._data, p._grad, memory))
+                p._data = np.asarray(self._updated(p._data, p._grad, memory), p._data.dtype)
+
+    @property
+    def remembers(self) -> set[str]:
+        """The names of what a step keeps of each parameter."""
+        return set()
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         """A parameter's new numbers, in a new array."""
@@ -69,6 +76,7 @@ class Optimizer:
         name = type(self).__name__
         if "lr" not in state:
             raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
+        _check(name, "lr", float(state["lr"]))
         memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         for key, value in state.items():
             if key == "lr":
@@ -80,6 +88,10 @@ class Optimizer:
             if np.shape(value) not in (p.shape, ()):
                 raise ValueError(f"{name}: {key} has shape {np.shape(value)}, expected the parameter's {p.shape}")
             memory[int(place)][what] = np.array(value, p.dtype if what != "count" else float)
+        for i, kept in enumerate(memory):
+            if kept and set(kept) != self.remembers:
+                wanted = sorted(self.remembers)
+                raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
         self.lr, self.memory = float(state["lr"]), memory
 
 
@@ -122,6 +134,11 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
+
+    @property
+    def remembers(self) -> set[str]:
+        """The velocity, with momentum."""
+        return {"velocity"} if self.momentum else set()
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         if self.weight_decay:
@@ -170,6 +187,11 @@ class Adam(Optimizer):
         self.betas = (_check(name, "betas[0]", betas[0], below=1.0), _check(name, "betas[1]", betas[1], below=1.0))
         self.eps = _check(name, "eps", eps)
         self.weight_decay = _check(name, "weight_decay", weight_decay)
+
+    @property
+    def remembers(self) -> set[str]:
+        """The running means of the gradient and its square, and the number of steps."""
+        return {"mean", "square", "count"}
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
         if self.weight_decay:

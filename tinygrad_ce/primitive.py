@@ -7,6 +7,7 @@ import copy
 import functools
 import inspect
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ Rule = Callable[..., Any]
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _tick = itertools.count().__next__
+_lock = threading.Lock()
 
 
 class Node:
@@ -96,14 +98,22 @@ class Primitive:
     def check(self, parents: Sequence[tuple[int, Node]]) -> None:
         """Before a call is recorded: every parent needs a rule."""
         for i, _ in parents:
-            if self.variadic is not None:  # one rule for each of *arguments, as many as any call had so far
-                for k in range(len(self.rules), i + 1):
-                    self.rules.append(self._variadic_rule and functools.partial(self._variadic_rule, k - self.variadic))
+            if self.variadic is not None and i >= len(self.rules):
+                with _lock:  # one rule for each of *arguments, as many as any call had so far
+                    while i >= len(self.rules):
+                        k = len(self.rules) - self.variadic
+                        self.rules.append(self._variadic_rule and functools.partial(self._variadic_rule, k))
             if self.rules[i] is None:
                 raise TypeError(
                     f"{self.name}: argument {self.argument(i)!r} is a Tensor that requires grad, but {self.name} has "
                     f"no derivative in it; pass {self.argument(i)}.detach()"
                 )
+
+    def differentiable(self, position: int) -> bool:
+        """Whether the argument at a position of a call has a rule: it is an operand, not an axis, index or shape."""
+        if self.variadic is not None and position >= self.variadic:
+            return self._variadic_rule is not None
+        return self.rules[position] is not None
 
     def argument(self, position: int) -> str:
         """The name of the argument at a position of a recorded call, for messages."""
@@ -120,32 +130,29 @@ class Primitive:
         return f"{self.name}({', '.join(words)})"
 
 
-def _secure(loose: int, arguments: Sequence[Any]) -> list[Any]:
-    """Copy the plain arrays and lists of a call, whose owner may write to them after it.
+# What nobody can write to. Anything else that meets a Tensor in a recorded call is copied.
+_IMMUTABLE = frozenset(
+    {type(None), bool, int, float, str, slice, type(...), type, np.dtype, *np.sctypeDict.values()}
+)  # fmt: skip
 
-    Bit i of loose stands for argument i. A Tensor's array never changes, and is held as it is; so is a plain array that
-    nobody can write.
+
+def _secure(made: Primitive, loose: int, arguments: Sequence[Any]) -> list[Any]:
+    """Copy the arguments of a call that their owner may write to after it; an operand becomes a plain array.
+
+    Bit i of loose stands for argument i. A Tensor's array never changes, and is held as it is.
     """
     secured = list(arguments)
     while loose:
         i = loose.bit_length() - 1
         loose ^= 1 << i
         a = secured[i]
-        if type(a) is np.ndarray:
-            if not _is_frozen(a):
-                secured[i] = a.copy()
-        elif type(a) is list or any(isinstance(e, list | np.ndarray) for e in a):
+        if isinstance(a, np.ma.MaskedArray):
+            raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
+        if isinstance(a, np.ndarray) or made.differentiable(i):
+            secured[i] = np.array(a)
+        elif type(a) is not tuple or not all(type(e) in _IMMUTABLE for e in a):
             secured[i] = copy.deepcopy(a)
     return secured
-
-
-def _is_frozen(array: Any) -> bool:
-    """Whether nobody can write an array, nor what it is a view of."""
-    while isinstance(array, np.ndarray):
-        if array.flags.writeable:
-            return False
-        array = array.base
-    return True
 
 
 @contextlib.contextmanager
@@ -162,6 +169,16 @@ def no_grad() -> Iterator[None]:
         False
     """
     token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Record inside, also where the caller doesn't: for functions whose result needs a graph of their own."""
+    token = _recording.set(True)
     try:
         yield
     finally:
@@ -243,7 +260,7 @@ def call({signature}):
         if _made.constants:
             _made.check(_parents)
         if _loose:
-            {values} = _secure(_loose, ({values}))
+            {values} = _secure(_made, _loose, ({values}))
 {asked}
     try:
         _y = _forward({passed_recording})
@@ -269,7 +286,7 @@ _UNWRAP = """
         if {name}._requires_grad:
             _parents.append(({position}, {name}))
         {name} = {name}._data
-    elif _type({name}) in _writable:
+    elif _type({name}) not in _immutable:
         _loose |= 1 << {position}
 """
 
@@ -281,7 +298,7 @@ _UNWRAP_VARIADIC = """
             if _a._requires_grad:
                 _parents.append(({position} + _i, _a))
             {name}[_i] = _a._data
-        elif _type(_a) in _writable:
+        elif _type(_a) not in _immutable:
             _loose |= 1 << {position} + _i
 """
 
@@ -321,7 +338,7 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
     )
     names = {f"default_{p.name}": p.default for p in public}
     namespace = {
-        "_made": made, "_forward": forward, "_Node": Node, "_writable": _WRITABLE, "_secure": _secure,
+        "_made": made, "_forward": forward, "_Node": Node, "_immutable": _IMMUTABLE, "_secure": _secure,
         "_new": object.__new__, "_is_recording": _recording.get, "_ndarray": np.ndarray, "_asarray": np.asarray,
         "_tick": _tick, "_isinstance": isinstance, "_type": type, "_list": list, "_enumerate": enumerate, **names,
     }  # fmt: skip
@@ -334,9 +351,6 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
 @functools.cache  # most operators share a signature with others
 def _compiled(source: str) -> Any:
     return compile(source, "<a call of a primitive>", "exec")
-
-
-_WRITABLE = frozenset({np.ndarray, list, tuple})
 
 
 def _text(parameters: list[inspect.Parameter]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from tinygrad_ce.primitive import Node
 
 _by_order = attrgetter("_order")
+_adding = threading.Lock()
 
 
 def tape(outputs: Iterable[Node]) -> list[Node]:
@@ -45,11 +47,12 @@ def backward(output: Node, g: Any = None) -> None:
         array([2., 4., 6.])
     """
     nodes = tape((output,))
-    gradients = _reverse(nodes, {output._order: _cotangent(output, g)})
-    leaves = [node for node in nodes if node._order in gradients]
-    sums = [_own(gradients.pop(x._order)) if x._grad is None else x._grad + gradients[x._order] for x in leaves]
-    for leaf, total in zip(leaves, sums, strict=True):
-        leaf._grad = total if type(total) is np.ndarray else np.asarray(total)
+    found = _reverse(nodes, {output._order: _cotangent(output, g._data if isinstance(g, Node) else g)})
+    leaves = [node for node in nodes if node._order in found]
+    with _adding:  # another thread may add to the same leaf
+        sums = [_own(found.pop(x._order)) if x._grad is None else x._grad + found[x._order] for x in leaves]
+        for leaf, total in zip(leaves, sums, strict=True):
+            leaf._grad = total if type(total) is np.ndarray else np.asarray(total)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:

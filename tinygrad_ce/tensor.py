@@ -48,6 +48,8 @@ def _in_place(operator: Operator) -> Any:
 
 def _numbers(data: Any, dtype: Any) -> np.ndarray:
     """A copy of data as an array of real numbers."""
+    if isinstance(data, list | tuple) and any(isinstance(t, Node) and t._requires_grad for t in data):
+        raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
     try:
         array = np.array(_plain(data), dtype=dtype)
     except (ValueError, TypeError) as error:
@@ -101,9 +103,11 @@ class Tensor(Node):
     @property
     def data(self) -> np.ndarray:
         """The numbers, as a read-only array. Assign an array of the same shape to give the Tensor others."""
-        view = self._data.view()
-        view.flags.writeable = False
-        return view
+        array: Any = self._data
+        while isinstance(array, np.ndarray):  # all the way down, so that no view can be made writable again
+            array.flags.writeable = False
+            array = array.base
+        return self._data.view()
 
     @data.setter
     def data(self, data: Any) -> None:
@@ -322,6 +326,9 @@ class Tensor(Node):
     __str__ = __repr__
 
     def __reduce__(self) -> Any:
+        if self._parents:
+            made = self._primitive.name
+            raise TypeError(f"a Tensor made by {made} can't be copied or pickled with its graph; detach() it first")
         return _unpickle, (self._data, self._requires_grad, self._grad)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -355,7 +362,7 @@ _PLAIN_RESULT = frozenset([
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
     "logical_not", "logical_xor", "isnan", "isinf", "isfinite", "signbit", "sign", "floor", "ceil", "trunc",
     "rint", "shape", "ndim", "size", "argmax", "argmin", "argsort", "nonzero", "flatnonzero", "argwhere",
-    "count_nonzero", "all", "any", "isclose", "allclose", "array_equal", "zeros_like", "ones_like", "full_like",
+    "count_nonzero", "all", "any", "isclose", "allclose", "array_equal", "zeros_like", "ones_like",
     "empty_like", "array_repr", "array_str", "array2string", "result_type", "can_cast", "searchsorted",
     "digitize", "shares_memory", "may_share_memory",
 ])  # fmt: skip

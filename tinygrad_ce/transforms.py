@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.primitive import no_grad
+from tinygrad_ce.primitive import is_recording, no_grad, recording
 from tinygrad_ce.reverse import gradients
 from tinygrad_ce.tensor import Tensor
 
@@ -36,7 +36,8 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
         given = list(args)
         for i, x in zip(positions, xs, strict=True):
             given[i] = x
-        y = _scalar("value_and_grad", f(*given))
+        with recording():
+            y = _scalar("value_and_grad", f(*given))
         found = [_like(args[i], dx) for i, dx in zip(positions, _gradients(y, xs), strict=True)]
         return _like(args[positions[0]], y), found[0] if isinstance(argnums, int) else tuple(found)
 
@@ -55,7 +56,9 @@ def jacobian(f: Function, x: Any) -> Any:
                [-0.25,  0.25]])
     """
     v = _variable(x)
-    return _like(x, _jacobian(f(v), v))
+    with recording():
+        y = f(v)
+    return _like(x, _jacobian(y, v))
 
 
 def hessian(f: Function, x: Any) -> Any:
@@ -68,7 +71,8 @@ def hessian(f: Function, x: Any) -> Any:
                [2., 0.]])
     """
     v = _variable(x)
-    (slope,) = _gradients(_scalar("hessian", f(v)), [v], create_graph=True)
+    with recording():
+        (slope,) = _gradients(_scalar("hessian", f(v)), [v], create_graph=True)
     return _like(x, _jacobian(slope, v))
 
 
@@ -91,12 +95,18 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     vector = v._data if isinstance(v, Tensor) else np.asarray(v)
     if vector.shape != point.shape:
         raise ValueError(f"hvp: v has shape {vector.shape}, expected that of x, {point.shape}")
-    (slope,) = _gradients(_scalar("hvp", f(point)), [point], create_graph=True)
-    return _like(x, _gradients((slope * vector).sum(), [point])[0])
+    with recording():
+        (slope,) = _gradients(_scalar("hvp", f(point)), [point], create_graph=True)
+        return _like(x, _gradients((slope * vector).sum(), [point])[0])
 
 
 def _variable(x: Any) -> Tensor:
     """A fresh leaf to differentiate in."""
+    if isinstance(x, Tensor) and x.requires_grad and is_recording():
+        raise TypeError(
+            "x is a Tensor that requires grad, and what is made here would not be recorded in it: give x.detach(), or "
+            "for derivatives of derivatives use hessian, hvp, or tg.grad with create_graph=True"
+        )
     return Tensor(x, requires_grad=True, dtype=None if np.asarray(getattr(x, "data", x)).dtype.kind == "f" else float)
 
 

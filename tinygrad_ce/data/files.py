@@ -16,6 +16,12 @@ import numpy as np
 
 from tinygrad_ce.data.dataset import Dataset
 
+# What NumPy and zipfile raise of a damaged .npz once it is open.
+DAMAGE = (
+    ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, NotImplementedError, RuntimeError, MemoryError,
+    OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -37,15 +43,17 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         if head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
             raise DataError(f"{path}: offset 0: {head.hex(' ')}, expected an IDX file's 00 00 TYPE DIMENSIONS")
         dims = head[3]
-        if not dims:
-            raise DataError(f"{path}: offset 3: 0 dimensions, expected at least 1")
+        if not 1 <= dims <= 32:
+            raise DataError(f"{path}: offset 3: {dims} dimensions, expected 1 to 32")
         sizes = _exactly(file, path, 4, 4 * dims, f"{dims} sizes")
         shape = tuple(int.from_bytes(sizes[4 * i : 4 * i + 4], "big") for i in range(dims))
         dtype = np.dtype(_IDX_TYPES[head[2]])
         start, length = 4 + 4 * dims, math.prod(shape) * dtype.itemsize
         body = _exactly(file, path, start, length, f"{length:,} bytes for shape {shape} of {dtype.name}")
-        if file.read(1):
+        if _some(file, path, start + length, 1):
             raise DataError(f"{path}: offset {start + length}: more bytes, expected the end after shape {shape}")
+    if not length:
+        raise DataError(f"{path}: offset 4: shape {shape} holds nothing")
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -55,15 +63,19 @@ def _open(path: str | os.PathLike[str]) -> IO[bytes]:
     return gzip.open(path, "rb") if gzipped else open(path, "rb")  # type: ignore[return-value]
 
 
+def _some(file: IO[bytes], path: Any, offset: int, length: int) -> bytes:
+    try:
+        return file.read(length)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: offset {offset}: damaged gzip data: {error}") from None
+
+
 def _exactly(file: IO[bytes], path: Any, offset: int, length: int, what: str) -> bytes:
     """So many bytes, read in pieces: a size that the file doesn't hold allocates nothing."""
     pieces, missing = [], length
-    try:
-        while missing and (piece := file.read(min(missing, 1 << 20))):
-            pieces.append(piece)
-            missing -= len(piece)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: offset {offset}: damaged gzip data: {error}") from None
+    while missing and (piece := _some(file, path, offset, min(missing, 1 << 20))):
+        pieces.append(piece)
+        missing -= len(piece)
     if missing:
         raise DataError(f"{path}: offset {offset}: the file ends {missing:,} bytes short of {what}")
     return b"".join(pieces)
@@ -89,6 +101,8 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     """
     found = _arrays(path, "x", "y")
     x, y = found["x"], found["y"]
+    if not x.size:
+        raise DataError(f"{path}: x has shape {x.shape}: it holds nothing")
     if y.shape != x.shape[:1]:
         raise DataError(f"{path}: y has shape {y.shape}, expected {x.shape[:1]}: a label for each row of x")
     return _dataset(path, x.reshape(len(x), -1), y, found.get("classes"))
@@ -96,12 +110,13 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
 
 def _arrays(path: Any, *needed: str) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` that a data set may have; x is checked to be rows of numbers."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("x", "y", "classes") if name in arrays.files}
-            names = arrays.files
-    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise DataError(f"{path}: no .npz file of plain arrays: {error}") from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in ("x", "y", "classes") if name in arrays.files}
+                names = arrays.files
+        except DAMAGE as error:
+            raise DataError(f"{path}: no .npz file of plain arrays: {error}") from None
     for name in needed:
         if name not in found:
             raise DataError(f"{path}: no array {name!r}; it holds {', '.join(names) or 'nothing'}")
@@ -198,7 +213,7 @@ def _features(path: Any, names: list[str], lines: list[tuple[int, list[str]]]) -
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        return "_" not in cell and math.isfinite(float(cell))
     except ValueError:
         return False
 
@@ -232,8 +247,9 @@ def _dataset(path: Any, x: np.ndarray, y: np.ndarray, classes: np.ndarray | None
         return Dataset(x, y.astype(np.int64), names)
     if y.dtype.kind not in "US":
         raise DataError(f"{path}: labels have dtype {y.dtype}, expected integers or names")
-    whole = all(name.lstrip("-").isdigit() for name in np.unique(y).tolist())
-    names = tuple(sorted(np.unique(y).tolist(), key=int if whole else str))
+    y = y.astype(str)
+    unique = np.unique(y).tolist()
+    names = tuple(sorted(unique, key=float if all(_is_number(name) for name in unique) else str))
     place = {name: i for i, name in enumerate(names)}
     return Dataset(x, np.array([place[name] for name in y.tolist()], np.int64), names)
 

@@ -77,11 +77,14 @@ def power(a, b):
     """
 
 
-# b - (b != 0) is b - 1, but 0 where b is 0: a**0 has the slope 0 at every a, also at a = 0.
-power.vjp(
-    a=lambda g, y, a, b: g * b * a ** (b - (b != 0)),
-    b=lambda g, y, a, b: g * y * np.log(np.where((a == 0) & (b >= 0), 1, a)),
-)
+def _power_rule(g, y, a, b):
+    # b a**(b-1), and 0 at a = b = 0: a**0 is 1 everywhere.
+    if isinstance(b, int | float):
+        return g * (b * a ** (b - 1)) if b else g * 0
+    return g * b * a ** np.where((a == 0) & (b == 0), 1, np.subtract(b, 1.0)).astype(y.dtype)
+
+
+power.vjp(a=_power_rule, b=lambda g, y, a, b: g * y * np.log(np.where((a == 0) & (b >= 0), 1, a)))
 power.example(positive(3, 4), normal(4))
 power.example(spaced(3, 4), 3)
 power.example(2.0, normal(3))
@@ -332,7 +335,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-relu.vjp(x=lambda g, y, x: g * (x > 0))
+relu.vjp(x=lambda g, y, x: np.where(x > 0, g, 0))
 relu.example(spaced(3, 4))
 
 
@@ -434,12 +437,13 @@ def maximum(a, b):
     """
 
 
-maximum.vjp(a=lambda g, y, a, b: g * _share(a, b), b=lambda g, y, a, b: g * _share(b, a))
+maximum.vjp(a=lambda g, y, a, b: _share(g, a == b, a < b), b=lambda g, y, a, b: _share(g, a == b, b < a))
 maximum.example(spaced(3, 4), spaced(4, offset=0.75))
 
 
-def _share(winner: Any, loser: Any) -> Any:
-    return np.where(winner == loser, 0.5, ~(winner < loser)).astype(winner.dtype)
+def _share(g: Any, tie: Any, lost: Any) -> Any:
+    """All of the gradient, half of it in a tie, none where the other one was taken, whatever g is there."""
+    return np.where(lost, 0, np.where(tie, g * 0.5, g))
 
 
 @primitive(forward=np.minimum)
@@ -452,7 +456,7 @@ def minimum(a, b):
     """
 
 
-minimum.vjp(a=lambda g, y, a, b: g * _share(-a, -b), b=lambda g, y, a, b: g * _share(-b, -a))
+minimum.vjp(a=lambda g, y, a, b: _share(g, a == b, a > b), b=lambda g, y, a, b: _share(g, a == b, b > a))
 minimum.example(spaced(3, 4), spaced(4, offset=0.75))
 
 
@@ -467,7 +471,7 @@ def clip(x, min=None, max=None):
     return np.clip(x, min, max)
 
 
-clip.vjp(x=lambda g, y, x, min, max: g * (x == y))
+clip.vjp(x=lambda g, y, x, min, max: np.where(x == y, g, 0))
 clip.example(spaced(3, 4), -2.0, 3.0)
 clip.example(spaced(3, 4), max=1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
@@ -40,7 +41,7 @@ def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
 def _left_rule(g, y, a, b):
     g, _, right = _as_matrices(g, a, b)
     da = g @ np.swapaxes(right, -1, -2)
-    return da if a.ndim > 1 else da.reshape((*da.shape[:-2], -1))
+    return da if a.ndim > 1 else da.reshape((*da.shape[:-2], da.shape[-1]))
 
 
 def _right_rule(g, y, a, b):
@@ -82,18 +83,20 @@ def linear(x, weight, bias=None):
         raise ValueError(
             f"linear: input has shape {x.shape}, expected {wanted} for a weight (out, in) of shape {weight.shape}"
         )
+    if bias is not None and np.shape(bias) != weight.shape[:1]:
+        raise ValueError(f"linear: bias has shape {np.shape(bias)}, expected ({weight.shape[0]},)")
     y = x.dot(weight.T)
     return y if bias is None else y + bias
 
 
 def _rows(x: Any) -> Any:
-    return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
+    return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
     weight=lambda g, y, x, weight, bias: _rows(g).T.dot(_rows(x)),
-    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(g.size // g.shape[-1] if g.size else 0, g.dtype)),
+    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(math.prod(g.shape[:-1]), g.dtype)),
 )
 linear.example(normal(3, 4), normal(2, 4), normal(2))
 linear.example(normal(2, 3, 4), normal(2, 4))

@@ -60,9 +60,10 @@ def prod(x, axis=None, *, keepdims=False):
 
 
 def _prod_rule(g, y, x, axis, keepdims):
-    if np.all(x != 0):
+    if np.all(y != 0) and np.isfinite(y).all():
         return _reopen(g, x, axis) * _reopen(y, x, axis) / x
-    # Division fails at 0. Along a new axis: every factor once left out (set to 1), and the product of each such row.
+    # Division fails at 0, and where the product under- or overflows. Along a new axis: every factor once left out (set
+    # to 1), and the product of each such row.
     axes = _axes(x.ndim, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), 1, -1))
@@ -96,7 +97,8 @@ mean.example(normal(3, 4), axis=0, keepdims=True)
 def _extreme_rule(g, y, x, axis, keepdims):
     """The gradient goes to the entries that equal the extreme, in equal parts."""
     hit = x == _reopen(y, x, axis)
-    return _reopen(g, x, axis) * (hit / np.sum(hit, axis=axis, keepdims=True)).astype(x.dtype)
+    share = (1 / np.maximum(np.sum(hit, axis=axis, keepdims=True), 1)).astype(x.dtype)
+    return np.where(hit, _reopen(g, x, axis) * share, 0)
 
 
 @primitive
@@ -143,7 +145,8 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
 
 
 def _var_slope(x, axis, ddof):
-    return 2 / (_count(x, axis) - ddof) * (x - np.mean(x, axis=axis, keepdims=True))
+    count = _count(x, axis) - ddof
+    return (2 / count if count else np.nan) * (x - np.mean(x, axis=axis, keepdims=True))
 
 
 var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_slope(x, axis, ddof))

@@ -175,9 +175,8 @@ def split(x, indices_or_sections, axis=0):
     """
     x = x if hasattr(x, "shape") else np.asarray(x)
     # NumPy cuts the positions, and so checks the arguments; each run of them is a piece.
-    runs = np.split(np.arange(x.shape[axis]), indices_or_sections)
-    stops = np.cumsum([len(run) for run in runs]).tolist()
-    return [x[_piece(x.ndim, axis, stop - len(run), stop)] for run, stop in zip(runs, stops, strict=True)]
+    runs = [run.tolist() for run in np.split(np.arange(x.shape[axis]), indices_or_sections)]
+    return [x[_piece(x.ndim, axis, run[0] if run else 0, run[-1] + 1 if run else 0)] for run in runs]
 
 
 split.example(normal(3, 4), 2, axis=1)
@@ -289,6 +288,7 @@ scatter.example(normal(3), np.array([0, 2, 2]), (4,))
 
 
 def _repeats(index: Any) -> bool:
-    """Whether an index may name an entry twice: only index arrays can."""
+    """Whether an index may name an entry twice: all can but slices, integers, None, ... and masks."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(i, list) or (isinstance(i, np.ndarray) and i.dtype != bool) for i in parts)
+    once = (slice, int, np.integer, type(None), type(...))
+    return not all(isinstance(i, once) or (isinstance(i, np.ndarray) and i.dtype == bool) for i in parts)

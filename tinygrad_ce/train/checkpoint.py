@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+
+from tinygrad_ce.data.files import DAMAGE
 
 _FORMAT = "tinygrad_ce checkpoint 1"
 
@@ -29,7 +29,8 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
         ({'model': {'w': array([1., 1.])}}, {'epoch': 3})
     """
     path = Path(path)
-    text = json.dumps({"format": _FORMAT, "groups": sorted(groups), "meta": meta})
+    head = {"format": _FORMAT, "groups": sorted(groups), "meta": meta}
+    text = json.dumps(head, default=lambda a: a.tolist())  # a generator's state may hold arrays
     arrays = {f"{group}/{name}": array for group, named in groups.items() for name, array in named.items()}
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
@@ -50,8 +51,13 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]]
         CheckpointError: not a checkpoint of this project, or a damaged one.
         OSError: it can't be opened.
     """
+    with open(path, "rb") as file:
+        return _read(path, file)
+
+
+def _read(path: Any, file: IO[bytes]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(file, allow_pickle=False) as arrays:
             head = json.loads(bytes(arrays["meta"]))
             if head["format"] != _FORMAT:
                 raise CheckpointError(f"{path}: format {head['format']!r}, expected {_FORMAT!r}")
@@ -63,5 +69,5 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]]
             return groups, head["meta"]
     except CheckpointError:
         raise
-    except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{path}: no whole checkpoint (truncated, or another program's file): {error}") from None

@@ -60,6 +60,8 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     groups, meta = checkpoint.load(path)
     try:
         about = meta["classifier"]
+        if groups["model"]["0.mean"].shape != (about["features"],):
+            raise ValueError(f"{about['features']} features announced, {groups['model']['0.mean'].shape} there")
         model = make(about["features"], len(about["classes"]), about["hidden"], about["activation"])
         model.load_state_dict(groups["best"] or groups["model"])
     except (KeyError, ValueError, TypeError) as error:

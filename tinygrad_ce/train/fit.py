@@ -57,7 +57,7 @@ def fit(
         seed: of the order of the rows.
         progress: whether to show any.
 
-    Returns:
+    Returns, with the model left in evaluation:
         A History with "loss", "accuracy", "lr" and, with validation, "val_loss" and "val_accuracy".
 
     Errors:
@@ -75,7 +75,7 @@ def fit(
         True
     """
     for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
-        if value is not None and (value != int(value) or value < 1):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least 1")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
@@ -96,7 +96,7 @@ def fit(
     _check_labels(model, rows, held)
     training = _Training(model, optimizer, schedule, loss, meta or {})
     if resume and checkpoint is not None:
-        training.restore(files.load(checkpoint), str(checkpoint))
+        training.restore(files.load(checkpoint), str(checkpoint), held is not None)
     return training.run(rows, held, epochs, batch_size, patience, checkpoint, seed, progress)
 
 
@@ -182,12 +182,16 @@ class _Training:
                     tell()
         finally:
             self.model.eval()
-        return {"loss": loss / _counted(rows.y), "accuracy": right / _counted(rows.y), "lr": rate}
+        counted = _counted(rows.y) or math.nan
+        return {"loss": loss / counted, "accuracy": right / counted, "lr": rate}
 
     def _step(self, x: np.ndarray, y: np.ndarray, epoch: int, step: int) -> tuple[float, np.ndarray]:
         """Forward, backward, update. Whatever goes wrong, the parameters are those before or those after it."""
         parameters = self.optimizer.parameters
         before = [p._data for p in parameters]
+        memory = [dict(kept) for kept in self.optimizer.memory]
+        if not _counted(y):
+            return 0.0, np.zeros((len(y), 1), x.dtype)
         try:
             self.optimizer.zero_grad()
             output = self.model(Tensor._leaf(x))
@@ -203,6 +207,7 @@ class _Training:
         except BaseException:
             for p, data in zip(parameters, before, strict=True):
                 p._data = data
+            self.optimizer.memory = memory
             raise
         self.previous = before
         return value, output._data
@@ -227,7 +232,7 @@ class _Training:
         groups = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
         files.save(path, groups, {**self.meta, "history": self.history.state(), "generators": generators})
 
-    def restore(self, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str) -> None:
+    def restore(self, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str, held: bool) -> None:
         """Go back to what was saved. If it doesn't fit, nothing changes."""
         groups, meta = saved
         generators = dict(self.model.named_generators())
@@ -235,6 +240,8 @@ class _Training:
             history = History.from_state(meta["history"])
             if set(generators) != set(meta["generators"]):
                 raise KeyError(f"random generators {sorted(meta['generators'])}, expected {sorted(generators)}")
+            if history.epoch and held != ("val_loss" in history.history):
+                raise ValueError("it began with validation" if not held else "it began without validation")
             before = self.model.state_dict()
             self.model.load_state_dict(groups["model"])
             try:

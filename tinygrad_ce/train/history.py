@@ -31,7 +31,8 @@ class History:
     @property
     def best_epoch(self) -> int | None:
         """The epoch with the lowest watched loss."""
-        return self.epoch[min(range(len(self.watched)), key=self.watched.__getitem__)] if self.watched else None
+        watched = [loss if loss == loss else float("inf") for loss in self.watched]  # nan is never the best
+        return self.epoch[watched.index(min(watched))] if watched else None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
