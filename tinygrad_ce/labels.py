@@ -164,7 +164,7 @@ def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> 
 
     A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
     """
-    if not rows.size or rows.item(0) < 0 or rows.item(-1) < 0 or rows.shape[1] < 2 or min(rows[0, :8].tolist()) < 0:
+    if rows.shape[1] < 2 or not len(rows) or rows.item(0) < 0 or rows.item(1) < 0 or rows.item(-1) < 0:
         return
     few = rows[:16]
     if few.min() >= 0 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
