@@ -58,9 +58,6 @@ def check_indices(
     where: str, target: np.ndarray, input_shape: tuple[int, ...], axis: int, ignore_index: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Class indices of an input's rows, flattened, and which of them count (None: all)."""
-    usual = target.dtype is _INTP and axis == 1 and len(input_shape) == 2 and target.shape == input_shape[:1]
-    if usual and target.size and _all_valid(target, input_shape[1], ignore_index):
-        return target, None
     classes, shape = input_shape[axis], input_shape[:axis] + input_shape[axis + 1 :]
     t = target
     if t.dtype.kind not in "iu":
@@ -70,7 +67,7 @@ def check_indices(
         )
     if t.shape != shape:
         raise ValueError(f"{where}: target has shape {t.shape}, expected {shape}{_why_shape(t, shape, classes)}")
-    t = t.ravel() if t.dtype.isnative else t.ravel().astype(t.dtype.newbyteorder("="))
+    t = t.ravel()
     if t.size == 0:
         return t.astype(np.intp), None
     if _all_valid(t, classes, ignore_index):
@@ -83,16 +80,10 @@ def check_indices(
 
 
 def _all_valid(t: np.ndarray, classes: int, ignore_index: int | None) -> bool:
-    """Whether every label is a class, and none can be one to ignore.
-
-    Read as unsigned, a negative label is a huge one: one look finds both kinds. (argmax is quicker than max.)
-    """
-    unsigned = t.view(_UNSIGNED[t.dtype.char])
-    return unsigned.item(unsigned.argmax()) < classes and (ignore_index is None or not 0 <= ignore_index < classes)
-
-
-_UNSIGNED = {char: np.dtype(char.upper()) for char in "bhilq"} | {char: np.dtype(char) for char in "BHILQ"}
-_INTP = np.dtype(np.intp)
+    """Whether every label is a class, and none can be one to ignore. (argmax is much quicker than max.)"""
+    if ignore_index is not None and 0 <= ignore_index < classes:
+        return False
+    return bool(t.item(t.argmax()) < classes and t.item(t.argmin()) >= 0)
 
 
 def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
