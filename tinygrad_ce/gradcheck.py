@@ -213,7 +213,7 @@ def _with_cotangents(
     vs = [_cotangent(y, rng) for y in _outputs(f(*(Tensor(x) for x in arrays)))]
 
     def gradient(*given: Tensor) -> list[Tensor]:
-        # The inputs as results of an operator, so that their gradients can be asked for under no_grad's absence alone.
+        # Differences are taken on Tensors that require no grad; the gradient itself needs ones that do.
         xs = [x if i not in smooth or x.requires_grad else Tensor(x, requires_grad=True) for i, x in enumerate(given)]
         points, cotangents = xs[: len(arrays)], xs[len(arrays) :]
         wanted = [points[i] for i in smooth]
