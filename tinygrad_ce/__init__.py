@@ -7,6 +7,7 @@ from tinygrad_ce.ops import __all__ as _operators
 from tinygrad_ce.primitive import no_grad, primitive
 from tinygrad_ce.reverse import grad
 from tinygrad_ce.tensor import Tensor
+from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import hessian, hvp, jacobian, value_and_grad
 
@@ -14,6 +15,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     *_operators, "CheckpointError", "GradientError", "History", "Tensor", "accuracy", "confusion_matrix", "data",
-    "fit", "grad", "gradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall",
-    "predict", "primitive", "train", "value_and_grad",
+    "fit", "get_num_threads", "grad", "gradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim",
+    "precision_recall", "predict", "primitive", "set_num_threads", "train", "value_and_grad",
 ]  # fmt: skip

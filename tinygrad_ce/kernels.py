@@ -4,9 +4,11 @@ A row is one distribution: ``x[i]`` holds the logits of its classes, m the large
 e = exp(x - c) with a shift c for each row, and their sum S is never formed where a large term would swallow the rest:
 one term, the label's or the largest, is left out of s, and S = s + that term.
 
-The shift costs digits: exp turns an absolute error of x - c into a relative one of e. So c is 0 where exp(x) stays
-within the dtype's numbers, m elsewhere; x - m is exact where x and m are within a factor of 2 of each other, and where
-that can't be relied on its rounding error is computed and made up for.
+A shift costs time, and digits: exp turns an absolute error of x - c into a relative one of e. So c is 0 first, and a
+row is done again, with c near m, only where its sum shows that numbers were lost. There x - m is exact where x and m
+are within a factor of 2 of each other; elsewhere x is cut in two, so that nothing is rounded.
+
+Every function works in blocks of rows that stay in a cache, in place, and large ones on several threads.
 """
 
 from __future__ import annotations
@@ -18,23 +20,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.threads import by_rows
+
+_FAST = (np.dtype(np.float32), np.dtype(np.float64))
+
+# Up to so many classes one product with ones sums the rows: quicker than np.add.reduce, and as accurate.
+_SHORT = 256
+_WINDOW = 1024  # in longer rows, what one dot product sums
+_GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
+
+# A label's term this far below the others may have lost digits, or be 0: then its loss is taken from the logits.
+_FAR = 2.0**60
+
 
 class _Limits(NamedTuple):
-    """Up to which size of logits a dtype needs no care."""
+    """What a dtype can hold."""
 
-    ratio: float  # |x| below this: no exponential, nor a row's sum over one of its terms, leaves the normal numbers
-    direct: float  # 0 ≤ m ≤ this: exp(x) is a normal number wherever the probability is one
+    large: float  # sums of exponentials from 1 / large to large can be divided by, and into a factor
+    log_large: float
     exact: float  # |m| above this: x - m is exact wherever exp(x - m) isn't 0
+    grid: float  # adding and subtracting it rounds x to half of its digits
 
 
-_LIMITS = {
-    np.dtype(np.float32): _Limits(36.0, 80.0, 210.0),
-    np.dtype(np.float64): _Limits(340.0, 680.0, 1500.0),
-}
-_CAREFUL = _Limits(0.0, 0.0, np.inf)  # for other dtypes
-
-# Up to this length a product with ones is a quicker sum than np.add.reduce, and as accurate as its pairwise sum.
-_SHORT = 128
+@functools.cache
+def _limits(dtype: np.dtype) -> _Limits:
+    info = np.finfo(dtype)
+    large = float(2.0 ** min(info.maxexp - 28, 996))
+    return _Limits(
+        large=large,
+        log_large=math.log(large),
+        exact=-2.0 * float(np.log(info.smallest_subnormal)),
+        grid=1.5 * 2.0 ** (info.nmant - (info.nmant + 1) // 2),
+    )
 
 
 def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.ndarray]]:
@@ -43,7 +60,7 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
     ``restore(result)`` gives rows their old place; ``restore(column, 1)`` does so for one number per row, leaving the
     class axes with length 1. float16 is computed in float32 and restored, integers become float64.
     """
-    if x.ndim == 2 and axis in (1, -1) and x.dtype in _LIMITS and x.flags.c_contiguous:
+    if x.ndim == 2 and axis in (1, -1) and x.dtype in _FAST and x.flags.c_contiguous:
         return x, _as_it_is
     if x.dtype.kind not in "fiub":
         raise TypeError(f"logits have dtype {x.dtype}, expected real numbers")
@@ -67,9 +84,158 @@ def _as_it_is(result: np.ndarray, length: int | None = None) -> np.ndarray:
     return result
 
 
+# A row's exponentials and their sum
+
+
+def _terms(x: np.ndarray, at: Any, e: np.ndarray) -> tuple[Any, Any, Any]:
+    """exp(x - c) in e, but for 0 at the flat positions at, one in each row: the term there, the sum s of the others, c.
+
+    c is 0, or one number for each row. A row of -inf, or with nan or inf, becomes nan. Without positions the term is 0.
+    """
+    shift_all = _often_beyond(x)
+    if not shift_all:
+        _exp(x, e)
+        term, s = _taken_out(e, at)
+        wrong = _beyond(x, s + term)
+        if wrong is None:
+            return term, s, 0.0
+        shift_all = 4 * len(wrong) > len(x)
+    if shift_all:
+        c = _shifted(x, e)
+        return *_taken_out(e, at), c
+    c = np.zeros(len(x), x.dtype)
+    again = x[wrong]
+    e_again = np.empty_like(again)
+    c[wrong] = _shifted(again, e_again)
+    if at is not None:
+        at = at[wrong] + (np.arange(len(wrong)) - wrong) * x.shape[1]
+    term_again, s[wrong] = _taken_out(e_again, at)
+    if at is not None:
+        term[wrong] = term_again
+    e[wrong] = e_again
+    return term, s, c
+
+
+def _taken_out(e: np.ndarray, at: Any) -> tuple[Any, Any]:
+    """The numbers at flat positions, where 0 stands from now on, and the sums of the rows without them."""
+    if at is None:
+        return 0.0, _sums(e)
+    flat = e.reshape(-1)
+    term = flat[at]
+    flat[at] = 0
+    return term, _sums(e)
+
+
+def _often_beyond(x: np.ndarray) -> bool:
+    """Whether so many rows will need a shift that all get one, going by a sixteenth of the numbers."""
+    if x.size < 1 << 14:
+        return False
+    few = x[: len(x) // 16] if len(x) >= 16 else x[:1, : len(x) * x.shape[1] // 16]
+    return bool(4 * np.count_nonzero(np.abs(_maxima(few)) > _limits(x.dtype).log_large) > len(few))
+
+
+def _beyond(x: np.ndarray, total: Any) -> Any:
+    """The rows whose sum of exponentials says that exp(x) lost numbers, or None; nan is among them."""
+    large, log_large = _limits(x.dtype)[:2]
+    # (argmax finds a maximum in a fraction of the time that max takes.)
+    if total.item(total.argmax()) <= large:
+        if total.item(total.argmin()) >= 1 or x.item(x.argmin()) >= -log_large:
+            return None
+        return np.flatnonzero(~(total >= 1))
+    return np.flatnonzero(~((total >= 1) & (total <= large)))
+
+
+def _shifted(x: np.ndarray, e: np.ndarray) -> Any:
+    """exp(x - c) in e, to the last digit, and c: each row's maximum, rounded where x - m may need rounding."""
+    _, _, exact, grid = _limits(x.dtype)
+    m = _maxima(x)
+    m[m == -np.inf] = np.nan
+    size = np.abs(m)
+    near = size <= exact
+    if size.max() <= grid / 6:
+        return _shifted_exactly(x, m, grid, e)
+    if 4 * np.count_nonzero(near) > len(x):
+        return _shifted_exactly(x, m, np.where(near, grid, 0).astype(x.dtype)[:, None], e)
+    np.subtract(x, m[:, None], out=e)
+    _exp(e, e)
+    rows = np.flatnonzero(near)
+    if rows.size:
+        part = np.empty((len(rows), x.shape[1]), x.dtype)
+        m[rows] = _shifted_exactly(x[rows], m[rows], grid, part)
+        e[rows] = part
+    return m
+
+
+def _shifted_exactly(x: np.ndarray, m: np.ndarray, grid: Any, e: np.ndarray) -> Any:
+    """exp(high - c) (1 + low) in e, and c, with x = high + low: c and high have half of x's digits, so that high - c
+    rounds nothing. Where the grid is 0, low is 0 and c is m."""
+    if not x.item(x.argmin()) > -np.inf:  # whose low would be nan
+        x = np.maximum(x, np.finfo(x.dtype).min)
+    c = (m[:, None] + grid) - grid
+    np.add(x, grid, out=e)
+    e -= grid
+    low = x - e
+    e -= c
+    _exp(e, e)
+    low *= e
+    e += low
+    return c[:, 0]
+
+
+def _exp(x: np.ndarray, e: np.ndarray) -> None:
+    """exp(x) in e; of float64, 0 where it is below 5e-308, for which NumPy takes up to a hundred times as long."""
+    if x.dtype != np.float64 or not x.item(x.argmin()) < -707.7:
+        np.exp(x, out=e)
+        return
+    there = x >= -707.7
+    np.clip(x, -707.7, None, out=e)
+    np.exp(e, out=e)
+    e *= there
+
+
+def _maxima(x: np.ndarray) -> Any:
+    """The largest number of each row; nan where there is one."""
+    count, classes = x.shape
+    if classes * x.itemsize < 256:  # below, argmax looks at one number at a time
+        return np.ascontiguousarray(x.T).max(axis=0, initial=-np.inf)
+    return x.reshape(-1)[_starts(count, classes) + x.argmax(axis=1)]
+
+
+def _largest(x: np.ndarray) -> Any:
+    """Where each row's largest number is in the flattened rows."""
+    return _starts(*x.shape) + x.argmax(axis=1)
+
+
+def _sums(e: np.ndarray) -> Any:
+    """The sum of each row, by products with ones."""
+    count, classes = e.shape
+    if classes > _SHORT:
+        rest = classes % _WINDOW
+        s = np.vecdot(e[:, classes - rest :], _ones(rest, e.dtype)) if rest else 0
+        if classes >= _WINDOW:
+            windows = e[:, : classes - rest].reshape(count, -1, _WINDOW)
+            s = s + np.vecdot(windows, _ones(_WINDOW, e.dtype)).sum(axis=1)
+        return s
+    ones = _ones(classes, e.dtype)
+    if e.size <= 2 * _GEMV:
+        return e.dot(ones)
+    step = _GEMV // max(classes, 1)
+    whole = count - count % step
+    s = np.matmul(e[:whole].reshape(-1, step, classes), ones).reshape(-1)
+    return s if whole == count else np.concatenate([s, e[whole:].dot(ones)])
+
+
+def _scale(e: np.ndarray, column: Any) -> None:
+    """e *= column: a number for each row."""
+    if e.shape[1] <= 48:  # repeating numbers is quicker than broadcasting them over short rows
+        e *= column.repeat(e.shape[1]).reshape(e.shape)
+    else:
+        e *= column[:, None]
+
+
 def _starts(count: int, classes: int) -> Any:
     """Where each row begins in the flattened rows."""
-    return _few_starts(count, classes) if count <= 4096 else np.arange(count) * classes
+    return _few_starts(count, classes) if count <= 4096 else np.arange(0, count * classes, classes)
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,66 +245,65 @@ def _few_starts(count: int, classes: int) -> Any:
     return starts
 
 
-def _exponentials(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """exp(x - c) to the last digits, and the columns c and m. A row of -inf, or with nan or inf, becomes nan."""
-    limits = _LIMITS.get(x.dtype, _CAREFUL)
-    m = x.max(axis=1, keepdims=True, initial=-np.inf)
-    c = np.where((m >= 0) & (m <= limits.direct), 0, m)
-    e = x - c
-    np.exp(e, out=e)
-    rounded = np.flatnonzero((c != 0) & (np.abs(m) <= limits.exact))
-    portion = max(1, (1 << 15) // max(x.shape[1], 1))  # of rows, to stay within a cache
-    for i in range(0, len(rounded), portion):
-        rows = rounded[i : i + portion]
-        e[rows] *= 1 + _rounding(x[rows], c[rows])  # exp(d + error), to the last digit
-    return e, c, m
+@functools.lru_cache(maxsize=64)
+def _ones(count: int, dtype: np.dtype) -> np.ndarray:
+    ones = np.ones(count, dtype)
+    ones.setflags(write=False)
+    return ones
 
 
-def _rounding(x: np.ndarray, c: np.ndarray) -> Any:
-    """What rounding takes from d = x - c, exactly; 0 where that is nan.
-
-    Source: Knuth, The art of computer programming, volume 2, 4.2.2, theorem B.
-    """
-    d = x - c
-    back = d - x
-    error = (x - (d - back)) - (c + back)
-    error[~np.isfinite(error)] = 0
-    return error
+def total(losses: np.ndarray) -> Any:
+    """The sum of a vector."""
+    return losses.dot(_ones(len(losses), losses.dtype)) if len(losses) <= _SHORT else np.add.reduce(losses)
 
 
-def _without_largest(e: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The largest term of each row, the sum s of the others (columns), and where the largest is in the flat rows."""
-    at = _starts(*x.shape) + (x.argmax(axis=1) if x.size else 0)
-    flat = e.reshape(-1)
-    largest = flat[at]
-    flat[at] = largest - largest  # 0, but nan stays nan
-    s = e.sum(axis=1, keepdims=True)
-    flat[at] = largest
-    return largest[:, None], s, at
+# Softmax and its logarithm
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """e / S."""
-    with np.errstate(invalid="ignore"):
-        e, _, _ = _exponentials(x)
-        e /= e.sum(axis=1, keepdims=True)
-    return e
+    p = np.empty_like(x)
+    by_rows(_softmax_rows, x, p)
+    return p
 
 
-def log_softmax(x: np.ndarray) -> Any:
+@np.errstate(all="ignore")
+def _softmax_rows(x: np.ndarray, p: np.ndarray) -> None:
+    _, s, _ = _terms(x, None, p)
+    _scale(p, 1 / s)
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
     """(x - m) - log(1 + s / e_m), with s the sum without the largest term e_m: two terms of one sign."""
-    with np.errstate(invalid="ignore"):
-        e, _, m = _exponentials(x)
-        largest, s, _ = _without_largest(e, x)
-        return (x - m) - np.log1p(s / largest)
+    y = np.empty_like(x)
+    by_rows(_log_softmax_rows, x, y)
+    return y
 
 
-def logsumexp(x: np.ndarray) -> Any:
+@np.errstate(all="ignore")
+def _log_softmax_rows(x: np.ndarray, y: np.ndarray) -> None:
+    at = _largest(x)
+    largest, s, _ = _terms(x, at, y)
+    np.subtract(x, x.reshape(-1)[at][:, None], out=y)
+    y -= np.log1p(s / largest)[:, None]
+
+
+def logsumexp(x: np.ndarray) -> np.ndarray:
     """m + log(1 + s / e_m) of each row; m itself where that is infinite."""
-    with np.errstate(invalid="ignore"):
-        e, _, m = _exponentials(x)
-        largest, s, _ = _without_largest(e, x)
-        return np.where(np.isinf(m), m, m + np.log1p(s / largest))[:, 0]
+    y = np.full(len(x), -np.inf, x.dtype)
+    by_rows(_logsumexp_rows, x, y)
+    return y
+
+
+@np.errstate(all="ignore")
+def _logsumexp_rows(x: np.ndarray, y: np.ndarray) -> None:
+    at = _largest(x)
+    largest, s, _ = _terms(x, at, np.empty_like(x))
+    m = x.reshape(-1)[at]
+    y[:] = np.where(np.isinf(m), m, m + np.log1p(s / largest))
+
+
+# Cross-entropy
 
 
 def index_cross_entropy(
@@ -149,59 +314,27 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    count, classes = x.shape
-    at = _starts(count, classes) + labels
-    if _in_range(x):
-        e = np.exp(x)
-        flat = e.reshape(-1)
-        e_t = flat[at]
-        flat[at] = 0
-        s = _row_sums(e)
-        loss = np.log1p(s / e_t)
-    else:
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            e, c, _ = _exponentials(x)
-            flat = e.reshape(-1)
-            e_t = flat[at]
-            flat[at] = e_t - e_t  # 0, but nan stays nan
-            s = _row_sums(e)
-            behind = c[:, 0] - x.reshape(-1)[at]
-            ratio = s / e_t
-            usual = (e_t >= np.finfo(x.dtype).tiny) & (ratio < np.inf)
-            loss = np.where(usual, np.log1p(ratio), np.log(s + e_t) + behind)
-    if not keep:
-        return loss, None
-    scale = factor / (s + e_t)
-    if classes <= _SHORT:  # broadcasting a column over short rows costs more than repeating it
-        flat *= scale.repeat(classes)
-    else:
-        e *= scale[:, None]
-    s *= scale
-    flat[at] = -s
-    return loss, e
+    losses = np.empty(len(x), x.dtype)
+    gradient = np.empty_like(x) if keep else None
+    by_rows(_index_rows, x, labels, factor, losses, gradient)
+    return losses, gradient
 
 
-def _in_range(x: np.ndarray) -> bool:
-    """Whether exp(x) needs no shift; nan fails. (argmax finds a maximum in a fraction of the time that max takes.)"""
-    bound = _LIMITS.get(x.dtype, _CAREFUL).ratio
-    return not x.size or bool(x.item(x.argmax()) <= bound and x.item(x.argmin()) >= -bound)
-
-
-def _row_sums(e: np.ndarray) -> Any:
-    classes = e.shape[1]
-    return e.dot(_ones(classes, e.dtype)) if classes <= _SHORT else e.sum(axis=1)
-
-
-def total(losses: np.ndarray) -> Any:
-    """The sum of a vector."""
-    return losses.dot(_ones(len(losses), losses.dtype)) if len(losses) <= _SHORT else np.add.reduce(losses)
-
-
-@functools.lru_cache(maxsize=64)
-def _ones(count: int, dtype: np.dtype) -> np.ndarray:
-    ones = np.ones(count, dtype)
-    ones.setflags(write=False)
-    return ones
+@np.errstate(all="ignore")
+def _index_rows(x: np.ndarray, label: np.ndarray, factor: Any, loss: np.ndarray, gradient: Any) -> None:
+    at = _starts(*x.shape) + label
+    e = np.empty_like(x) if gradient is None else gradient
+    e_t, s, c = _terms(x, at, e)
+    ratio = s / e_t
+    np.log1p(ratio, out=loss)
+    if not ratio.item(ratio.argmax()) < _FAR:  # (nan comes here too)
+        far = np.flatnonzero(ratio >= _FAR)
+        loss[far] = (np.log(s + e_t) + (c - x.reshape(-1)[at]))[far]
+    if gradient is not None:
+        scale = factor / (s + e_t)
+        _scale(e, scale)
+        s *= scale
+        e.reshape(-1)[at] = -s
 
 
 def soft_cross_entropy(
@@ -212,19 +345,31 @@ def soft_cross_entropy(
     A class without mass adds 0 even where its logit is -inf. At the largest logit k the gradient is formed as
     (e_k Σ_{c≠k} mass_c - mass_k s) / S, which doesn't cancel where p_k and the share of mass_k are close to 1.
     """
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        e, _, m = _exponentials(x)
-        largest, s, at = _without_largest(e, x)
-        surprise = np.log1p(s / largest) + (m - x)
-        undefined = 0 * s[:, 0]  # nan in a row without probabilities, whatever its mass
-        loss = np.multiply(surprise, mass, where=mass != 0, out=np.zeros_like(x)).sum(axis=1) + undefined
-        if not keep:
-            return loss, None
-        mass_k = mass.reshape(-1)[at][:, None]
-        others = mass.copy()
-        others.reshape(-1)[at] = 0
-        rest = others.sum(axis=1, keepdims=True)
-        gradient = e * ((rest + mass_k) / (s + largest)) - mass
-        gradient.reshape(-1)[at] = ((largest * rest - mass_k * s) / (s + largest))[:, 0]
-        gradient *= factor
-    return loss, gradient
+    losses = np.zeros(len(x), x.dtype)
+    gradient = np.empty_like(x) if keep else None
+    by_rows(_soft_rows, x, mass, factor, losses, gradient)
+    return losses, gradient
+
+
+@np.errstate(all="ignore")
+def _soft_rows(x: np.ndarray, mass: np.ndarray, factor: Any, loss: np.ndarray, gradient: Any) -> None:
+    at = _largest(x)
+    e = np.empty_like(x) if gradient is None else gradient
+    e_k, s, _ = _terms(x, at, e)
+    behind = x.reshape(-1)[at][:, None] - x  # m - x: no term of the loss is negative, where no mass is
+    if x.item(x.argmin()) == -np.inf:
+        behind[mass == 0] = 0
+    behind *= mass
+    np.add(_sums(behind), _sums(mass) * np.log1p(s / e_k), out=loss)
+    if gradient is None:
+        return
+    mass_k = mass.reshape(-1)[at]
+    others = behind
+    np.copyto(others, mass)
+    others.reshape(-1)[at] = 0
+    rest = _sums(others)
+    scale = factor / (s + e_k)
+    _scale(e, (rest + mass_k) * scale)
+    others *= factor
+    e -= others
+    e.reshape(-1)[at] = (e_k * rest - mass_k * s) * scale

@@ -1,0 +1,125 @@
+"""Threads: how many the kernels use, and how they share rows. NumPy lets go of Python's lock while it computes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Bytes of x in a piece of by_rows, by measurement: of smaller ones threads spend their time on handing over Python's
+# lock, larger ones leave the caches.
+BLOCK = 1 << 21
+
+_chosen: int | None = None
+_pool: concurrent.futures.ThreadPoolExecutor | None = None
+_size = 0
+
+
+def set_num_threads(n: int | None) -> None:
+    """How many threads large softmaxes and cross-entropies may use; None: as many as there are cores to run on.
+
+    Without it the environment's TINYGRAD_CE_NUM_THREADS counts, and without that the cores that this process may run
+    on. Results are the same, bit for bit, for any number. BLAS has threads of its own, which this doesn't touch.
+
+    Errors:
+        ValueError: n isn't a whole number of at least 1.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.set_num_threads(1)
+        >>> tg.get_num_threads()
+        1
+        >>> tg.set_num_threads(None)
+    """
+    global _chosen
+    _chosen = None if n is None else _checked("set_num_threads: n", n)
+
+
+def get_num_threads() -> int:
+    """How many threads large softmaxes and cross-entropies may use now.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.get_num_threads() >= 1
+        True
+    """
+    if _chosen is not None:
+        return _chosen
+    named = os.environ.get("TINYGRAD_CE_NUM_THREADS")
+    if named:
+        return _checked("TINYGRAD_CE_NUM_THREADS", int(named) if named.strip().isdigit() else named)
+    return cores()
+
+
+def cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _checked(what: str, n: Any) -> int:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"{what} is {n!r}, expected a whole number of threads, at least 1")
+    return int(n)
+
+
+def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
+    """``work(x, *others)`` in blocks of rows of x: arrays are cut alike, all else is passed on as it is.
+
+    Where the cuts are depends on x alone, so results don't depend on the number of threads.
+    """
+    if x.nbytes <= BLOCK or len(x) <= 1:
+        if x.size:
+            work(x, *others)
+        return
+    blocks = -(-x.nbytes // BLOCK)
+    step = -(-len(x) // (blocks + blocks % 2))  # an even number of equal blocks, for two or four threads
+    starts = deque(range(0, len(x), step))
+
+    def take() -> None:
+        while starts:
+            try:
+                i = starts.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            work(*(a[i : i + step] if isinstance(a, np.ndarray) else a for a in (x, *others)))
+
+    helpers = _start(take, min(get_num_threads(), len(starts)) - 1)
+    try:
+        take()
+    finally:
+        starts.clear()  # after an error nothing is left to do
+        helpers = [helper for helper in helpers if not helper.cancel()]
+        concurrent.futures.wait(helpers)
+    for helper in helpers:
+        helper.result()
+
+
+def _start(task: Callable[[], None], count: int) -> list[concurrent.futures.Future[None]]:
+    """Run a task in so many other threads."""
+    global _pool, _size
+    if count < 1:
+        return []
+    if _pool is None or _size < count:
+        _pool, _size = concurrent.futures.ThreadPoolExecutor(count, "tinygrad_ce"), count
+    try:
+        return [_pool.submit(task) for _ in range(count)]
+    except RuntimeError:  # Python is shutting down, and starts nothing any more
+        return []
+
+
+def _forget() -> None:
+    """A forked process has none of its parent's threads."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+# glibc gives freed arrays back to the system, and each new one is then paid for page by page: for arrays of half a
+# megabyte that is several times the arithmetic. A larger one, freed once, makes it keep what is below 32 MiB for reuse.
+np.empty((1 << 25) - (1 << 16), np.uint8)
