@@ -4,6 +4,8 @@ import array
 import copy
 import pickle
 import threading
+import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -677,3 +679,62 @@ def test_signature_and_help_are_the_forwards():
     assert "keep" not in inspect.signature(tg.cross_entropy).parameters
     assert "softmax - onehot" in inspect.getmodule(tg.cross_entropy).__doc__
     assert tg.exp.__name__ == "exp"
+
+
+def deep(x, layers=40):
+    for _ in range(layers):
+        x = tg.tanh(x)
+    return x.sum()
+
+
+def test_a_used_up_graph_frees_what_nobody_holds_and_says_so():
+    x = tg.Tensor(np.linspace(-1, 1, 5), requires_grad=True)
+    h = tg.exp(x)
+    gone, loss = weakref.ref(h._data), (h * h).sum()
+    del h
+    loss.backward(retain_graph=False)
+    np.testing.assert_allclose(x.grad, 2 * np.exp(2 * x.data))
+    assert gone() is None
+    assert not loss.is_leaf
+    assert repr(loss).endswith("made by sum)")
+    for again in (loss.backward, (loss * 2).backward, lambda: tg.grad(loss, x)):
+        with pytest.raises(RuntimeError, match="used up by backward"):
+            again()
+    np.testing.assert_allclose(x.grad, 2 * np.exp(2 * x.data))
+
+
+@pytest.mark.parametrize("retain_graph", [True, False])
+def test_the_reverse_pass_of_a_deep_net_takes_no_memory_beside_a_few_gradients(retain_graph):
+    x = tg.Tensor(np.linspace(-1, 1, 100_000), requires_grad=True)
+    tracemalloc.start()
+    try:
+        loss = deep(x)
+        activations = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        loss.backward(retain_graph=retain_graph)
+        level, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert activations >= 40 * x.data.nbytes
+    assert peak - activations < 6 * x.data.nbytes
+    assert level < (1.1 * activations + x.data.nbytes if retain_graph else 3 * x.data.nbytes)
+
+
+def test_gradients_of_many_consumers_add_up_in_one_array():
+    x = tg.Tensor(np.linspace(-1, 1, 100_000), requires_grad=True)
+    c = [float(k) for k in range(1, 31)]
+    y = tg.Tensor(0.0)
+    for k in c:
+        y = y + (x * k).sum()
+    tracemalloc.start()
+    try:
+        y.backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(x.grad, np.full(100_000, sum(c)))
+    assert peak < 5 * x.data.nbytes
+    first = x.grad
+    y.backward()  # adds into a new array: the one handed out before stays as it was
+    assert first[0] == sum(c)
+    assert x.grad[0] == 2 * sum(c)

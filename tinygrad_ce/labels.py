@@ -58,7 +58,8 @@ def check_indices(
     where: str, target: np.ndarray, input_shape: tuple[int, ...], axis: int, ignore_index: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Class indices of an input's rows, flattened, and which of them count (None: all)."""
-    classes, shape = input_shape[axis], input_shape[:axis] + input_shape[axis + 1 :]
+    classes = input_shape[axis]
+    shape = (input_shape[1 - axis],) if len(input_shape) == 2 else input_shape[:axis] + input_shape[axis + 1 :]
     t = target
     if t.dtype.kind not in "iu":
         raise TypeError(
@@ -71,7 +72,7 @@ def check_indices(
     if t.size == 0:
         return t.astype(np.intp), None
     if _all_valid(t, classes, ignore_index):
-        return t.astype(np.intp, copy=False), None
+        return t if t.dtype == np.intp else t.astype(np.intp), None
     counts = np.ones(t.shape, bool) if ignore_index is None else t != ignore_index
     wrong = np.flatnonzero(counts & ((t < 0) | (t >= classes)))
     if wrong.size:

@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,9 +147,11 @@ def _secure(made: Primitive, loose: int, arguments: Sequence[Any]) -> list[Any]:
         i = loose.bit_length() - 1
         loose ^= 1 << i
         a = secured[i]
-        if isinstance(a, np.ma.MaskedArray):
+        if type(a) is np.ndarray:
+            secured[i] = a.copy()
+        elif isinstance(a, np.ma.MaskedArray):
             raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
-        if isinstance(a, np.ndarray) or made.differentiable(i):
+        elif isinstance(a, np.ndarray) or made.differentiable(i):
             secured[i] = np.array(a)
         elif type(a) is not tuple or not all(type(e) in _IMMUTABLE for e in a):
             secured[i] = copy.deepcopy(a)
@@ -290,6 +293,18 @@ _UNWRAP = """
         _loose |= 1 << {position}
 """
 
+# Most arguments with a default are options, and no Tensors: one look less.
+_UNWRAP_OPTION = """
+    if _type({name}) not in _immutable:
+        if _isinstance({name}, _Node):
+            _kind = _type({name})
+            if {name}._requires_grad:
+                _parents.append(({position}, {name}))
+            {name} = {name}._data
+        else:
+            _loose |= 1 << {position}
+"""
+
 _UNWRAP_VARIADIC = """
     {name} = _list({name})
     for _i, _a in _enumerate({name}):
@@ -303,7 +318,7 @@ _UNWRAP_VARIADIC = """
 """
 
 _ASKED = """
-    keep = [_i for _i, _ in _parents] if _recording else ()
+    keep = [*_map(_position, _parents)] if _recording else ()
 """
 
 _KEEP = """
@@ -326,7 +341,9 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
     source = _CALL.format(
         signature=_text([p.replace(annotation=p.empty) for p in public]),
         unwrap="".join(
-            (_UNWRAP_VARIADIC if star[p.name] else _UNWRAP).format(name=p.name, position=i)
+            (_UNWRAP_VARIADIC if star[p.name] else _UNWRAP if p.default is p.empty else _UNWRAP_OPTION).format(
+                name=p.name, position=i
+            )
             for i, p in enumerate(public)
         ),
         passed=passed,
@@ -340,7 +357,8 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
     namespace = {
         "_made": made, "_forward": forward, "_Node": Node, "_immutable": _IMMUTABLE, "_secure": _secure,
         "_new": object.__new__, "_is_recording": _recording.get, "_ndarray": np.ndarray, "_asarray": np.asarray,
-        "_tick": _tick, "_isinstance": isinstance, "_type": type, "_list": list, "_enumerate": enumerate, **names,
+        "_tick": _tick, "_isinstance": isinstance, "_type": type, "_list": list, "_enumerate": enumerate,
+        "_map": map, "_position": itemgetter(0), **names,
     }  # fmt: skip
     exec(_compiled(source), namespace)
     entry: Any = functools.wraps(function)(namespace["call"])

@@ -16,27 +16,47 @@ _by_order = attrgetter("_order")
 _adding = threading.Lock()
 
 
+class _UsedUp(tuple):  # type: ignore[type-arg]
+    """The parents of a node whose graph is gone."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        raise RuntimeError(
+            "backward: this graph was used up by backward(retain_graph=False); run the forward again, or leave "
+            "retain_graph as it is to go through a graph twice"
+        )
+
+
+_USED_UP = _UsedUp((None,))
+
+
 def tape(outputs: Iterable[Node]) -> list[Node]:
-    """Everything that outputs were made of, youngest first. Creation order is the topological order."""
+    """Everything that outputs were made of, oldest first. Creation order is the topological order."""
     nodes = list(outputs)
-    found = {node._order for node in nodes}
+    found = set(map(_by_order, nodes))
     for node in nodes:  # the list grows under the loop: breadth first, without recursion
         for _, parent in node._parents:
-            if parent._order not in found:
-                found.add(parent._order)
+            order = parent._order
+            if order not in found:
+                found.add(order)
                 nodes.append(parent)
-    nodes.sort(key=_by_order, reverse=True)
+    nodes.sort(key=_by_order)
     return nodes
 
 
-def backward(output: Node, g: Any = None) -> None:
+def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
     """Add the gradient of an output into the ``.grad`` of every leaf that requires grad.
 
     For a scalar output g is 1; otherwise g is the gradient of some scalar with respect to the output (the cotangent),
     of its shape. Calling it again adds the same again. If it fails, no ``.grad`` has changed.
 
+    With ``retain_graph=False`` the graph is used up on the way: what nobody else holds is freed as soon as its gradient
+    has been handed on, and a second call is an error. A training loop that keeps the name ``loss`` until the next
+    forward has run holds two graphs otherwise.
+
     Errors:
-        RuntimeError: the output requires no grad.
+        RuntimeError: the output requires no grad, or its graph is used up.
         ValueError: the output isn't a scalar and g is missing, or g has another shape.
 
     Example:
@@ -47,8 +67,9 @@ def backward(output: Node, g: Any = None) -> None:
         array([2., 4., 6.])
     """
     nodes = tape((output,))
-    found = _reverse(nodes, {output._order: _cotangent(output, g._data if isinstance(g, Node) else g)})
-    leaves = [node for node in nodes if node._order in found]
+    leaves = [node for node in nodes if not node._parents]
+    found = {output._order: _cotangent(output, g._data if isinstance(g, Node) else g)}
+    _reverse(nodes, found, retain_graph=retain_graph)
     with _adding:  # another thread may add to the same leaf
         sums = [_own(found.pop(x._order)) if x._grad is None else x._grad + found[x._order] for x in leaves]
         for leaf, total in zip(leaves, sums, strict=True):
@@ -107,7 +128,7 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
     nodes = tape(ys)
     wanted = {x._order for x in xs if x._requires_grad}
     needed = set(wanted)
-    for node in reversed(nodes):  # oldest first: a node is needed if it depends on an input
+    for node in nodes:  # oldest first: a node is needed if it depends on an input
         if any(parent._order in needed for _, parent in node._parents):
             needed.add(node._order)
     nodes = [node for node in nodes if node._order in needed]
@@ -122,20 +143,24 @@ def _reverse(
     wanted: Iterable[int] = (),
     needed: set[int] | None = None,
     create_graph: bool = False,
+    retain_graph: bool = True,
 ) -> dict[int, Any]:
-    """Walk a tape from the youngest node; what is left in gradients, by order, belongs to the leaves and the wanted."""
-    for node in nodes:
+    """Walk a tape from its end, using it up; what is left in gradients, by order, is the leaves' and the wanted's."""
+    sums: set[int] = set()  # of gradients that several consumers added to: nobody else has seen these arrays
+    while nodes:
+        node = nodes.pop()
         parents = node._parents
         if not parents:
             continue
         g = gradients.pop(node._order)
-        if wanted and node._order in wanted:
-            gradients[node._order] = g
         primitive = node._primitive
         rules: Sequence[Any] = primitive.rules
         arguments, y = node._arguments, node._data
-        if create_graph:
-            arguments, y = _on_tensors(node)  # type: ignore[assignment]
+        if needed is not None:
+            if node._order in wanted:
+                gradients[node._order] = g
+            if create_graph:
+                arguments, y = _on_tensors(node)  # type: ignore[assignment]
         count = len(arguments)
         for i, parent in parents:
             key = parent._order
@@ -155,9 +180,18 @@ def _reverse(
             except Exception as error:
                 error.add_note(f"in the rule of argument {primitive.argument(i)!r} of {primitive.name}")
                 raise
-            gradients[key] = gradients[key] + dx if key in gradients else dx
+            if key not in gradients:
+                gradients[key] = dx
+            elif key in sums:
+                gradients[key] += dx
+            else:
+                gradients[key] = gradients[key] + dx
+                if not create_graph:
+                    sums.add(key)
         if primitive.keeps:
             node._arguments[-1] = None  # type: ignore[index]
+        if not retain_graph:
+            node._parents, node._arguments = _USED_UP, ()
     return gradients
 
 

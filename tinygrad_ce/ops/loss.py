@@ -63,7 +63,9 @@ def cross_entropy(
     if reduction == "none":
         loss = np.squeeze(rows.put_back(losses[:, None], 1), axis=rows.axis)
     else:
-        loss = np.asarray(kernels.total(losses) * rows.scale, rows.dtype)
+        loss = kernels.total(losses) * rows.scale
+        if rows.dtype != losses.dtype:
+            loss = loss.astype(rows.dtype)
     return (loss, None if gradient is None else rows.put_back(gradient)) if keep else loss
 
 
@@ -204,7 +206,7 @@ def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     if weight is not None:
         weight = labels.check_weight(where, weight, x.shape[1]).astype(x.dtype)
     index = y = counts = each = None
-    if labels.is_soft(target, input.shape):
+    if target.dtype.kind == "f" and target.shape == input.shape:
         y, _ = kernels.rows(labels.check_soft(where, target), axis)
         total = len(x)
     else:
@@ -215,9 +217,9 @@ def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
         total = len(x) if each is None else each.sum()
         if label_smoothing:
             y = np.eye(x.shape[1], dtype=x.dtype)[index]
-    scale = x.dtype.type(1)
+    scale = 1.0
     if reduction == "mean":
-        scale = x.dtype.type(1 / total if total else np.nan)
+        scale = float(1 / total) if total else np.nan
     mass = None if y is None else _weighted(y, weight, label_smoothing)
     return _Rows(x, index, mass, each, scale, counts, axis, restore, dtype)
 

@@ -202,7 +202,7 @@ class _Training:
                 if not all(np.isfinite(data).all() for data in before):
                     before = self.previous  # the step before has spoiled them
                 raise FloatingPointError(words)
-            loss.backward()
+            loss.backward(retain_graph=False)
             self.optimizer.step()
         except BaseException:
             for p, data in zip(parameters, before, strict=True):
