@@ -210,3 +210,41 @@ def test_an_optimiser_goes_on_from_its_state():
 def test_bad_options_are_named(call, kind, message):
     with pytest.raises(kind, match=message):
         call(tg.Tensor([1.0], requires_grad=True))
+
+
+@pytest.mark.parametrize("make", [tg.optim.SGD, lambda p: tg.optim.SGD(p, momentum=0.9), tg.optim.Adam, tg.optim.AdamW])
+def test_steps_write_in_arrays_that_nobody_holds_any_more(make):
+    w = tg.Tensor(np.ones(100_000), requires_grad=True)
+    optimizer = make([w])
+    seen, addresses = [], []
+    for k in range(8):
+        w.grad = np.full(100_000, k + 1.0)
+        optimizer.step()
+        addresses.append(w._data.ctypes.data)
+    assert len(set(addresses)) == 2
+    for k in range(4):  # a graph, a view or a snapshot keeps its numbers
+        held = (w * w).sum(), w.data, w.detach(), w._data, optimizer.state_dict()
+        seen.append((held, [held[0].item(), held[1].copy()]))
+        w.grad = np.full(100_000, k + 1.0)
+        optimizer.step()
+    for (loss, view, detached, array, _), (value, numbers) in seen:
+        assert loss.item() == value
+        for other in (view, detached.data, array):
+            np.testing.assert_array_equal(other, numbers)
+
+
+def test_a_step_that_is_taken_back_can_be_taken_again():
+    w = tg.Tensor(np.ones(10), requires_grad=True)
+    adam = tg.optim.Adam([w])
+    for _ in range(3):
+        w.grad = np.ones(10)
+        adam.step()
+    before, memory = w._data, [dict(kept) for kept in adam.memory]
+    numbers = w.numpy()
+    adam.step()
+    after = w.numpy()
+    w._data, adam.memory = before, memory
+    np.testing.assert_array_equal(w.data, numbers)
+    adam.step()
+    np.testing.assert_array_equal(w.data, after)
+    np.testing.assert_array_equal(before, numbers)

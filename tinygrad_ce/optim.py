@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,8 +22,9 @@ def _check(where: str, name: str, value: float, low: float = 0.0, below: float =
 class Optimizer:
     """Parameters, a learning rate, and what is remembered of each parameter from step to step.
 
-    Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter a new array, so a graph recorded
-    before it keeps the numbers it was made with. Parameters without a gradient are left alone.
+    Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
+    before it keeps the numbers it was made with; it takes the one of two steps before, where nobody holds it any more.
+    Parameters without a gradient are left alone.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
@@ -41,6 +43,7 @@ class Optimizer:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
         self.lr = _check(name, "lr", lr)
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+        self._rooms = [Rooms() for _ in self.parameters]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -49,17 +52,19 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        for p, memory in zip(self.parameters, self.memory, strict=True):
+        for p, memory, rooms in zip(self.parameters, self.memory, self._rooms, strict=True):
             if p._grad is not None:
-                p._data = np.asarray(self._updated(p._data, p._grad, memory), p._data.dtype)
+                left = {"data": p._data, **memory}
+                p._data = self._updated(p._data, p._grad, memory, rooms)
+                rooms.left = left
 
     @property
     def remembers(self) -> set[str]:
         """The names of what a step keeps of each parameter."""
         return set()
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
-        """A parameter's new numbers, in a new array."""
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
+        """A parameter's new numbers. It and what is remembered get arrays of rooms; the old ones are not written."""
         raise TypeError(f"{type(self).__name__} has no _updated: say what a step does")
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -93,6 +98,32 @@ class Optimizer:
                 wanted = sorted(self.remembers)
                 raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
         self.lr, self.memory = float(state["lr"]), memory
+
+
+class Rooms:
+    """Arrays to write a step's results in: those that the step before left behind, where nobody else holds them."""
+
+    def __init__(self) -> None:
+        self.left: dict[str, Any] = {}
+
+    def take(self, name: str, like: np.ndarray) -> np.ndarray:
+        """An array of a shape and dtype, whose numbers are anything."""
+        array, holders = self._take(name)
+        if holders <= _SOLE and array.shape == like.shape and array.dtype == like.dtype and array.flags.writeable:
+            return array  # type: ignore[no-any-return]
+        return np.empty_like(like)
+
+    def _take(self, name: str) -> tuple[Any, int]:
+        array = self.left.pop(name, None)
+        return array, sys.getrefcount(array)
+
+    def __reduce__(self) -> Any:
+        return Rooms, ()
+
+
+_rooms = Rooms()
+_rooms.left["array"] = np.empty(0)
+_SOLE = _rooms._take("array")[1]  # what is counted of an array that nobody else holds
 
 
 class SGD(Optimizer):
@@ -140,13 +171,19 @@ class SGD(Optimizer):
         """The velocity, with momentum."""
         return {"velocity"} if self.momentum else set()
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
+        new = rooms.take("data", w)
         if self.weight_decay:
             g = g + self.weight_decay * w
         if self.momentum:
-            v = memory["velocity"] = self.momentum * memory["velocity"] + g if memory else g.copy()
+            v = rooms.take("velocity", g)
+            np.multiply(memory.get("velocity", 0), self.momentum, out=v)
+            v += g
+            memory["velocity"] = v
             g = g + self.momentum * v if self.nesterov else v
-        return w - self.lr * g
+        np.multiply(g, -self.lr, out=new)
+        new += w
+        return new
 
 
 class Adam(Optimizer):
@@ -193,20 +230,32 @@ class Adam(Optimizer):
         """The running means of the gradient and its square, and the number of steps."""
         return {"mean", "square", "count"}
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
         if self.weight_decay:
             g = g + self.weight_decay * w
-        return w - self._direction(g, memory)
+        new = self._direction(g, memory, rooms)
+        new += w
+        return new
 
-    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
+    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
+        """-η m̂ / (√v̂ + ε), in the room of the new numbers."""
         first, second = self.betas
-        if not memory:
-            memory |= {"mean": np.zeros_like(g), "square": np.zeros_like(g), "count": np.zeros(())}
-        m = memory["mean"] = first * memory["mean"] + (1 - first) * g
-        v = memory["square"] = second * memory["square"] + (1 - second) * g * g
-        t = memory["count"] = memory["count"] + 1
-        rate = float(self.lr / (1 - first**t))
-        return rate * m / (np.sqrt(v) / math.sqrt(1 - second**t) + self.eps)
+        new, m, v = rooms.take("data", g), rooms.take("mean", g), rooms.take("square", g)
+        np.multiply(memory.get("mean", 0), first, out=m)
+        np.multiply(g, 1 - first, out=new)
+        m += new
+        np.multiply(memory.get("square", 0), second, out=v)
+        np.multiply(g, g, out=new)
+        new *= 1 - second
+        v += new
+        t = float(memory.get("count", 0)) + 1
+        memory.update(mean=m, square=v, count=np.array(t))
+        np.sqrt(v, out=new)
+        new /= math.sqrt(1 - second**t)
+        new += self.eps
+        np.divide(m, new, out=new)
+        new *= -self.lr / (1 - first**t)
+        return new
 
 
 class AdamW(Adam):
@@ -230,8 +279,10 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> Any:
-        return w * (1 - self.lr * self.weight_decay) - self._direction(g, memory)
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
+        new = self._direction(g, memory, rooms)
+        new += w * (1 - self.lr * self.weight_decay)
+        return new
 
 
 class Schedule:

@@ -202,6 +202,7 @@ class _Training:
                 if not all(np.isfinite(data).all() for data in before):
                     before = self.previous  # the step before has spoiled them
                 raise FloatingPointError(words)
+            self.previous = before
             loss.backward(retain_graph=False)
             self.optimizer.step()
         except BaseException:
@@ -209,7 +210,6 @@ class _Training:
                 p._data = data
             self.optimizer.memory = memory
             raise
-        self.previous = before
         return value, output._data
 
     def _why(self, value: float, x: np.ndarray, epoch: int, step: int) -> str:
