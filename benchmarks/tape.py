@@ -82,20 +82,62 @@ def pytorch() -> Callable[[], Any]:
     return step
 
 
+def autograd() -> Callable[[], Any]:
+    """HIPS autograd."""
+    import autograd as a
+    import autograd.numpy as anp
+
+    def chain(x: Any) -> Any:
+        for _ in range(OPERATORS // 5):
+            x = -anp.sin(anp.tanh(x * C + C))
+        return x
+
+    g = np.ones(4)
+
+    def step() -> Any:
+        pull, _ = a.make_vjp(chain)(X)
+        return pull(g)
+
+    return step
+
+
+def mygrad() -> Callable[[], Any]:
+    """MyGrad."""
+    import mygrad as m
+
+    x = m.tensor(X)
+    g = np.ones(4)
+
+    def step() -> Any:
+        y: Any = x
+        for _ in range(OPERATORS // 5):
+            y = -m.sin(m.tanh(y * C + C))
+        y.backward(g)
+        found = x.grad
+        x.null_grad()
+        return found
+
+    return step
+
+
 PEERS: turns.Peers = {
     "tinygrad_ce": tinygrad_ce,
     "NumPy's arithmetic": numpy_arithmetic,
     "100 times np.add": numpy_add,
     "PyTorch": pytorch,
+    "autograd": autograd,
+    "MyGrad": mygrad,
 }
+CASES: turns.Cases = {f"{OPERATORS} operators": ()}
 
 
-def summary(times: dict[str, list[float]]) -> str:
+def summary(times: turns.Times) -> str:
     """The overhead of one operator over NumPy's own time, in calls of np.add: the median over rounds."""
-    rounds = zip(times["tinygrad_ce"], times["NumPy's arithmetic"], times["100 times np.add"], strict=True)
+    (found,) = times.values()
+    rounds = zip(found["tinygrad_ce"], found["NumPy's arithmetic"], found["100 times np.add"], strict=True)
     ratio = statistics.median((chain - arithmetic) / OPERATORS / (adds / 100) for chain, arithmetic, adds in rounds)
     return f"overhead of one operator, forward and backward: {ratio:.2f} times np.add"
 
 
 if __name__ == "__main__":
-    turns.main("benchmarks.tape", __doc__ or "", PEERS, "tinygrad_ce", summary)
+    turns.main("benchmarks.tape", __doc__ or "", PEERS, CASES, summary=summary)

@@ -1,12 +1,15 @@
 """Peers measured by turns, each in its own process, so that a drift of the machine's speed hits all alike.
 
-A benchmark is a module with a table of peers: a name, and a function that returns the callable to time. The functions
-import what they need; a peer that isn't installed is left out and named.
+A benchmark is a module with cases and a table of peers: a name, and a function that makes of a case the callable to
+time. The functions import what they need; a peer that isn't installed is left out and named. Every process may use the
+same number of threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import statistics
@@ -18,27 +21,18 @@ from typing import Any
 
 import numpy as np
 
-Peers = dict[str, Callable[[], Callable[[], Any]]]
+Peers = dict[str, Callable[..., Callable[[], Any]]]
+Cases = dict[str, tuple[Any, ...]]
+Times = dict[str, dict[str, list[float]]]  # case, peer: seconds of one call, round by round
+
+PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "scipy", "scikit-learn")
+LIMITS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "TINYGRAD_CE_NUM_THREADS"
+)  # fmt: skip
 
 
-def serve(make: Callable[[], Callable[[], Any]], seconds: float) -> None:
-    """A peer's process: for every line read, time the callable and print the seconds of one call."""
-    try:
-        call = make()
-    except ImportError as error:
-        print(f"missing {error.name}", flush=True)
-        return
-    for _ in range(20):
-        call()
-    start = time.perf_counter()
-    call()
-    count = max(1, int(seconds / (time.perf_counter() - start)))
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        for _ in range(count):
-            call()
-        print((time.perf_counter() - start) / count, flush=True)
+class TooMuch(Exception):
+    """A peer would take far too long, or too much memory, for a case."""
 
 
 def threads() -> int:
@@ -46,60 +40,160 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure(module: str, names: list[str], rounds: int, options: list[str]) -> dict[str, list[float]]:
-    """Each peer's seconds for one call, round by round."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads()))
-    running: dict[str, subprocess.Popen[str]] = {}
-    for name in names:
-        peer = subprocess.Popen(
-            [sys.executable, "-m", module, "--peer", name, *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits},
-        )  # fmt: skip
-        assert peer.stdout is not None
-        answer = peer.stdout.readline().strip()
-        if answer == "ready":
-            running[name] = peer
-        else:
-            print(f"{name}: left out, {answer or 'it failed'}")
-    times: dict[str, list[float]] = {name: [] for name in running}
-    for _ in range(rounds):
-        for name, peer in running.items():
-            assert peer.stdin is not None
-            assert peer.stdout is not None
-            peer.stdin.write("go\n")
-            peer.stdin.flush()
-            times[name].append(float(peer.stdout.readline()))
-    for peer in running.values():
-        peer.communicate()
-    return times
+def environment() -> dict[str, str]:
+    """The environment of a measured process."""
+    return {**os.environ, **dict.fromkeys(LIMITS, str(threads()))}
+
+
+def serve(make: Callable[..., Callable[[], Any]], cases: list[tuple[Any, ...]], seconds: float) -> None:
+    """A peer's process. A line with a number prepares that case, any other line times it and prints one call's seconds."""
+    call: Callable[[], Any] | None = None
+    count = 1
+    for line in sys.stdin:
+        if line.strip().isdigit():
+            call = None  # give the memory of the case before free first
+            try:
+                call = make(*cases[int(line)])
+            except ImportError as error:
+                print(f"{error.name} is not installed", flush=True)
+                continue
+            except TooMuch as error:
+                print(error, flush=True)
+                continue
+            start = time.perf_counter()
+            for i in range(20):
+                call()
+                if i and time.perf_counter() - start > 4 * seconds:
+                    break
+            start = time.perf_counter()
+            call()
+            count = max(1, int(seconds / (time.perf_counter() - start)))
+            print("ready", flush=True)
+        elif call is not None:
+            start = time.perf_counter()
+            for _ in range(count):
+                call()
+            print((time.perf_counter() - start) / count, flush=True)
+
+
+class Peer:
+    """A peer's process, seen from here."""
+
+    def __init__(self, module: str, name: str, quick: bool) -> None:
+        command = [sys.executable, "-m", module, "--peer", name, *["--quick"] * quick]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
+
+    def ask(self, line: str) -> str:
+        """The answer to a line; empty if the process has ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(f"{line}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        return self.process.stdout.readline().strip()
+
+
+def measure(module: str, cases: list[str], names: list[str], rounds: int, quick: bool) -> tuple[Times, set[str]]:
+    """The times, and why a peer is missing from some."""
+    peers = {name: Peer(module, name, quick) for name in names}
+    times: Times = {}
+    missing: set[str] = set()
+    for i, case in enumerate(cases):
+        ready = {}
+        for name, peer in peers.items():
+            answer = peer.ask(str(i))
+            if answer == "ready":
+                ready[name] = peer
+            else:
+                missing.add(f"{name}: {answer or 'its process ended'}")
+        times[case] = {name: [] for name in ready}
+        for _ in range(rounds):
+            for name, peer in ready.items():
+                times[case][name].append(float(peer.ask("go")))
+    for peer in peers.values():
+        peer.process.communicate()
+    return times, missing
+
+
+def ratio(times: dict[str, list[float]], one: str, other: str) -> float:
+    """The median over rounds of one's time over the other's; nan if one of them is missing."""
+    if one not in times or other not in times:
+        return float("nan")
+    return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
 
 
 def main(
     module: str,
     title: str,
     peers: Peers,
-    ours: str,
-    summary: Callable[[dict[str, list[float]]], str] | None = None,
+    cases: Cases,
+    quick_cases: int = 1,
+    floor: str | None = None,
+    summary: Callable[[Times], str] | None = None,
+    rounds: int = 15,
 ) -> None:
-    """The command line of a benchmark: a table of medians, and of each peer's time over ours."""
+    """The command line of a benchmark: for each case our time, and each peer's over ours. The first peer is ours.
+
+    ``floor`` names a peer that does no more than anyone must; beside it stands our time over its.
+    """
     parser = argparse.ArgumentParser(f"python -m {module}", description=title)
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, measures nothing")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--peer", choices=peers, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    chosen = dict(list(cases.items())[:quick_cases]) if args.quick else cases
     if args.peer:
-        serve(peers[args.peer], 0.001 if args.quick else 0.05)
+        serve(peers[args.peer], list(chosen.values()), 0.001 if args.quick else 0.05)
         return
-    print(f"{title}\n{machine()}\n")
-    times = measure(module, list(peers), 1 if args.quick else args.rounds, ["--quick"] * args.quick)
-    print(f"\n{'':<22} {'median':>10} {'over ours':>10}   (median of {len(times[ours])} rounds by turns)")
-    for name, values in times.items():
-        ratio = statistics.median(t / o for t, o in zip(values, times[ours], strict=True))
-        print(f"{name:<22} {1e6 * statistics.median(values):>7.1f} µs {ratio:>9.2f}×")
+    print(f"{title}\n\n{machine()}\n")
+    ours, *others = peers
+    times, missing = measure(module, list(chosen), list(peers), 1 if args.quick else args.rounds, args.quick)
+    rows = []
+    for case, found in times.items():
+        row = [case, spell(statistics.median(found[ours]))]
+        for name in others:
+            value = ratio(found, ours, name) if name == floor else ratio(found, name, ours)
+            row.append("–" if np.isnan(value) else f"{value:.2f} ×")
+        rows.append(row)
+    heads = [f"ours over {name}" if name == floor else f"{name} over ours" for name in others]
+    print(table(["", ours, *heads], rows))
+    for line in sorted(missing):
+        print(f"\n(left out: {line})")
     if summary is not None:
         print(f"\n{summary(times)}")
 
 
+def spell(seconds: float) -> str:
+    """A time with a fitting unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table that reads well as text and as Markdown."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        "| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        + " |"
+        for line in lines
+    ]  # fmt: skip
+    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([text[0], rule, *text[1:]])
+
+
 def machine() -> str:
-    """What it ran on."""
-    return f"{platform.machine()}, {threads()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    """What it runs on, with the versions of the peers found."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return f"{platform.machine()}, {threads()} cores, Python {platform.python_version()}, {', '.join(found)}"
