@@ -1,14 +1,13 @@
 """linear_cross_entropy beside the two steps it stands for: time, and peak memory beside inputs and gradients.
 
-float32, forward and backward, each method in its own process. PyTorch's own linear_cross_entropy is measured where the
-installed version has one, else its two steps.
+float32, forward and backward, each method in its own process, by turns. Newer versions of PyTorch have a
+linear_cross_entropy of their own, which holds all logits unless it is asked for chunks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -45,8 +44,8 @@ def ours(x: np.ndarray, w: np.ndarray, y: np.ndarray, blocks: bool) -> Callable[
     return call
 
 
-def pytorch(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    """PyTorch: its own linear_cross_entropy if it has one, else two steps."""
+def pytorch(x: np.ndarray, w: np.ndarray, y: np.ndarray, how: str) -> Callable[[], Any]:
+    """PyTorch: its own linear_cross_entropy where it has one, as it is or in chunks, or the two steps."""
     import torch
 
     torch.set_num_threads(turns.threads())
@@ -54,18 +53,28 @@ def pytorch(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
     ty = torch.from_numpy(y)
     functional = torch.nn.functional
     own = getattr(functional, "linear_cross_entropy", None)
+    if how != "two steps" and own is None:
+        raise ImportError("no linear_cross_entropy", name=f"linear_cross_entropy in PyTorch {torch.__version__}")
 
     def call() -> None:
         tx.grad = tw.grad = None
-        (own(tx, tw, ty) if own else functional.cross_entropy(functional.linear(tx, tw), ty)).backward()
+        if how == "two steps":
+            loss = functional.cross_entropy(functional.linear(tx, tw), ty)
+        elif how == "chunks":
+            loss = own(tx, tw, ty, options=torch.nn.LinearCrossEntropyOptions())
+        else:
+            loss = own(tx, tw, ty)
+        loss.backward()
 
     return call
 
 
 METHODS: dict[str, Callable[..., Callable[[], Any]]] = {
-    "tinygrad_ce in blocks": lambda x, w, y: ours(x, w, y, blocks=True),
+    "tinygrad_ce": lambda x, w, y: ours(x, w, y, blocks=True),
     "tinygrad_ce, two steps": lambda x, w, y: ours(x, w, y, blocks=False),
-    "PyTorch": pytorch,
+    "PyTorch, two steps": lambda x, w, y: pytorch(x, w, y, "two steps"),
+    "PyTorch's own": lambda x, w, y: pytorch(x, w, y, "own"),
+    "PyTorch's own, in chunks": lambda x, w, y: pytorch(x, w, y, "chunks"),
 }
 
 
@@ -93,31 +102,42 @@ def one(method: str, shape: tuple[int, int, int], repeats: int) -> dict[str, Any
     return {"times": times, "memory": max(grown, 0.0)}
 
 
+def run(method: str, shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
+    """A method's process for one shape."""
+    command = [sys.executable, "-m", "benchmarks.linear_cross_entropy", "--one", json.dumps([method, shape, repeats])]
+    done = subprocess.run(command, capture_output=True, text=True, env=turns.environment(), check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else {"missing": f"its process ended with {done.returncode}"}
+
+
 def main() -> None:
     """A table with a line for each shape and method."""
     parser = argparse.ArgumentParser("python -m benchmarks.linear_cross_entropy", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one small shape: shows that it works, measures nothing")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(one(*json.loads(args.one))))
         return
     print(f"{__doc__}\n{turns.machine()}\n")
-    print(f"{'rows':>5} {'features':>9} {'classes':>9}  {'':<24} {'median':>11} {'memory':>12} {'logits would be':>16}")
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(turns.threads()))
+    rows, missing = [], {}
     for shape in QUICK if args.quick else SHAPES:
-        for method in METHODS:
-            command = [sys.executable, "-m", "benchmarks.linear_cross_entropy", "--one"]
-            command.append(json.dumps([method, shape, 1 if args.quick else 5]))
-            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **limits}, check=False)
-            head = f"{shape[0]:>5} {shape[1]:>9} {shape[2]:>9,}  {method:<24}"
-            found = json.loads(done.stdout) if done.returncode == 0 else {"missing": f"it ended with {done.returncode}"}
-            if "missing" in found:
-                print(f"{head} left out: {found['missing']}")
-                continue
-            logits = 4 * shape[0] * shape[2] / 2**20
-            median = 1e3 * statistics.median(found["times"])
-            print(f"{head} {median:>8.1f} ms {found['memory']:>8.1f} MiB {logits:>12.1f} MiB")
+        times: dict[str, list[float]] = {}
+        memory: dict[str, float] = {}
+        for _ in range(1 if args.quick else args.rounds):
+            for method in METHODS:
+                found = run(method, shape, 1 if args.quick else 3)
+                if "missing" in found:
+                    missing[method] = found["missing"]
+                else:
+                    times.setdefault(method, []).append(statistics.median(found["times"]))
+                    memory[method] = max(memory.get(method, 0.0), found["memory"])
+        for method in times:
+            row = [f"{shape[0]} × {shape[1]} → {shape[2]:,}", method, turns.spell(statistics.median(times[method]))]
+            rows.append([*row, f"{turns.ratio(times, method, 'tinygrad_ce'):.2f} ×", f"{memory[method]:.1f} MiB"])
+    print(turns.table(["rows × features → classes", "method", "time", "over ours", "memory"], rows))
+    for method, why in missing.items():
+        print(f"\n(left out: {method}: {why})")
 
 
 if __name__ == "__main__":

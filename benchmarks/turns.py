@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
 
 
 def serve(make: Callable[..., Callable[[], Any]], cases: list[tuple[Any, ...]], seconds: float) -> None:
-    """A peer's process. A line with a number prepares that case, any other line times it and prints one call's seconds."""
+    """A peer's process: a line with a number prepares that case, any other one times it and prints a call's seconds."""
     call: Callable[[], Any] | None = None
     count = 1
     for line in sys.stdin:
@@ -179,11 +179,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A table that reads well as text and as Markdown."""
     lines = [head, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        "| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        + " |"
+    padded = [
+        [c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
         for line in lines
-    ]  # fmt: skip
+    ]
+    text = [f"| {' | '.join(line)} |" for line in padded]
     rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
     return "\n".join([text[0], rule, *text[1:]])
 

@@ -6,20 +6,64 @@ import sys
 
 import pytest
 
+from benchmarks import turns
+from benchmarks.__main__ import ORDER
+
 ROOT = pathlib.Path(__file__).parent.parent
-NAMES = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in ("__init__", "turns"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", ORDER)
 def test_a_benchmark_runs(name):
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--quick"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run(f"benchmarks.{name}", "--quick")
     assert done.returncode == 0, done.stderr
     assert "tinygrad_ce" in done.stdout
 
 
-def test_a_peer_that_is_not_installed_is_named():
-    code = "from benchmarks import turns\ndef peer():\n import a_peer_nobody_has\nturns.serve(peer, 0.1)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "missing a_peer_nobody_has"
+def test_all_of_them_are_run_by_one_command():
+    assert sorted(ORDER) == sorted(
+        p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in {"__init__", "__main__", "turns"}
+    )
+
+
+def test_what_is_printed_is_written_down(tmp_path):
+    done = run("benchmarks", "--quick", "tape", "accuracy", "--output", str(tmp_path / "RESULTS.md"))
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "## tape" in text
+    assert "| 50 operators" in text
+    assert "## accuracy" in text
+    wrong = run("benchmarks", "tapes", "--output", str(tmp_path / "other.md"))
+    assert wrong.returncode == 2
+    assert "no benchmark 'tapes'" in wrong.stderr
+
+
+PEER = """
+from benchmarks import turns
+def ours(n): return lambda: sum(range(n))
+def absent(n): import a_peer_nobody_has
+def huge(n): raise turns.TooMuch("left out: too large")
+def fails(n): raise SystemExit(3)
+"""
+
+
+def test_a_peer_that_cannot_take_part_is_named(tmp_path, monkeypatch, capsys):
+    names = ["ours", "absent", "huge", "fails"]
+    serve = "import sys\nturns.serve(globals()[sys.argv[sys.argv.index('--peer') + 1]], [(10,)], 0.001)\n"
+    (tmp_path / "a_module_of_peers.py").write_text(PEER + serve)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    times, missing = turns.measure("a_module_of_peers", ["ten"], names, rounds=3, quick=False)
+    assert [len(v) for v in times["ten"].values()] == [3]
+    assert sorted(missing) == [
+        "absent: a_peer_nobody_has is not installed", "fails: its process ended", "huge: left out: too large"
+    ]  # fmt: skip
+
+
+def test_a_ratio_is_the_median_over_rounds():
+    assert turns.ratio({"a": [1.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b") == 2.0
+    assert turns.ratio({"a": [1.0]}, "a", "b") != turns.ratio({"a": [1.0]}, "a", "b")  # nan
+    lines = turns.table(["", "x"], [["one", "1"], ["three", "12"]]).splitlines()
+    assert lines == ["|       |  x |", "|-------|---:|", "| one   |  1 |", "| three | 12 |"]

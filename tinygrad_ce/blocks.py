@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.kernels import row_sums
+from tinygrad_ce.threads import by_rows
+
 # Logits in a block, by measurement: 4 MiB of float32 keeps BLAS busy, and stays within a common cache.
 BLOCK = 1 << 20
 _ROWS = 512
@@ -34,8 +37,8 @@ class Sweep:
         self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
         self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
         self.found: dict[str, np.ndarray] = {}
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            self.m, self.s, self.largest, self.losses = self._forward()
+        with np.errstate(all="ignore"):
+            self.losses = self._forward()
 
     def _blocks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Row ranges, class ranges, and their logits, in a buffer that the next block writes over."""
@@ -62,43 +65,51 @@ class Sweep:
             return None
         return self.dense[c] if self.dense.ndim == 1 else self.dense[r, c]
 
-    def _forward(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """m, s, where m is, and the loss of each row."""
+    def _forward(self) -> np.ndarray:
+        """The loss of each row; and m, s, and where m is."""
         count, dtype = len(self.x), self.x.dtype
-        m, s = np.full(count, -np.inf, dtype), np.zeros(count, dtype)
-        largest = np.zeros(count, np.intp)
-        at_label = np.zeros(count, dtype)
-        lag, seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
+        self.m, self.s = np.full(count, -np.inf, dtype), np.zeros(count, dtype)
+        self.largest = np.zeros(count, np.intp)
+        self.at_label = np.zeros(count, dtype)
+        self.lag, self.seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
         for r, c, z in self._blocks():
-            k = z.argmax(axis=1)
-            top = z[np.arange(len(z)), k]
-            if self.label is not None:
-                inside, where = self._labels_in(r, c)
-                at_label[r][inside] = z[inside, where]
-            before, new = m[r], np.maximum(m[r], top)
-            dense = self._dense_in(r, c)
-            if dense is not None:
-                behind = np.multiply(new[:, None] - z, dense, where=dense != 0, out=np.zeros_like(z))
-                rise = np.where(seen[r] > 0, (new - before) * seen[r], 0)
-                lag[r] += rise + behind.sum(axis=1)
-                seen[r] += dense.sum(axis=-1)
-            z -= top[:, None]
-            np.exp(z, out=z)
-            z[np.arange(len(z)), k] = 0
-            rest = z.sum(axis=1)
-            # Two rows joined: exp(a)(1 + s) + exp(b)(1 + t) is exp(a)(1 + s + exp(b - a)(1 + t)) where a is the larger.
-            ahead = top > before
-            gap = np.exp(-np.abs(top - before))
-            s[r] = np.where(ahead, rest, s[r]) + np.where(np.isinf(before), 0, gap) * (1 + np.where(ahead, s[r], rest))
-            largest[r] = np.where(ahead, k + c.start, largest[r])
-            m[r] = new
-        bad = ~np.isfinite(m) | np.isnan(s)
-        m[bad] = np.nan
+            by_rows(self._join, z, np.arange(r.start, r.stop), c)
+        m, s = self.m, self.s
+        m[~np.isfinite(m) | np.isnan(s)] = np.nan
         surprise = np.log1p(s)
-        losses = self.mass * surprise + lag + 0 * m
+        losses = self.mass * surprise + self.lag + 0 * m
         if self.label is not None:
-            losses = losses + self.alpha * (surprise + (m - at_label))
-        return m, s, largest, losses
+            losses = losses + self.alpha * (surprise + (m - self.at_label))
+        return losses  # type: ignore[no-any-return]
+
+    @np.errstate(all="ignore")
+    def _join(self, z: np.ndarray, rows: np.ndarray, c: slice) -> None:
+        """Join the logits of some rows and classes to what their rows have so far."""
+        r = slice(rows[0], rows[-1] + 1)
+        at = np.arange(0, z.size, z.shape[1]) + z.argmax(axis=1)
+        flat = z.reshape(-1)
+        top = flat[at]
+        if self.label is not None:
+            inside, where = self._labels_in(r, c)
+            self.at_label[r][inside] = z[inside, where]
+        before, s = self.m[r].copy(), self.s[r]
+        new = np.maximum(before, top)
+        dense = self._dense_in(r, c)
+        if dense is not None:
+            seen = self.seen[r]
+            behind = np.multiply(new[:, None] - z, dense, where=dense != 0, out=np.zeros_like(z))
+            self.lag[r] += np.where(seen > 0, (new - before) * seen, 0) + behind.sum(axis=1)
+            self.seen[r] += dense.sum(axis=-1)
+        z -= top[:, None]
+        np.exp(z, out=z)
+        flat[at] = 0
+        rest = row_sums(z)
+        # Two rows joined: exp(a)(1 + s) + exp(b)(1 + t) is exp(a)(1 + s + exp(b - a)(1 + t)) where a is the larger.
+        ahead = top > before
+        gap = np.where(np.isinf(before), 0, np.exp(-np.abs(top - before)))
+        self.s[r] = np.where(ahead, rest, s) + gap * (1 + np.where(ahead, s, rest))
+        self.largest[r] = np.where(ahead, at % z.shape[1] + c.start, self.largest[r])
+        self.m[r] = new
 
     def gradients(self, g: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: a number, or one per row."""
@@ -108,26 +119,31 @@ class Sweep:
         total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
         self.found = {name: total[name] for name in needed}
         g = np.broadcast_to(np.asarray(g, x.dtype), len(x))
-        weight = g * (self.alpha + self.mass) / (1 + self.s)
-        with np.errstate(invalid="ignore", over="ignore"):
-            for r, c, z in self._blocks():
-                z -= self.m[r, None]
-                np.exp(z, out=z)
-                z *= weight[r, None]
-                dense = self._dense_in(r, c)
-                if dense is not None:
-                    z -= g[r, None] * dense
-                if self.label is not None:
-                    inside, where = self._labels_in(r, c)
-                    z[inside, where] -= (g * self.alpha)[r][inside]
-                    if self.dense is None:  # where the label is the largest, p - 1 is -s / (1 + s), without cancelling
-                        sure = self.largest[r][inside] == self.label[r][inside]
-                        rows = inside[sure]
-                        z[rows, where[sure]] = -(g * self.alpha * self.s / (1 + self.s))[r][rows]
-                if "x" in needed:
-                    total["x"][r] += z @ w[c]
-                if "w" in needed:
-                    total["w"][c] += z.T @ x[r]
-                if "b" in needed:
-                    total["b"][c] += z.sum(axis=0)
+        for r, c, z in self._blocks():
+            by_rows(self._slope, z, np.arange(r.start, r.stop), c, g[r])
+            if "x" in needed:
+                total["x"][r] += z @ w[c]
+            if "w" in needed:
+                total["w"][c] += z.T @ x[r]
+            if "b" in needed:
+                total["b"][c] += z.sum(axis=0)
         return self.found
+
+    @np.errstate(all="ignore")
+    def _slope(self, z: np.ndarray, rows: np.ndarray, c: slice, g: np.ndarray) -> None:
+        """Turn the logits of some rows and classes into the gradient in them."""
+        r = slice(rows[0], rows[-1] + 1)
+        alpha, s = self.alpha[r], self.s[r]
+        z -= self.m[r, None]
+        np.exp(z, out=z)
+        z *= (g * (alpha + self.mass[r]) / (1 + s))[:, None]
+        dense = self._dense_in(r, c)
+        if dense is not None:
+            z -= g[:, None] * dense
+        if self.label is not None:
+            inside, where = self._labels_in(r, c)
+            z[inside, where] -= (g * alpha)[inside]
+            if self.dense is None:  # where the label is the largest, p - 1 is -s / (1 + s), without cancelling
+                sure = self.largest[r][inside] == self.label[r][inside]
+                rows = inside[sure]
+                z[rows, where[sure]] = -(g * alpha * s / (1 + s))[rows]

@@ -121,11 +121,11 @@ def _terms(x: np.ndarray, at: Any, e: np.ndarray) -> tuple[Any, Any, Any]:
 def _taken_out(e: np.ndarray, at: Any) -> tuple[Any, Any]:
     """The numbers at flat positions, where 0 stands from now on, and the sums of the rows without them."""
     if at is None:
-        return 0.0, _sums(e)
+        return 0.0, row_sums(e)
     flat = e.reshape(-1)
     term = flat[at]
     flat[at] = 0
-    return term, _sums(e)
+    return term, row_sums(e)
 
 
 def _often_beyond(x: np.ndarray) -> bool:
@@ -208,7 +208,7 @@ def _largest(x: np.ndarray) -> Any:
     return _starts(*x.shape) + x.argmax(axis=1)
 
 
-def _sums(e: np.ndarray) -> Any:
+def row_sums(e: np.ndarray) -> Any:
     """The sum of each row, by products with ones."""
     count, classes = e.shape
     if classes > _SHORT:
@@ -396,14 +396,14 @@ def _soft_rows(x: np.ndarray, mass: np.ndarray, factor: Any, loss: np.ndarray, g
     if x.item(x.argmin()) == -np.inf:
         behind[mass == 0] = 0
     behind *= mass
-    np.add(_sums(behind), _sums(mass) * np.log1p(s / e_k), out=loss)
+    np.add(row_sums(behind), row_sums(mass) * np.log1p(s / e_k), out=loss)
     if gradient is None:
         return
     mass_k = mass.reshape(-1)[at]
     others = behind
     np.copyto(others, mass)
     others.reshape(-1)[at] = 0
-    rest = _sums(others)
+    rest = row_sums(others)
     scale = factor / (s + e_k)
     _scale(e, (rest + mass_k) * scale)
     others *= factor
