@@ -22,7 +22,8 @@ import numpy as np
 
 from tinygrad_ce.threads import by_rows
 
-_FAST = (np.dtype(np.float32), np.dtype(np.float64))
+# What needs no conversion.
+FAST = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Up to so many classes one product with ones sums the rows: quicker than np.add.reduce, and as accurate.
 _SHORT = 256
@@ -62,7 +63,7 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
     ``restore(result)`` gives rows their old place; ``restore(column, 1)`` does so for one number per row, leaving the
     class axes with length 1. float16 is computed in float32 and restored, integers become float64.
     """
-    if x.ndim == 2 and axis in (1, -1) and x.dtype in _FAST and x.flags.c_contiguous:
+    if x.ndim == 2 and axis in (1, -1) and x.dtype in FAST and x.flags.c_contiguous:
         return x, _as_it_is
     if x.dtype.kind not in "fiub":
         raise TypeError(f"logits have dtype {x.dtype}, expected real numbers")
@@ -316,8 +317,10 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    if 0 < x.size <= _FEW and _in_range(x):
-        return _few_index_rows(x, labels, factor, keep)
+    if 0 < x.size <= _FEW and x.dtype in FAST:
+        few = x if _in_range(x) else _brought_in_range(x)
+        if few is not None:
+            return _few_index_rows(few, labels, factor, keep, x.dtype)
     losses = np.empty(len(x), x.dtype)
     gradient = np.empty_like(x) if keep else None
     by_rows(_index_rows, x, labels, factor, losses, gradient)
@@ -339,7 +342,9 @@ def _index_rows(x: np.ndarray, label: np.ndarray, factor: Any, loss: np.ndarray,
         _scale(e, factor / (s + e_t))
 
 
-def _few_index_rows(x: np.ndarray, label: np.ndarray, factor: Any, keep: bool) -> tuple[Any, Any]:
+def _few_index_rows(
+    x: np.ndarray, label: np.ndarray, factor: Any, keep: bool, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What _index_rows does, where nothing can go wrong: a small batch's time is the number of calls."""
     count, classes = x.shape
     starts, ones, factors = _constants(count, classes, x.dtype, factor if type(factor) is float else 1.0)
@@ -350,18 +355,35 @@ def _few_index_rows(x: np.ndarray, label: np.ndarray, factor: Any, keep: bool) -
     flat[at] = 0
     s = e.dot(ones)
     loss = np.log1p(s / e_t)
-    if not keep:
-        return loss, None
-    flat[at] = -s
-    e_t += s
-    scale = (factors if type(factor) is float else factor) / e_t
-    flat *= scale.repeat(classes)
-    return loss, e
+    if keep:
+        flat[at] = -s
+        e_t += s
+        scale = (factors if type(factor) is float else factor) / e_t
+        flat *= scale.repeat(classes)
+    if x.dtype != dtype:
+        loss, e = loss.astype(dtype), e.astype(dtype)
+    return loss, e if keep else None
 
 
 @functools.lru_cache(maxsize=64)
 def _constants(count: int, classes: int, dtype: np.dtype, factor: float) -> Any:
     return _starts(count, classes), _ones(classes, dtype), np.full(count, factor, dtype)
+
+
+@np.errstate(all="ignore")
+def _brought_in_range(x: np.ndarray) -> np.ndarray | None:
+    """float32's logits as numbers of float64 with the same softmax, whose exp are all normal; None if there are none.
+
+    There they have ten times the range, and can be shifted without rounding.
+    """
+    if x.dtype != np.float32:
+        return None
+    wide = x.astype(np.float64)
+    if _in_range(wide):
+        return wide
+    flat = wide.reshape(-1)
+    flat -= flat[_largest(wide)].repeat(x.shape[1])
+    return wide if _in_range(wide) else None
 
 
 def _in_range(x: np.ndarray) -> bool:

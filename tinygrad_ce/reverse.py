@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -33,8 +34,8 @@ _USED_UP = _UsedUp((None,))
 
 def tape(outputs: Iterable[Node]) -> list[Node]:
     """Everything that outputs were made of, oldest first. Creation order is the topological order."""
-    nodes = list(outputs)
-    found = set(map(_by_order, nodes))
+    nodes = [*outputs]
+    found = {*map(_by_order, nodes)}
     for node in nodes:  # the list grows under the loop: breadth first, without recursion
         for _, parent in node._parents:
             order = parent._order
@@ -66,14 +67,12 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         >>> x.grad
         array([2., 4., 6.])
     """
-    nodes = tape((output,))
-    leaves = [node for node in nodes if not node._parents]
     found = {output._order: _cotangent(output, g._data if isinstance(g, Node) else g)}
-    _reverse(nodes, found, retain_graph=retain_graph)
+    leaves = _reverse(tape((output,)), found, retain_graph=retain_graph)
     with _adding:  # another thread may add to the same leaf
-        sums = [_own(found.pop(x._order)) if x._grad is None else x._grad + found[x._order] for x in leaves]
-        for leaf, total in zip(leaves, sums, strict=True):
-            leaf._grad = total if type(total) is np.ndarray else np.asarray(total)
+        sums = [_own(found.pop(x._order)) if x._grad is None else np.asarray(x._grad + found[x._order]) for x in leaves]
+        for leaf, total in zip(leaves, sums):  # noqa: B905
+            leaf._grad = total
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
@@ -132,7 +131,8 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
         if any(parent._order in needed for _, parent in node._parents):
             needed.add(node._order)
     nodes = [node for node in nodes if node._order in needed]
-    found = _reverse(nodes, {k: g for k, g in start.items() if k in needed}, wanted, needed, create_graph)
+    found = {k: g for k, g in start.items() if k in needed}
+    _reverse(nodes, found, wanted, needed, create_graph)
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)
     return [dx if dx is None or isinstance(dx, Node) else kind._leaf(_own(dx)) for dx in picked]
 
@@ -144,13 +144,15 @@ def _reverse(
     needed: set[int] | None = None,
     create_graph: bool = False,
     retain_graph: bool = True,
-) -> dict[int, Any]:
-    """Walk a tape from its end, using it up; what is left in gradients, by order, is the leaves' and the wanted's."""
+) -> list[Node]:
+    """Walk a tape from its end, using it up; return the leaves. Gradients, by order, keeps theirs and the wanted's."""
+    leaves = []
     sums: set[int] = set()  # of gradients that several consumers added to: nobody else has seen these arrays
     while nodes:
         node = nodes.pop()
         parents = node._parents
         if not parents:
+            leaves.append(node)
             continue
         g = gradients.pop(node._order)
         primitive = node._primitive
@@ -192,7 +194,7 @@ def _reverse(
             node._arguments[-1] = None  # type: ignore[index]
         if not retain_graph:
             node._parents, node._arguments = _USED_UP, ()
-    return gradients
+    return leaves
 
 
 def _on_tensors(node: Node) -> tuple[list[Any], Node]:
@@ -241,7 +243,7 @@ def _cotangent(output: Node, g: Any) -> Any:
                 f"backward: the output has shape {y.shape}, and only a scalar has a gradient by itself; "
                 f"reduce it (.sum(), .mean()) or give the cotangent g, of shape {y.shape}"
             )
-        return np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
+        return _one(y.dtype) if not y.ndim else np.ones(y.shape, y.dtype)
     if not isinstance(g, Node):
         g = np.asarray(g)
         if g.dtype.kind not in "fiub":
@@ -250,6 +252,11 @@ def _cotangent(output: Node, g: Any) -> Any:
     if g.shape != y.shape:
         raise ValueError(f"backward: g has shape {g.shape}, expected the output's shape {y.shape}")
     return g
+
+
+@functools.cache
+def _one(dtype: np.dtype) -> Any:
+    return dtype.type(1)
 
 
 def _own(array: Any) -> np.ndarray:

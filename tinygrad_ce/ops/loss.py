@@ -58,6 +58,13 @@ def cross_entropy(
 
     Source: Bridle, 1989; the semantics of the options are PyTorch's.
     """
+    if weight is None and axis is None and reduction == "mean" and label_smoothing == 0 and _is_plain(input, target):
+        labels.warn_of_probabilities("cross_entropy", input, stacklevel=4)
+        index, counts = labels.check_indices("cross_entropy", target, input.shape, 1, ignore_index)
+        if counts is None:
+            losses, gradient = kernels.index_cross_entropy(input, index, 1.0 / len(index), 0 in keep)
+            loss = kernels.total(losses) * (1.0 / len(index))
+            return (loss, gradient) if keep else loss
     rows = _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     losses, gradient = rows.losses(0 in keep)
     if reduction == "none":
@@ -67,6 +74,14 @@ def cross_entropy(
         if rows.dtype != losses.dtype:
             loss = loss.astype(rows.dtype)
     return (loss, None if gradient is None else rows.put_back(gradient)) if keep else loss
+
+
+def _is_plain(input: Any, target: Any) -> bool:
+    """Whether a call is like most: some rows of logits that kernels take as they are, and an index for each."""
+    return (
+        type(input) is np.ndarray and type(target) is np.ndarray and input.ndim == 2 and target.ndim == 1
+        and input.dtype in kernels.FAST and input.flags.c_contiguous and input.size > 0
+    )  # fmt: skip
 
 
 @primitive
