@@ -30,7 +30,7 @@ _SHORT = 256
 _WINDOW = 1024  # in longer rows, what one dot product sums
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
-_FEW = 2048  # numbers up to which a call's overhead is what counts
+_FEW = 16384  # numbers up to which a call's overhead is what counts
 
 # A label's term this far below the others may have lost digits, or be 0: then its loss is taken from the logits.
 _FAR = 2.0**60
@@ -95,21 +95,26 @@ def _terms(x: np.ndarray, at: Any, e: np.ndarray) -> tuple[Any, Any, Any]:
 
     c is 0, or one number for each row. A row of -inf, or with nan or inf, becomes nan. Without positions the term is 0.
     """
-    shift_all = _often_beyond(x)
-    if not shift_all:
+    often, first = _often_beyond(x)
+    if first:
+        c = _shifted(x, x[:, 0].copy(), e)
+        term, s = _taken_out(e, at)
+        if (s + term).max() <= _limits(x.dtype).large:
+            return term, s, c
+    if not often:
         _exp(x, e)
         term, s = _taken_out(e, at)
         wrong = _beyond(x, s + term)
         if wrong is None:
             return term, s, 0.0
-        shift_all = 4 * len(wrong) > len(x)
-    if shift_all:
-        c = _shifted(x, e)
+        often = 4 * len(wrong) > len(x)
+    if often:
+        c = _shifted(x, _maxima(x), e)
         return *_taken_out(e, at), c
     c = np.zeros(len(x), x.dtype)
     again = x[wrong]
     e_again = np.empty_like(again)
-    c[wrong] = _shifted(again, e_again)
+    c[wrong] = _shifted(again, _maxima(again), e_again)
     if at is not None:
         at = at[wrong] + (np.arange(len(wrong)) - wrong) * x.shape[1]
     term_again, s[wrong] = _taken_out(e_again, at)
@@ -129,12 +134,16 @@ def _taken_out(e: np.ndarray, at: Any) -> tuple[Any, Any]:
     return term, row_sums(e)
 
 
-def _often_beyond(x: np.ndarray) -> bool:
-    """Whether so many rows will need a shift that all get one, going by a sixteenth of the numbers."""
+def _often_beyond(x: np.ndarray) -> tuple[bool, bool]:
+    """Whether so many rows will need a shift that all get one, going by a sixteenth of the numbers; and whether any
+    number of a row, the first say, will do for it as well as the largest."""
     if x.size < 1 << 14:
-        return False
+        return False, False
     few = x[: len(x) // 16] if len(x) >= 16 else x[:1, : len(x) * x.shape[1] // 16]
-    return bool(4 * np.count_nonzero(np.abs(_maxima(few)) > _limits(x.dtype).log_large) > len(few))
+    log_large = _limits(x.dtype).log_large
+    m = _maxima(few)
+    often = 4 * np.count_nonzero(np.abs(m) > log_large) > len(few)
+    return bool(often), bool(often and (m - few[:, 0]).max() <= log_large / 2)
 
 
 def _beyond(x: np.ndarray, total: Any) -> Any:
@@ -148,10 +157,9 @@ def _beyond(x: np.ndarray, total: Any) -> Any:
     return np.flatnonzero(~((total >= 1) & (total <= large)))
 
 
-def _shifted(x: np.ndarray, e: np.ndarray) -> Any:
-    """exp(x - c) in e, to the last digit, and c: each row's maximum, rounded where x - m may need rounding."""
+def _shifted(x: np.ndarray, m: np.ndarray, e: np.ndarray) -> Any:
+    """exp(x - c) in e, to the last digit, and c: each row's m, rounded where x - m may need rounding."""
     _, _, exact, grid = _limits(x.dtype)
-    m = _maxima(x)
     m[m == -np.inf] = np.nan
     size = np.abs(m)
     near = size <= exact
@@ -317,7 +325,7 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    if 0 < x.size <= _FEW and x.dtype in FAST:
+    if 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
         few = x if _in_range(x) else _brought_in_range(x)
         if few is not None:
             return _few_index_rows(few, labels, factor, keep, x.dtype)
