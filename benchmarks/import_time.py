@@ -31,9 +31,12 @@ def main() -> None:
     rounds = 1 if parser.parse_args().quick else 21
     pairs = [(seconds("numpy"), seconds("tinygrad_ce")) for _ in range(rounds)]
     print(f"{__doc__}\n{turns.machine()}\n")
-    for i, name in enumerate(("numpy", "tinygrad_ce")):
-        print(f"import {name:<12} {1e3 * statistics.median(pair[i] for pair in pairs):6.1f} ms")
-    print(f"difference          {1e3 * statistics.median(b - a for a, b in pairs):6.1f} ms  (median of {rounds} pairs)")
+    rows = [
+        [f"import {name}", turns.spell(statistics.median(pair[i] for pair in pairs))]
+        for i, name in enumerate(("numpy", "tinygrad_ce"))
+    ]
+    rows.append([f"difference, median of {rounds} pairs", turns.spell(statistics.median(b - a for a, b in pairs))])
+    print(turns.table(["", "time"], rows))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, measures nothing")
     quick = parser.parse_args().quick
     print(f"{__doc__}\n{turns.machine()}\n")
+    rows = []
     for shape in SHAPES[:1] if quick else SHAPES:
         rng = np.random.default_rng(0)
         x = tg.Tensor(rng.standard_normal(shape, np.float32), requires_grad=True)
@@ -48,7 +49,8 @@ def main() -> None:
         count = max(1, 200_000 // (shape[0] * shape[1]))
         rounds = [(seconds(checks, count), seconds(loss, count)) for _ in range(1 if quick else 15)]
         share = statistics.median(check / whole for check, whole in rounds)
-        print(f"tinygrad_ce {shape[0]:>6} x {shape[1]:<5} {100 * share:5.2f} % of the loss")
+        rows.append([f"{shape[0]:,} × {shape[1]:,}", f"{100 * share:.2f} %"])
+    print(turns.table(["tinygrad_ce, rows × classes", "share of the loss"], rows))
 
 
 if __name__ == "__main__":

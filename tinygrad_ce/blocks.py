@@ -3,6 +3,7 @@
 Of each row the first sweep keeps its largest logit m, where it is, the sum s of the other exponentials exp(z - m), and
 the label's logit; two blocks join like two rows. The second sweep makes each block's logits again, turns them into
 p - target, and adds their products with x and W into the gradients. Memory beside inputs and gradients is one block.
+If there is but one, its exponentials are kept, and the second sweep makes nothing again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Sweep:
         self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
         self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
         self.found: dict[str, np.ndarray] = {}
+        self.only: tuple[slice, slice, np.ndarray] | None = None
         with np.errstate(all="ignore"):
             self.losses = self._forward()
 
@@ -74,6 +76,9 @@ class Sweep:
         self.lag, self.seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
         for r, c, z in self._blocks():
             by_rows(self._join, z, np.arange(r.start, r.stop), c)
+            if z.size == count * len(self.w):
+                z[np.arange(count), self.largest] = 1
+                self.only = r, c, z
         m, s = self.m, self.s
         m[~np.isfinite(m) | np.isnan(s)] = np.nan
         surprise = np.log1p(s)
@@ -119,7 +124,7 @@ class Sweep:
         total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
         self.found = {name: total[name] for name in needed}
         g = np.broadcast_to(np.asarray(g, x.dtype), len(x))
-        for r, c, z in self._blocks():
+        for r, c, z in [self.only] if self.only else self._blocks():
             by_rows(self._slope, z, np.arange(r.start, r.stop), c, g[r])
             if "x" in needed:
                 total["x"][r] += z @ w[c]
@@ -134,8 +139,9 @@ class Sweep:
         """Turn the logits of some rows and classes into the gradient in them."""
         r = slice(rows[0], rows[-1] + 1)
         alpha, s = self.alpha[r], self.s[r]
-        z -= self.m[r, None]
-        np.exp(z, out=z)
+        if not self.only:
+            z -= self.m[r, None]
+            np.exp(z, out=z)
         z *= (g * (alpha + self.mass[r]) / (1 + s))[:, None]
         dense = self._dense_in(r, c)
         if dense is not None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 # Bytes of x in a piece of by_rows, by measurement: of smaller ones threads spend their time on handing over Python's
 # lock, larger ones leave the caches.
 BLOCK = 1 << 21
 
 _chosen: int | None = None
-_pool: concurrent.futures.ThreadPoolExecutor | None = None
+_pool: ThreadPoolExecutor | None = None
 _size = 0
 
 
@@ -92,19 +94,21 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
         take()
     finally:
         starts.clear()  # after an error nothing is left to do
-        helpers = [helper for helper in helpers if not helper.cancel()]
-        concurrent.futures.wait(helpers)
-    for helper in helpers:
-        helper.result()
+        failures = [helper.exception() for helper in helpers if not helper.cancel()]
+    for failure in failures:
+        if failure is not None:
+            raise failure
 
 
-def _start(task: Callable[[], None], count: int) -> list[concurrent.futures.Future[None]]:
+def _start(task: Callable[[], None], count: int) -> list[Future[None]]:
     """Run a task in so many other threads."""
     global _pool, _size
     if count < 1:
         return []
     if _pool is None or _size < count:
-        _pool, _size = concurrent.futures.ThreadPoolExecutor(count, "tinygrad_ce"), count
+        from concurrent.futures import ThreadPoolExecutor  # here, as it takes a few milliseconds
+
+        _pool, _size = ThreadPoolExecutor(count, "tinygrad_ce"), count
     try:
         return [_pool.submit(task) for _ in range(count)]
     except RuntimeError:  # Python is shutting down, and starts nothing any more
