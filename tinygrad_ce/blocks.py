@@ -3,7 +3,7 @@
 Of each row the first sweep keeps its largest logit m, where it is, the sum s of the other exponentials exp(z - m), and
 the label's logit; two blocks join like two rows. The second sweep makes each block's logits again, turns them into
 p - target, and adds their products with x and W into the gradients. Memory beside inputs and gradients is one block.
-If there is but one, its exponentials are kept, and the second sweep makes nothing again.
+If there is but one, its gradient is made at once, and kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.kernels import row_sums
+from tinygrad_ce.kernels import index_cross_entropy, row_sums
 from tinygrad_ce.threads import by_rows
 
 # Logits in a block, by measurement: 4 MiB of float32 keeps BLAS busy, and stays within a common cache.
@@ -38,9 +38,10 @@ class Sweep:
         self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
         self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
         self.found: dict[str, np.ndarray] = {}
-        self.only: tuple[slice, slice, np.ndarray] | None = None
+        self.slope: np.ndarray | None = None
+        one = 0 < len(x) <= _ROWS and len(x) * len(w) <= BLOCK
         with np.errstate(all="ignore"):
-            self.losses = self._forward()
+            self.losses = self._at_once() if one and label is not None and dense is None else self._forward()
 
     def _blocks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Row ranges, class ranges, and their logits, in a buffer that the next block writes over."""
@@ -67,6 +68,14 @@ class Sweep:
             return None
         return self.dense[c] if self.dense.ndim == 1 else self.dense[r, c]
 
+    def _at_once(self) -> np.ndarray:
+        """The loss of each row, and the gradient in the logits, of a single block of them."""
+        assert self.label is not None
+        ((_, _, z),) = self._blocks()
+        self.largest = z.argmax(axis=1)
+        losses, self.slope = index_cross_entropy(z, self.label, 1.0, keep=True)
+        return self.alpha * losses  # type: ignore[no-any-return]
+
     def _forward(self) -> np.ndarray:
         """The loss of each row; and m, s, and where m is."""
         count, dtype = len(self.x), self.x.dtype
@@ -76,9 +85,6 @@ class Sweep:
         self.lag, self.seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
         for r, c, z in self._blocks():
             by_rows(self._join, z, np.arange(r.start, r.stop), c)
-            if z.size == count * len(self.w):
-                z[np.arange(count), self.largest] = 1
-                self.only = r, c, z
         m, s = self.m, self.s
         m[~np.isfinite(m) | np.isnan(s)] = np.nan
         surprise = np.log1p(s)
@@ -124,8 +130,7 @@ class Sweep:
         total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
         self.found = {name: total[name] for name in needed}
         g = np.broadcast_to(np.asarray(g, x.dtype), len(x))
-        for r, c, z in [self.only] if self.only else self._blocks():
-            by_rows(self._slope, z, np.arange(r.start, r.stop), c, g[r])
+        for r, c, z in self._slopes(g):
             if "x" in needed:
                 total["x"][r] += z @ w[c]
             if "w" in needed:
@@ -134,14 +139,23 @@ class Sweep:
                 total["b"][c] += z.sum(axis=0)
         return self.found
 
+    def _slopes(self, g: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Row ranges, class ranges, and the gradient in their logits."""
+        if self.slope is not None:
+            self.slope *= (g * self.alpha)[:, None]
+            yield slice(0, len(self.x)), slice(0, len(self.w)), self.slope
+            return
+        for r, c, z in self._blocks():
+            by_rows(self._to_slope, z, np.arange(r.start, r.stop), c, g[r])
+            yield r, c, z
+
     @np.errstate(all="ignore")
-    def _slope(self, z: np.ndarray, rows: np.ndarray, c: slice, g: np.ndarray) -> None:
+    def _to_slope(self, z: np.ndarray, rows: np.ndarray, c: slice, g: np.ndarray) -> None:
         """Turn the logits of some rows and classes into the gradient in them."""
         r = slice(rows[0], rows[-1] + 1)
         alpha, s = self.alpha[r], self.s[r]
-        if not self.only:
-            z -= self.m[r, None]
-            np.exp(z, out=z)
+        z -= self.m[r, None]
+        np.exp(z, out=z)
         z *= (g * (alpha + self.mass[r]) / (1 + s))[:, None]
         dense = self._dense_in(r, c)
         if dense is not None:
