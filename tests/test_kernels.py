@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import mpmath
 import numpy as np
@@ -204,3 +205,19 @@ def test_a_forked_process_makes_its_own_threads():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "0", done.stderr
+
+
+def test_a_helper_that_comes_too_late_holds_nothing(some_threads):
+    tg.set_num_threads(2)
+    x = np.zeros((64, 1 << 18))
+    threads.by_rows(lambda block: None, x)  # the pool is there
+    assert threads._pool is not None
+    busy = threading.Event()
+    threads._pool.submit(busy.wait, 10)
+    try:
+        array = weakref.ref(marker := np.zeros(64))
+        threads.by_rows(lambda block, m: None, x, marker)
+        del marker
+        assert array() is None
+    finally:
+        busy.set()

@@ -80,6 +80,7 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
     blocks = -(-x.nbytes // BLOCK)
     step = -(-len(x) // (blocks + blocks % 2))  # an even number of equal blocks, for two or four threads
     starts = deque(range(0, len(x), step))
+    job: list[Any] = [work, (x, *others)]
 
     def take() -> None:
         while starts:
@@ -87,7 +88,8 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
                 i = starts.popleft()
             except IndexError:  # another thread was quicker
                 return
-            work(*(a[i : i + step] if isinstance(a, np.ndarray) else a for a in (x, *others)))
+            function, arguments = job
+            function(*(a[i : i + step] if isinstance(a, np.ndarray) else a for a in arguments))
 
     helpers = _start(take, min(get_num_threads(), len(starts)) - 1)
     try:
@@ -95,6 +97,7 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
     finally:
         starts.clear()  # after an error nothing is left to do
         failures = [helper.exception() for helper in helpers if not helper.cancel()]
+        job.clear()  # a cancelled helper stays in the pool's queue for a while, and would keep all of it alive
     for failure in failures:
         if failure is not None:
             raise failure
