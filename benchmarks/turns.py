@@ -172,7 +172,7 @@ def main(
 def spell(seconds: float) -> str:
     """A time with a fitting unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
+        if seconds >= 0.9995 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
 
