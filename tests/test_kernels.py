@@ -13,7 +13,19 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce import kernels, threads
 
-KINDS = ["ordinary", "confident", "wide", "wider", "far up", "far down", "low", "beyond", "masked", "masked by -1e9"]
+KINDS = [
+    "ordinary",
+    "confident",
+    "wide",
+    "wider",
+    "far up",
+    "far down",
+    "low",
+    "beyond",
+    "steep",
+    "masked",
+    "masked by -1e9",
+]
 
 
 def row(kind, classes, rng):
@@ -24,6 +36,8 @@ def row(kind, classes, rng):
         x[rng.random(classes) < 0.5] = -np.inf if kind == "masked" else -1e9
         x[0] = 0.5
     scale = {"wide": 60, "wider": 1000}.get(kind, 1)
+    if kind == "steep":
+        x = np.where(x > 0, 65.0, -62.0) + x / 8
     offset = {"far up": 1e4, "far down": -1e4, "low": -75.3, "beyond": 95.1}.get(kind, 0)
     return scale * x + offset
 
@@ -221,3 +235,109 @@ def test_a_helper_that_comes_too_late_holds_nothing(some_threads):
         assert array() is None
     finally:
         busy.set()
+
+
+def loss_and_gradient(x, target, **options):
+    t = tg.Tensor(x, requires_grad=True)
+    loss = tg.cross_entropy(t, np.array(target), **options)
+    loss.backward()
+    return loss.data, t.grad
+
+
+def test_many_terms_that_are_nearly_0_add_up():
+    x = np.full((1, 1000), -707.75)
+    x[0, 0] = 0
+    for shift in (0, 800):
+        loss, slope = loss_and_gradient(x + shift, [0])
+        np.testing.assert_allclose([loss, -slope[0, 0], -tg.log_softmax(x + shift)[0, 0]], 4.247e-305, rtol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(2, 256), (3, 200), (1000, 200), (2, 1023), (3, 1024), (2, 100_000), (700, 33), (5, 100)]
+)
+def test_equal_logits_have_equal_probabilities(rows, classes, dtype):
+    for value in np.random.default_rng(0).standard_normal(20):
+        x = np.full((rows, classes), value, dtype)
+        assert np.abs(tg.softmax(x) * classes - 1).max() < 4 * np.finfo(dtype).eps
+        loss, slope = loss_and_gradient(x, np.zeros(rows, int), reduction="sum")
+        assert abs(loss / (rows * np.log(classes)) - 1) < 4 * np.finfo(dtype).eps
+        assert np.abs(slope[:, 1] * classes - 1).max() < 4 * np.finfo(dtype).eps
+
+
+def test_no_warning_escapes_and_large_numbers_lose_nothing():
+    f32 = np.float32
+    with np.errstate(all="raise"):
+        assert loss_and_gradient(np.array([[1e30, -1e30]], f32), [0])[0] == 0
+        assert loss_and_gradient(np.array([[1e200, 0.0]]), [0])[0] == 0
+        assert loss_and_gradient(np.array([[1e-30, -1e-30]], f32), [0])[0] == f32(np.log(2))
+        assert loss_and_gradient(np.array([[0, -110]], f32), [0])[0] >= 0
+        assert loss_and_gradient(np.array([[3e38, -3e38]], f32), np.array([[1, 0]], f32))[0] == 0
+        assert loss_and_gradient(np.array([[60000, -60000]], np.float16), [1])[0] == np.inf
+        assert loss_and_gradient(np.array([[3e38, 3e38]], f32), [0])[0] == f32(np.log(2))
+        assert tg.softmax(np.array([[0, -20]], np.float16))[0, 1] >= 0
+
+
+def test_a_far_label_among_large_sums():
+    x = np.full((1, 12), 682.9)
+    x[0, 5] = 643.5
+    exact, _ = truth(x[0], 5)
+    assert eps_off(loss_and_gradient(x, [5])[0], exact, np.float64) < 4
+
+
+@pytest.mark.parametrize(("x", "weight"), [([34, 33.5], 1e-28), ([-34, -34.5], 1e30), ([69, 68], 1e-14), ([3, 5], 1e9)])
+def test_a_factor_far_from_1_costs_no_digits(x, weight):
+    x = np.array([x], np.float32)
+    _, exact = truth(x[0], 0)
+    weights = np.array([weight, 1], np.float32)
+    _, slope = loss_and_gradient(x, [0], weight=weights, reduction="sum")
+    t = tg.Tensor(x, requires_grad=True)
+    tg.log_softmax(t).backward(np.array([[weight, 0]], np.float32))
+    for found in (slope, -t.grad):
+        np.testing.assert_allclose(found[0], [float(v) * float(weights[0]) for v in exact], rtol=6e-7)
+
+
+def test_a_thread_that_cannot_be_started_loses_no_block(monkeypatch, some_threads):
+    tg.set_num_threads(3)
+    x = np.random.default_rng(0).standard_normal((300_000, 10))
+    good = tg.softmax(x)
+    start, calls = threading.Thread.start, []
+
+    def failing(self):
+        calls.append(self)
+        if len(calls) == 2:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    for _ in range(10):
+        monkeypatch.setattr(threads, "_pool", None)
+        calls.clear()
+        assert tg.softmax(x).tobytes() == good.tobytes()
+
+
+def test_a_backward_that_failed_leaves_linear_cross_entropy_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = tg.Tensor(rng.standard_normal((6, 3)), requires_grad=True)
+    w = tg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
+    loss = tg.linear_cross_entropy(x, w, [0, 1, 2, 3, 4, 0])
+    right = tg.grad(tg.cross_entropy(tg.linear(x, w), [0, 1, 2, 3, 4, 0]), [x, w])
+    made = loss._primitive
+    rules = list(made.rules)
+
+    def broken(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(made, "rules", [rules[0], broken, *rules[2:]])
+    with pytest.raises(MemoryError):
+        loss.backward(np.array(3.0))
+    monkeypatch.setattr(made, "rules", rules)
+    loss.backward()
+    np.testing.assert_allclose(x.grad, right[0].data)
+    np.testing.assert_allclose(w.grad, right[1].data)
+
+
+def test_a_weight_of_0_silences_an_infinite_linear_loss():
+    bias = np.array([0, -np.inf])
+    options = {"linear_bias": bias, "weight": np.array([1.0, 0]), "reduction": "sum"}
+    assert tg.linear_cross_entropy(np.ones((1, 2)), np.ones((2, 2)), np.array([1]), **options) == 0

@@ -8,6 +8,7 @@ If there is but one, its gradient is made at once, and kept.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,8 @@ class Sweep:
         self.x, self.w, self.b, self.label, self.dense = x, w, b, label, dense
         self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
         self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
-        self.found: dict[str, np.ndarray] = {}
+        self.found: tuple[Any, dict[str, np.ndarray]] | None = None
+        self.lock = threading.Lock()
         self.slope: np.ndarray | None = None
         one = 0 < len(x) <= _ROWS and len(x) * len(w) <= BLOCK
         with np.errstate(all="ignore"):
@@ -74,7 +76,7 @@ class Sweep:
         ((_, _, z),) = self._blocks()
         self.largest = z.argmax(axis=1)
         losses, self.slope = index_cross_entropy(z, self.label, 1.0, keep=True)
-        return self.alpha * losses  # type: ignore[no-any-return]
+        return _weighted(self.alpha, losses)
 
     def _forward(self) -> np.ndarray:
         """The loss of each row; and m, s, and where m is."""
@@ -90,7 +92,7 @@ class Sweep:
         surprise = np.log1p(s)
         losses = self.mass * surprise + self.lag + 0 * m
         if self.label is not None:
-            losses = losses + self.alpha * (surprise + (m - self.at_label))
+            losses = losses + _weighted(self.alpha, surprise + (m - self.at_label))
         return losses  # type: ignore[no-any-return]
 
     @np.errstate(all="ignore")
@@ -124,12 +126,15 @@ class Sweep:
 
     def gradients(self, g: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: a number, or one per row."""
-        if self.found:
-            return self.found
+        with self.lock, np.errstate(all="ignore"):  # another thread may go back through the same graph
+            g = np.array(np.broadcast_to(np.asarray(g, self.x.dtype), len(self.x)))
+            if self.found is None or not np.array_equal(self.found[0], g, equal_nan=True):
+                self.found = g, self._gradients(g, needed)
+            return self.found[1]
+
+    def _gradients(self, g: np.ndarray, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         x, w = self.x, self.w
         total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
-        self.found = {name: total[name] for name in needed}
-        g = np.broadcast_to(np.asarray(g, x.dtype), len(x))
         for r, c, z in self._slopes(g):
             if "x" in needed:
                 total["x"][r] += z @ w[c]
@@ -137,13 +142,12 @@ class Sweep:
                 total["w"][c] += z.T @ x[r]
             if "b" in needed:
                 total["b"][c] += z.sum(axis=0)
-        return self.found
+        return {name: total[name] for name in needed}
 
     def _slopes(self, g: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Row ranges, class ranges, and the gradient in their logits."""
         if self.slope is not None:
-            self.slope *= (g * self.alpha)[:, None]
-            yield slice(0, len(self.x)), slice(0, len(self.w)), self.slope
+            yield slice(0, len(self.x)), slice(0, len(self.w)), self.slope * (g * self.alpha)[:, None]
             return
         for r, c, z in self._blocks():
             by_rows(self._to_slope, z, np.arange(r.start, r.stop), c, g[r])
@@ -167,3 +171,9 @@ class Sweep:
                 sure = self.largest[r][inside] == self.label[r][inside]
                 rows = inside[sure]
                 z[rows, where[sure]] = -(g * alpha * s / (1 + s))[rows]
+
+
+def _weighted(weight: Any, losses: np.ndarray) -> np.ndarray:
+    """weight · losses; a weight of 0 silences also an infinite loss."""
+    kept: np.ndarray = np.where(np.isnan(losses), losses, 0)
+    return np.multiply(weight, losses, where=weight != 0, out=kept)  # type: ignore[no-any-return]

@@ -25,15 +25,12 @@ from tinygrad_ce.threads import by_rows
 # What needs no conversion.
 FAST = (np.dtype(np.float32), np.dtype(np.float64))
 
-# Up to so many classes one product with ones sums the rows: quicker than np.add.reduce, and as accurate.
-_SHORT = 256
-_WINDOW = 1024  # in longer rows, what one dot product sums
+# Up to so many classes rows are summed by products with ones, which takes a fraction of np.add.reduce's time. BLAS adds
+# up in few accumulators, so that a product of more than a window's width would lose digits.
+_SHORT, _WINDOW = 256, 32
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
-
-# A label's term this far below the others may have lost digits, or be 0: then its loss is taken from the logits.
-_FAR = 2.0**60
 
 
 class _Limits(NamedTuple):
@@ -78,7 +75,8 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
 
     def restore(result: np.ndarray, length: int | None = None) -> np.ndarray:
         shape = (*rest, *(classes if length is None else [length] * len(classes)))
-        return result.reshape(shape).transpose(np.argsort(order)).astype(dtype, copy=False)
+        with np.errstate(all="ignore"):  # float16 holds less than what it was computed in
+            return result.reshape(shape).transpose(np.argsort(order)).astype(dtype, copy=False)
 
     return flat, restore
 
@@ -194,14 +192,17 @@ def _shifted_exactly(x: np.ndarray, m: np.ndarray, grid: Any, e: np.ndarray) -> 
 
 
 def _exp(x: np.ndarray, e: np.ndarray) -> None:
-    """exp(x) in e; of float64, 0 where it is below 5e-308, for which NumPy takes up to a hundred times as long."""
+    """exp(x) in e; in float64 apart from where it is 0 or nearly, which takes NumPy up to a hundred times as long."""
     if x.dtype != np.float64 or not x.item(x.argmin()) < -707.7:
         np.exp(x, out=e)
         return
     there = x >= -707.7
+    nearly = np.flatnonzero(~there & (x > -745.2))
+    small = np.exp(x.reshape(-1)[nearly])
     np.clip(x, -707.7, None, out=e)
     np.exp(e, out=e)
     e *= there
+    e.reshape(-1)[nearly] = small
 
 
 def _maxima(x: np.ndarray) -> Any:
@@ -219,21 +220,42 @@ def _largest(x: np.ndarray) -> Any:
 
 def row_sums(e: np.ndarray) -> Any:
     """The sum of each row, by products with ones."""
-    count, classes = e.shape
+    classes = e.shape[1]
     if classes > _SHORT:
-        rest = classes % _WINDOW
-        s = np.vecdot(e[:, classes - rest :], _ones(rest, e.dtype)) if rest else 0
-        if classes >= _WINDOW:
-            windows = e[:, : classes - rest].reshape(count, -1, _WINDOW)
-            s = s + np.vecdot(windows, _ones(_WINDOW, e.dtype)).sum(axis=1)
+        return np.add.reduce(e, axis=1)
+    if classes > _WINDOW:
+        s = _window_sums(e[:, :_WINDOW])
+        for i in range(_WINDOW, classes, _WINDOW):
+            s += _window_sums(e[:, i : i + _WINDOW])
         return s
+    return _window_sums(e)
+
+
+def _window_sums(e: np.ndarray) -> Any:
+    count, classes = e.shape
     ones = _ones(classes, e.dtype)
     if e.size <= 2 * _GEMV:
         return e.dot(ones)
     step = _GEMV // max(classes, 1)
     whole = count - count % step
-    s = np.matmul(e[:whole].reshape(-1, step, classes), ones).reshape(-1)
+    s = np.matmul(e[:whole].reshape(-1, step, classes), ones).reshape(-1)  # (a view, also of a window)
     return s if whole == count else np.concatenate([s, e[whole:].dot(ones)])
+
+
+# With these e can be multiplied by factor / S at once.
+_USUAL_FACTORS = 2.0**-24, 2.0**24
+
+
+def _scale_to(e: np.ndarray, total: Any, factor: Any) -> None:
+    """e *= factor / total, where that alone may leave the dtype's numbers; factor is one number, or one per row."""
+    if type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]:
+        _scale(e, factor / total)
+        return
+    _scale(e, 1 / total)
+    if isinstance(factor, np.ndarray) and factor.ndim:
+        _scale(e, factor)
+    else:
+        e *= factor
 
 
 def _scale(e: np.ndarray, column: Any) -> None:
@@ -326,9 +348,9 @@ def index_cross_entropy(
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
     if 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
-        few = x if _in_range(x) else _brought_in_range(x)
+        few = _few_index_rows(x, labels, factor, keep)
         if few is not None:
-            return _few_index_rows(few, labels, factor, keep, x.dtype)
+            return few  # type: ignore[no-any-return]
     losses = np.empty(len(x), x.dtype)
     gradient = np.empty_like(x) if keep else None
     by_rows(_index_rows, x, labels, factor, losses, gradient)
@@ -340,20 +362,23 @@ def _index_rows(x: np.ndarray, label: np.ndarray, factor: Any, loss: np.ndarray,
     at = _starts(*x.shape) + label
     e = np.empty_like(x) if gradient is None else gradient
     e_t, s, c = _terms(x, at, e)
-    ratio = s / e_t
-    np.log1p(ratio, out=loss)
-    if not ratio.item(ratio.argmax()) < _FAR:  # (nan comes here too)
-        far = np.flatnonzero(ratio >= _FAR)
+    np.log1p(s / e_t, out=loss)
+    far = (e_t < np.finfo(x.dtype).tiny) | (loss == np.inf)  # e_t lost digits, or s / e_t is too large
+    if far.any():
         loss[far] = (np.log(s + e_t) + (c - x.reshape(-1)[at]))[far]
     if gradient is not None:
         e.reshape(-1)[at] = -s
-        _scale(e, factor / (s + e_t))
+        _scale_to(e, s + e_t, factor)
 
 
-def _few_index_rows(
-    x: np.ndarray, label: np.ndarray, factor: Any, keep: bool, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """What _index_rows does, where nothing can go wrong: a small batch's time is the number of calls."""
+@np.errstate(all="ignore")
+def _few_index_rows(x: np.ndarray, label: np.ndarray, factor: Any, keep: bool) -> Any:
+    """What index_cross_entropy gives, if nothing can be lost, else None: a small batch's time is that of the calls."""
+    dtype = x.dtype
+    wide = x if _in_range(x) else _brought_in_range(x)
+    if wide is None or (type(factor) is float and not _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]):
+        return None
+    x = wide
     count, classes = x.shape
     starts, ones, factors = _constants(count, classes, x.dtype, factor if type(factor) is float else 1.0)
     at = starts + label
@@ -361,13 +386,15 @@ def _few_index_rows(
     flat = e.reshape(-1)
     e_t = flat[at]
     flat[at] = 0
-    s = e.dot(ones)
+    s = e.dot(ones) if classes <= _WINDOW else row_sums(e)
     loss = np.log1p(s / e_t)
     if keep:
         flat[at] = -s
         e_t += s
-        scale = (factors if type(factor) is float else factor) / e_t
-        flat *= scale.repeat(classes)
+        if type(factor) is float:
+            flat *= (factors / e_t).repeat(classes)
+        else:
+            _scale_to(e, e_t, factor)
     if x.dtype != dtype:
         loss, e = loss.astype(dtype), e.astype(dtype)
     return loss, e if keep else None
@@ -378,7 +405,6 @@ def _constants(count: int, classes: int, dtype: np.dtype, factor: float) -> Any:
     return _starts(count, classes), _ones(classes, dtype), np.full(count, factor, dtype)
 
 
-@np.errstate(all="ignore")
 def _brought_in_range(x: np.ndarray) -> np.ndarray | None:
     """float32's logits as numbers of float64 with the same softmax, whose exp are all normal; None if there are none.
 
@@ -423,7 +449,7 @@ def _soft_rows(x: np.ndarray, mass: np.ndarray, factor: Any, loss: np.ndarray, g
     e = np.empty_like(x) if gradient is None else gradient
     e_k, s, _ = _terms(x, at, e)
     behind = x.reshape(-1)[at][:, None] - x  # m - x: no term of the loss is negative, where no mass is
-    if x.item(x.argmin()) == -np.inf:
+    if not behind.item(behind.argmax()) < np.inf:
         behind[mass == 0] = 0
     behind *= mass
     np.add(row_sums(behind), row_sums(mass) * np.log1p(s / e_k), out=loss)
@@ -434,8 +460,12 @@ def _soft_rows(x: np.ndarray, mass: np.ndarray, factor: Any, loss: np.ndarray, g
     np.copyto(others, mass)
     others.reshape(-1)[at] = 0
     rest = row_sums(others)
-    scale = factor / (s + e_k)
-    _scale(e, (rest + mass_k) * scale)
-    others *= factor
+    total = s + e_k
+    _scale(e, 1 / total)
+    _scale(e, rest + mass_k)
     e -= others
-    e.reshape(-1)[at] = (e_k * rest - mass_k * s) * scale
+    e.reshape(-1)[at] = e_k / total * rest - mass_k * (s / total)
+    if isinstance(factor, np.ndarray) and factor.ndim:
+        _scale(e, factor)
+    elif factor != 1:
+        e *= factor

@@ -159,7 +159,7 @@ def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> 
     if rows.shape[1] < 2 or not len(rows) or rows.item(0) < 0 or rows.item(1) < 0 or rows.item(-1) < 0:
         return
     few = rows[:16]
-    if few.min() >= 0 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
+    if few.min() >= 0 and few.max() <= 1.001 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
         warnings.warn(
             f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
             f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "

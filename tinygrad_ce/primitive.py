@@ -7,6 +7,7 @@ import copy
 import functools
 import inspect
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -156,6 +157,16 @@ def _secure(made: Primitive, loose: int, arguments: Sequence[Any]) -> list[Any]:
         elif type(a) is not tuple or not all(type(e) in _IMMUTABLE for e in a):
             secured[i] = copy.deepcopy(a)
     return secured
+
+
+def _forked() -> None:
+    """A forked process starts with a lock that no thread of its parent holds."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextlib.contextmanager

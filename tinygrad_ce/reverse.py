@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -252,6 +253,16 @@ def _cotangent(output: Node, g: Any) -> Any:
     if g.shape != y.shape:
         raise ValueError(f"backward: g has shape {g.shape}, expected the output's shape {y.shape}")
     return g
+
+
+def _forked() -> None:
+    """A forked process starts with a lock that no thread of its parent holds."""
+    global _adding
+    _adding = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -82,14 +83,20 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
     starts = deque(range(0, len(x), step))
     job: list[Any] = [work, (x, *others)]
 
+    working: list[None] = []  # an entry for each thread at work
+
     def take() -> None:
-        while starts:
-            try:
-                i = starts.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            function, arguments = job
-            function(*(a[i : i + step] if isinstance(a, np.ndarray) else a for a in arguments))
+        working.append(None)
+        try:
+            while starts:
+                try:
+                    i = starts.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                function, arguments = job
+                function(*(a[i : i + step] if isinstance(a, np.ndarray) else a for a in arguments))
+        finally:
+            working.pop()
 
     helpers = _start(take, min(get_num_threads(), len(starts)) - 1)
     try:
@@ -97,6 +104,8 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
     finally:
         starts.clear()  # after an error nothing is left to do
         failures = [helper.exception() for helper in helpers if not helper.cancel()]
+        while working:  # a helper whose start was reported as failed, but which runs
+            time.sleep(1e-5)
         job.clear()  # a cancelled helper stays in the pool's queue for a while, and would keep all of it alive
     for failure in failures:
         if failure is not None:
@@ -112,10 +121,13 @@ def _start(task: Callable[[], None], count: int) -> list[Future[None]]:
         from concurrent.futures import ThreadPoolExecutor  # here, as it takes a few milliseconds
 
         _pool, _size = ThreadPoolExecutor(count, "tinygrad_ce"), count
-    try:
-        return [_pool.submit(task) for _ in range(count)]
-    except RuntimeError:  # Python is shutting down, and starts nothing any more
-        return []
+    started = []
+    for _ in range(count):
+        try:
+            started.append(_pool.submit(task))
+        except RuntimeError:  # Python is shutting down, or the system has no more threads
+            break
+    return started
 
 
 def _forget() -> None:

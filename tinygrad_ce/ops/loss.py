@@ -72,7 +72,8 @@ def cross_entropy(
     else:
         loss = kernels.total(losses) * rows.scale
         if rows.dtype != losses.dtype:
-            loss = loss.astype(rows.dtype)
+            with np.errstate(all="ignore"):
+                loss = loss.astype(rows.dtype)
     return (loss, None if gradient is None else rows.put_back(gradient)) if keep else loss
 
 
