@@ -27,7 +27,7 @@ FAST = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Up to so many classes rows are summed by products with ones, which takes a fraction of np.add.reduce's time. BLAS adds
 # up in few accumulators, so that a product of more than a window's width would lose digits.
-_SHORT, _WINDOW = 256, 32
+_SHORT, _WINDOW = 256, 64
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
@@ -347,10 +347,15 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    if 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
-        few = _few_index_rows(x, labels, factor, keep)
-        if few is not None:
-            return few  # type: ignore[no-any-return]
+    usual = type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]
+    if usual and 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
+        if _in_range(x):
+            return _few_index_rows(x, labels, factor, keep)
+        wide = _brought_in_range(x)
+        if wide is not None:
+            with np.errstate(all="ignore"):
+                loss, slope = _few_index_rows(wide, labels, factor, keep)
+                return loss.astype(x.dtype), None if slope is None else slope.astype(x.dtype)
     losses = np.empty(len(x), x.dtype)
     gradient = np.empty_like(x) if keep else None
     by_rows(_index_rows, x, labels, factor, losses, gradient)
@@ -371,16 +376,12 @@ def _index_rows(x: np.ndarray, label: np.ndarray, factor: Any, loss: np.ndarray,
         _scale_to(e, s + e_t, factor)
 
 
-@np.errstate(all="ignore")
-def _few_index_rows(x: np.ndarray, label: np.ndarray, factor: Any, keep: bool) -> Any:
-    """What index_cross_entropy gives, if nothing can be lost, else None: a small batch's time is that of the calls."""
-    dtype = x.dtype
-    wide = x if _in_range(x) else _brought_in_range(x)
-    if wide is None or (type(factor) is float and not _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]):
-        return None
-    x = wide
+def _few_index_rows(
+    x: np.ndarray, label: np.ndarray, factor: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What _index_rows gives, where nothing can be lost: a small batch's time is that of the calls."""
     count, classes = x.shape
-    starts, ones, factors = _constants(count, classes, x.dtype, factor if type(factor) is float else 1.0)
+    starts, ones, factors = _constants(count, classes, x.dtype, factor)
     at = starts + label
     e = np.exp(x)
     flat = e.reshape(-1)
@@ -388,16 +389,12 @@ def _few_index_rows(x: np.ndarray, label: np.ndarray, factor: Any, keep: bool) -
     flat[at] = 0
     s = e.dot(ones) if classes <= _WINDOW else row_sums(e)
     loss = np.log1p(s / e_t)
-    if keep:
-        flat[at] = -s
-        e_t += s
-        if type(factor) is float:
-            flat *= (factors / e_t).repeat(classes)
-        else:
-            _scale_to(e, e_t, factor)
-    if x.dtype != dtype:
-        loss, e = loss.astype(dtype), e.astype(dtype)
-    return loss, e if keep else None
+    if not keep:
+        return loss, None
+    flat[at] = -s
+    e_t += s
+    flat *= (factors / e_t).repeat(classes)
+    return loss, e
 
 
 @functools.lru_cache(maxsize=64)
@@ -405,6 +402,7 @@ def _constants(count: int, classes: int, dtype: np.dtype, factor: float) -> Any:
     return _starts(count, classes), _ones(classes, dtype), np.full(count, factor, dtype)
 
 
+@np.errstate(all="ignore")
 def _brought_in_range(x: np.ndarray) -> np.ndarray | None:
     """float32's logits as numbers of float64 with the same softmax, whose exp are all normal; None if there are none.
 
@@ -423,10 +421,7 @@ def _brought_in_range(x: np.ndarray) -> np.ndarray | None:
 def _in_range(x: np.ndarray) -> bool:
     """Whether every exp(x), and the quotient of a row's sum and one of its terms, is a normal number; nan fails."""
     bound = _limits(x.dtype).log_large / 2
-    flat = x.reshape(-1)
-    if flat.dot(flat) <= bound * bound:  # then no number is beyond the bound: one call instead of four
-        return True
-    return bool(flat.item(flat.argmax()) <= bound and flat.item(flat.argmin()) >= -bound)
+    return bool(x.item(x.argmax()) <= bound and x.item(x.argmin()) >= -bound)
 
 
 def soft_cross_entropy(
