@@ -27,7 +27,7 @@ FAST = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Up to so many classes rows are summed by products with ones, which takes a fraction of np.add.reduce's time. BLAS adds
 # up in few accumulators, so that a product of more than a window's width would lose digits.
-_SHORT, _WINDOW = 256, 64
+_SHORT, _WINDOW = 256, 256  # classes; bytes
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
@@ -223,10 +223,11 @@ def row_sums(e: np.ndarray) -> Any:
     classes = e.shape[1]
     if classes > _SHORT:
         return np.add.reduce(e, axis=1)
-    if classes > _WINDOW:
-        s = _window_sums(e[:, :_WINDOW])
-        for i in range(_WINDOW, classes, _WINDOW):
-            s += _window_sums(e[:, i : i + _WINDOW])
+    width = _WINDOW // e.itemsize
+    if classes > width:
+        s = _window_sums(e[:, :width])
+        for i in range(width, classes, width):
+            s += _window_sums(e[:, i : i + width])
         return s
     return _window_sums(e)
 
@@ -387,7 +388,7 @@ def _few_index_rows(
     flat = e.reshape(-1)
     e_t = flat[at]
     flat[at] = 0
-    s = e.dot(ones) if classes <= _WINDOW else row_sums(e)
+    s = e.dot(ones) if classes * x.itemsize <= _WINDOW else row_sums(e)
     loss = np.log1p(s / e_t)
     if not keep:
         return loss, None
