@@ -253,9 +253,14 @@ def _scale_to(e: np.ndarray, total: Any, factor: Any) -> None:
         _scale(e, factor / total)
         return
     _scale(e, 1 / total)
+    _times(e, factor)
+
+
+def _times(e: np.ndarray, factor: Any) -> None:
+    """e *= factor: one number, or one for each row."""
     if isinstance(factor, np.ndarray) and factor.ndim:
         _scale(e, factor)
-    else:
+    elif factor != 1:
         e *= factor
 
 
@@ -461,7 +466,4 @@ def _soft_rows(x: np.ndarray, mass: np.ndarray, factor: Any, loss: np.ndarray, g
     _scale(e, rest + mass_k)
     e -= others
     e.reshape(-1)[at] = e_k / total * rest - mass_k * (s / total)
-    if isinstance(factor, np.ndarray) and factor.ndim:
-        _scale(e, factor)
-    elif factor != 1:
-        e *= factor
+    _times(e, factor)
