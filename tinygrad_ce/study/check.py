@@ -1,0 +1,57 @@
+"""check: holds an exercise's answer against the truth, and says which index is first wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.tensor import Tensor
+
+
+def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
+    """Print whether an answer is right; of a wrong one, the first wrong index, what stands there and what should.
+
+    Args:
+        answer: numbers of any shape, or a Tensor; ``...`` or None is an exercise that nobody has done yet.
+        truth: what the answer should be; text and bools are compared as they are.
+        rtol: the relative difference that is forgiven.
+        atol: the absolute difference that is forgiven, beside it.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.study.check([0.5, 0.25, 0.5], [0.5, 0.25, 0.25])
+        ✗ index [2] is the first that is wrong: 0.5, expected 0.25 (1 of 3 entries are wrong)
+        >>> tg.study.check(tg.softmax([0.0, 0.0]), [0.5, 0.5])
+        ✓ right: all 2 entries
+        >>> tg.study.check(..., 3)
+        … not answered yet: put your answer in the place of ...
+    """
+    print(_verdict(answer, truth, rtol, atol))
+
+
+def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
+    if answer is None or answer is ...:
+        return "… not answered yet: put your answer in the place of ..."
+    try:
+        found, expected = (np.asarray(v._data if isinstance(v, Tensor) else v) for v in (answer, truth))
+    except ValueError:
+        return "✗ the answer is no array of numbers: rows of different lengths?"
+    if found.dtype == object or (found.dtype.kind in "US") != (expected.dtype.kind in "US"):
+        return f"✗ the answer is of type {type(answer).__name__}, expected something like {truth!r}"
+    if found.shape != expected.shape:
+        return f"✗ the answer has shape {found.shape}, expected {expected.shape}"
+    with np.errstate(invalid="ignore"):
+        same = found == expected
+        if found.dtype.kind in "fc" or expected.dtype.kind in "fc":
+            same = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True)
+    if np.all(same):
+        return f"✓ right: all {found.size} entries" if found.size > 1 else "✓ right"
+    if not found.ndim:
+        return f"✗ {found[()]}, expected {expected[()]}"
+    first = tuple(int(i) for i in np.argwhere(~same)[0])
+    wrong = int(np.count_nonzero(~same))
+    return (
+        f"✗ index {list(first)} is the first that is wrong: {found[first]}, expected {expected[first]} "
+        f"({wrong} of {found.size} entries are wrong)"
+    )
