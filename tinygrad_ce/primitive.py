@@ -72,6 +72,7 @@ class Primitive:
         parameters = list(inspect.signature(function).parameters.values())
         self.name = function.__name__
         self.arguments = [p.name for p in parameters]
+        self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.keeps = self.arguments[-1] == "keep"
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.constants = True  # whether some argument has no rule

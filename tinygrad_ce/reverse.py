@@ -68,7 +68,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         >>> x.grad
         array([2., 4., 6.])
     """
-    found = {output._order: _cotangent(output, g._data if isinstance(g, Node) else g)}
+    found = {output._order: cotangent(output, g._data if isinstance(g, Node) else g)}
     leaves = _reverse(tape((output,)), found, retain_graph=retain_graph)
     with _adding:  # another thread may add to the same leaf
         sums = [_own(found.pop(x._order)) if x._grad is None else np.asarray(x._grad + found[x._order]) for x in leaves]
@@ -122,7 +122,7 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
     kind = type(ys[0]) if ys else Node
     start: dict[int, Any] = {}
     for y, g in zip(ys, gs, strict=True):
-        g = _cotangent(y, g if not isinstance(g, Node) or create_graph else g._data)
+        g = cotangent(y, g if not isinstance(g, Node) or create_graph else g._data)
         g = kind._leaf(g) if create_graph and not isinstance(g, Node) else g
         start[y._order] = start[y._order] + g if y._order in start else g
     nodes = tape(ys)
@@ -179,7 +179,7 @@ def _reverse(
                     dx = rules[i](g, y, *arguments)
                 x = parent._data
                 if dx.shape != x.shape or dx.dtype is not x.dtype:
-                    dx = _fit(dx, x, primitive, i)
+                    dx = unbroadcast(dx, x, primitive, i)
             except Exception as error:
                 error.add_note(f"in the rule of argument {primitive.argument(i)!r} of {primitive.name}")
                 raise
@@ -213,7 +213,7 @@ def _on_tensors(node: Node) -> tuple[list[Any], Node]:
     return arguments, node
 
 
-def _fit(dx: Any, x: np.ndarray, primitive: Any, position: int) -> Any:
+def unbroadcast(dx: Any, x: np.ndarray, primitive: Any, position: int) -> Any:
     """Undo broadcasting: sum a gradient over the axes along which x was repeated, and cast it to x's dtype."""
     ahead = dx.ndim - x.ndim
     if ahead > 0 and dx.shape[ahead:] == x.shape:
@@ -230,7 +230,7 @@ def _fit(dx: Any, x: np.ndarray, primitive: Any, position: int) -> Any:
     return dx if dx.dtype == x.dtype else dx.astype(x.dtype)
 
 
-def _cotangent(output: Node, g: Any) -> Any:
+def cotangent(output: Node, g: Any) -> Any:
     """The gradient to start from, checked."""
     y = output._data
     if not output._requires_grad:

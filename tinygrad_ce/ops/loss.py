@@ -65,7 +65,7 @@ def cross_entropy(
             losses, gradient = kernels.index_cross_entropy(input, index, 1.0 / len(index), 0 in keep)
             loss = kernels.total(losses) * (1.0 / len(index))
             return (loss, gradient) if keep else loss
-    rows = _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
+    rows = rows_of(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     losses, gradient = rows.losses(0 in keep)
     if reduction == "none":
         loss = np.squeeze(rows.put_back(losses[:, None], 1), axis=rows.axis)
@@ -95,7 +95,7 @@ def softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, l
         >>> softmax_minus_onehot(np.zeros((1, 2)), [1], None, None, -100, "mean", 0.0)
         array([[ 0.5, -0.5]])
     """
-    rows = _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
+    rows = rows_of(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     return rows.put_back(rows.losses(keep=True)[1])
 
 
@@ -169,12 +169,12 @@ def _mass(input: Any, target: Any, axis: int, *options: Any) -> Any:
     if labels.is_soft(target, input.shape):
         smooth = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
         return np.sum(target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
-    rows = _rows(np.zeros(input.shape, input.dtype), target, axis, *options)
+    rows = rows_of(np.zeros(input.shape, input.dtype), target, axis, *options)
     mass = rows.factor if rows.mass is None else rows.mass.sum(axis=1) * rows.scale
     return rows.put_back(np.broadcast_to(mass, len(rows.x))[:, None], 1)
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """A call of cross_entropy as rows: those that count, and the way back to the input's shape."""
 
     x: np.ndarray  # (K, C) logits of the rows that count
@@ -210,7 +210,7 @@ class _Rows(NamedTuple):
         return self.restore(result, *length)
 
 
-def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing):
+def rows_of(input, target, axis, weight, ignore_index, reduction, label_smoothing):
     """Check a call's arguments and lay them out as rows."""
     where = "cross_entropy"
     labels.check_options(where, reduction, label_smoothing)
@@ -237,7 +237,7 @@ def _rows(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     if reduction == "mean":
         scale = float(1 / total) if total else np.nan
     mass = None if y is None else _weighted(y, weight, label_smoothing)
-    return _Rows(x, index, mass, each, scale, counts, axis, restore, dtype)
+    return Rows(x, index, mass, each, scale, counts, axis, restore, dtype)
 
 
 def _weighted(y: Any, weight: Any, label_smoothing: float) -> Any:

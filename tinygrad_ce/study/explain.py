@@ -1,0 +1,303 @@
+"""explain: the forward and the backward pass as a numbered account, with the engine's own numbers."""
+
+from __future__ import annotations
+
+import html
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.study import formulas
+from tinygrad_ce.study.formulas import Formula, name_in_latex
+from tinygrad_ce.study.inside import inside_backward, inside_forward
+from tinygrad_ce.study.numbers import numbers
+from tinygrad_ce.study.trace import Call, Share, Trace, names_in, short, trace
+
+
+@dataclass(frozen=True)
+class Row:
+    """A labelled array of a step."""
+
+    label: str
+    array: np.ndarray
+    indent: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator of the forward pass, or one rule of the backward pass."""
+
+    number: int
+    phase: str  # "forward" or "backward"
+    title: str
+    formula: Formula
+    shapes: str
+    rows: list[Row] = field(default_factory=list)
+    call: Call | None = None
+    share: Share | None = None
+
+    def __str__(self) -> str:
+        head = [f"{self.number:>3}  {self.title}", f"     {self.formula.text}"]
+        return "\n".join([*head, *([f"     {self.shapes}"] if self.shapes else []), *_columns(self.rows)])
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A pass, step by step: print it, show it in a notebook, or walk through ``steps``.
+
+    ``trace`` holds the whole arrays; ``latex()`` is the derivation as an aligned block.
+    """
+
+    trace: Trace
+    steps: list[Step]
+
+    def __str__(self) -> str:
+        loss = self.trace.output.name
+        parts = [f"{self._summary()}", "", "What it starts from", *_columns(_inputs(self.trace), " " * 5)]
+        for phase, title in (("forward", "Forward"), ("backward", _backward_title(self.trace))):
+            parts += ["", title]
+            for step in self.steps:
+                if step.phase == phase:
+                    parts += ["", str(step)]
+        parts += ["", f"Gradients of {loss}", *_columns(_gradients(self.trace), " " * 5)]
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _summary(self) -> str:
+        forward = len(self.trace.calls)
+        return (
+            f"{self.trace.output.name} = {numbers(self.trace.output.array)}: {_count(forward, 'step')} forward, "
+            f"{_count(len(self.trace.shares), 'rule')} backward"
+        )
+
+    def latex(self) -> str:
+        r"""Every step's formula as one ``aligned`` block of LaTeX, forward then backward."""
+        lines = [step.formula.latex.replace(" = ", " &= ", 1) for step in self.steps]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _repr_html_(self) -> str:
+        return _html(self)
+
+
+def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None) -> Explanation:
+    r"""The whole forward and backward pass that a Tensor came from, as a numbered account.
+
+    Each step of the forward pass tells its operator, formula, shapes, dtype and values; softmax and cross-entropy also
+    their inner steps (maximum, shifted logits, exponentials, sum, probabilities). Each step of the backward pass tells
+    the rule applied, the upstream gradient g, the local derivative where the rule is $g \cdot \partial y/\partial x$
+    entry by entry, where broadcasting is undone, and where the gradients of several consumers add up. Nothing is
+    changed: no ``.grad``, no graph.
+
+    Args:
+        loss: the Tensor to explain; nothing it was made of may be used up by ``backward(retain_graph=False)``.
+        g: the cotangent, for a Tensor that is no scalar.
+        names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
+
+    Returns:
+        An Explanation. Print it, or leave it at the end of a notebook's cell.
+
+    Errors:
+        TypeError: loss is no Tensor.
+        RuntimeError, ValueError: it requires no grad, was made by no operator, or is no scalar and g is missing.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor(3.0, requires_grad=True)
+        >>> y = w * w
+        >>> print(tg.study.explain(y))
+        y = 9: 1 step forward, 2 rules backward
+        <BLANKLINE>
+        What it starts from
+             w   3
+        <BLANKLINE>
+        Forward
+        <BLANKLINE>
+          1  y = multiply(w, w)
+             y = w · w
+             w () → y () float64
+             y   9
+        <BLANKLINE>
+        Backward, from ∂y/∂y = 1; g is the gradient that arrives from above
+        <BLANKLINE>
+          2  gradient of w, through step 1 (multiply, argument a)
+             ∂y/∂w = g · w
+             upstream g   1
+             local        3
+             g · local    3
+        <BLANKLINE>
+          3  gradient of w, through step 1 (multiply, argument b)
+             ∂y/∂w += g · w
+             upstream g             1
+             local                  3
+             g · local              3
+             added to the 3 so far  6
+        <BLANKLINE>
+        Gradients of y
+             w   6
+
+    Source: Rumelhart, Hinton, Williams, Learning representations by back-propagating errors, 1986.
+    """
+    found = trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain")
+    return explanation(found)
+
+
+def explanation(found: Trace) -> Explanation:
+    """The account of a trace."""
+    forward = [_forward(call) for call in found.calls]
+    backward = [_backward(len(forward) + 1 + k, share, found) for k, share in enumerate(found.shares)]
+    return Explanation(found, forward + backward)
+
+
+_REDUCTIONS = {"sum": "Σ", "none": "each"}
+
+
+def _words(call: Call) -> tuple[dict[str, str], dict[str, str]]:
+    """What stands for each argument of a call, as text and as LaTeX; an option by its value."""
+    words = {name: operand.name for name, operand in call.operands.items()}
+    latex = {name: name_in_latex(word) for name, word in words.items()}
+    for name, option in call.settings.items():
+        words[name] = _REDUCTIONS.get(option, option) if isinstance(option, str) else short(option)
+        latex[name] = words[name] if isinstance(option, str | int | float) else rf"\mathrm{{{name}}}"
+    latex = {name: word.replace("_", r"\_") if name in call.settings else word for name, word in latex.items()}
+    return words, latex
+
+
+def _forward(call: Call) -> Step:
+    result = call.result
+    words, latex = _words(call)
+    formula = formulas.forward(call.operator, words, latex)
+    formula = Formula(f"{result.name} = {formula.text}", f"{name_in_latex(result.name)} = {formula.latex}")
+    named = {operand.name: operand for operand in call.operands.values() if operand.kind != "number"}
+    shapes = ", ".join(f"{name} {_shape(operand.array)}" for name, operand in named.items())
+    shapes = f"{shapes} → {result.name} {_shape(result.array)} {result.array.dtype}".removeprefix(" → ")
+    rows = [Row(label, array, True) for label, array in inside_forward(call)]
+    return Step(
+        call.number,
+        "forward",
+        f"{result.name} = {call.text}",
+        formula,
+        shapes,
+        [*rows, Row(result.name, result.array)],
+        call,
+    )
+
+
+def _backward_title(found: Trace) -> str:
+    loss = found.output.name
+    return f"Backward, from ∂{loss}/∂{loss} = {numbers(found.start)}; g is the gradient that arrives from above"
+
+
+def _backward(number: int, share: Share, found: Trace) -> Step:
+    call, operand, loss = share.call, share.operand, found.output.name
+    words, latex = _words(call)
+    words["y"], latex["y"] = call.result.name, name_in_latex(call.result.name)
+    formula = formulas.rule(call.node._primitive, share.argument, words, latex)
+    sign = "=" if share.before is None else "+="
+    left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
+    formula = Formula(
+        f"∂{loss}/∂{operand.name} {sign} {formula.text}", f"{left} {sign.replace('+', '{+}')} {formula.latex}"
+    )
+    rows = [Row("upstream g", share.upstream)]
+    rows += [Row(label, array, True) for label, array in inside_backward(share)]
+    if share.local is not None:
+        rows.append(Row("local", share.local))
+    rows.append(Row("g · local" if share.local is not None else "by the rule", share.product))
+    if share.product.shape != share.gradient.shape:
+        axes = _repeated(share)
+        rows.append(Row(f"broadcasting undone: summed over {axes}", share.gradient))
+    if share.before is not None:
+        rows.append(
+            Row(f"added to the {numbers(share.before) if share.before.size == 1 else 'gradient'} so far", share.total)
+        )
+    title = f"gradient of {operand.name}, through step {call.number} ({call.operator}, argument {share.argument})"
+    return Step(number, "backward", title, formula, "", rows, call, share)
+
+
+def _repeated(share: Share) -> str:
+    """Over which axes of the product the operand had been repeated."""
+    product, shape = share.product.shape, share.gradient.shape
+    ahead = len(product) - len(shape)
+    axes = [*range(ahead), *(i + ahead for i, n in enumerate(shape) if n == 1 != product[i + ahead])]
+    return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, axes))
+
+
+def _shape(array: np.ndarray) -> str:
+    return str(array.shape)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _inputs(found: Trace) -> list[Row]:
+    return [Row(leaf.name, leaf.array) for leaf in found.leaves]
+
+
+def _gradients(found: Trace) -> list[Row]:
+    parameters = [leaf for leaf in found.leaves if leaf.kind == "parameter"]
+    return [Row(leaf.name, leaf.gradient) for leaf in parameters if leaf.gradient is not None]
+
+
+def _columns(rows: Sequence[Row], margin: str = " " * 5) -> Iterator[str]:
+    """Labels in one column, numbers in the next, their further lines below them."""
+    if not rows:
+        return
+    width = max(len(row.label) + 2 * row.indent for row in rows)
+    for row in rows:
+        label = ("  " if row.indent else "") + row.label
+        first, *more = numbers(row.array).split("\n")
+        yield f"{margin}{label:<{width}}  {first}"
+        yield from (f"{margin}{'':<{width}}  {line}" for line in more)
+
+
+def _html(found: Explanation) -> str:
+    """The account as HTML that needs no style sheet, and has one."""
+    loss = found.trace.output.name
+    parts = [_STYLE, '<div class="tg-explain">', f"<p><b>{html.escape(found._summary())}</b></p>"]
+    parts += ["<p>What it starts from</p>", _table(_inputs(found.trace))]
+    for phase, title in (("forward", "Forward"), ("backward", _backward_title(found.trace))):
+        parts.append(f"<h4>{html.escape(title)}</h4>")
+        for step in found.steps:
+            if step.phase == phase:
+                parts.append(_step(step))
+    parts += [f"<h4>Gradients of {html.escape(loss)}</h4>", _table(_gradients(found.trace)), "</div>"]
+    return "\n".join(parts)
+
+
+_STYLE = textwrap.dedent("""\
+    <style>
+    .tg-explain { line-height: 1.4; max-width: 62em; }
+    .tg-explain table { border-collapse: collapse; margin: 0.2em 0 0.6em 2em; }
+    .tg-explain td { text-align: left; vertical-align: top; padding: 0.1em 1.2em 0.1em 0; border: 0; }
+    .tg-explain pre { margin: 0; background: none; color: inherit; font-size: 0.95em; }
+    .tg-explain h4 { margin: 1em 0 0.3em; }
+    .tg-explain p { margin: 0.4em 0 0.1em; }
+    .tg-explain .tg-formula { margin-left: 2em; }
+    .tg-explain .tg-shapes { margin-left: 2em; opacity: 0.75; }
+    </style>""")
+
+
+def _step(step: Step) -> str:
+    title = html.escape(step.title)
+    formula = html.escape(step.formula.text)
+    return "\n".join([
+        f"<p><b>{step.number}</b>&ensp;<code>{title}</code></p>" if step.call and not step.share
+        else f"<p><b>{step.number}</b>&ensp;{title}</p>",
+        f'<p class="tg-formula">{formula}&emsp;<span>${html.escape(step.formula.latex)}$</span></p>',
+        f'<p class="tg-shapes">{html.escape(step.shapes)}</p>' if step.shapes else "",
+        _table(step.rows),
+    ])  # fmt: skip
+
+
+def _table(rows: Sequence[Row]) -> str:
+    cells = "".join(
+        f"<tr><td>{'&emsp;' if row.indent else ''}{html.escape(row.label)}</td>"
+        f"<td><pre>{html.escape(numbers(row.array))}</pre></td></tr>"
+        for row in rows
+    )
+    return f"<table>{cells}</table>"

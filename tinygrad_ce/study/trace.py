@@ -1,0 +1,290 @@
+"""Trace: a recorded pass with every number in it, forward and backward, for what explains and draws it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.nn.module import Module
+from tinygrad_ce.primitive import Node
+from tinygrad_ce.reverse import cotangent, tape, unbroadcast
+
+
+@dataclass(eq=False)
+class Value:
+    """An array that took part: a leaf, a constant or a result, with the gradient that arrived at it."""
+
+    name: str
+    array: np.ndarray
+    kind: str  # "parameter" requires grad, "constant" doesn't, "result" was made by a call
+    made_by: Call | None = None
+    named: bool = False  # whether the name is the caller's own
+    gradient: np.ndarray | None = None
+    shares: list[Share] = field(default_factory=list)  # what consumers handed back, in the order they are added
+
+
+@dataclass(eq=False)
+class Call:
+    """An operator applied: its operands by argument name, its options, its result."""
+
+    number: int
+    operator: str
+    operands: dict[str, Value]
+    options: dict[str, Any]  # those that aren't the operator's defaults
+    settings: dict[str, Any]  # all of them
+    result: Value
+    node: Node
+
+    @property
+    def text(self) -> str:
+        """The call as one would write it."""
+        words = [operand.name for operand in self.operands.values()]
+        words += [f"{name}={short(option)}" for name, option in self.options.items()]
+        return f"{self.operator}({', '.join(words)})"
+
+
+@dataclass(eq=False)
+class Share:
+    """What a call hands back to one operand: the rule's gradient, and that gradient with broadcasting undone."""
+
+    call: Call
+    argument: str
+    operand: Value
+    upstream: np.ndarray
+    local: np.ndarray | None  # dy/dx where the gradient is upstream times it, entry by entry
+    product: np.ndarray  # what the rule gave
+    gradient: np.ndarray  # in the operand's shape and dtype
+    total: np.ndarray  # the operand's gradient once this share is added
+    before: np.ndarray | None  # and before that, where another consumer had handed back its own
+
+
+@dataclass(eq=False)
+class Trace:
+    """A pass: its values, its calls oldest first, its shares in the order of the reverse pass."""
+
+    output: Value
+    start: np.ndarray  # the cotangent of the output
+    values: list[Value]
+    calls: list[Call]
+    shares: list[Share]
+
+    @property
+    def leaves(self) -> list[Value]:
+        """What no call made."""
+        return [value for value in self.values if value.made_by is None]
+
+
+def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "explain") -> Trace:
+    """Walk a recorded pass forward, then backward with the engine's own rules. Nothing recorded is changed.
+
+    Args:
+        output: the Tensor that the pass ended in, usually a loss.
+        names: what the caller calls Tensors, arrays and Modules.
+        g: the cotangent of an output that is no scalar.
+        what: who asks, for messages.
+    """
+    if not isinstance(output, Node):
+        raise TypeError(f"{what}: got {type(output).__name__}, expected a Tensor, as a loss is")
+    start = np.asarray(_start(output, g, what))
+    nodes = tape((output,))
+    if not output._parents:
+        raise ValueError(f"{what}: this Tensor was made by no operator, so there is nothing to show; give a result")
+    values = _Values(names, nodes)
+    calls = [values.call(node) for node in nodes if node._parents]
+    last = values.of[output._order]
+    if not last.named:
+        last.name = values.free("loss" if last.array.size == 1 else "y")
+    values.number_results(calls)
+    last.gradient = start
+    shares = [share for call in reversed(calls) for share in _shares(call, values)]
+    return Trace(last, start, values.all, calls, shares)
+
+
+def _start(output: Node, g: Any, what: str) -> Any:
+    """What the reverse pass starts from, with errors in the asker's name."""
+    try:
+        return cotangent(output, g._data if isinstance(g, Node) else g)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise type(error)(str(error).replace("backward:", f"{what}:", 1)) from None
+
+
+class _Values:
+    """The values met so far, by node; constants are met anew in each call."""
+
+    def __init__(self, names: Mapping[str, Any], nodes: Iterable[Node]) -> None:
+        self.names, self.arrays = _names(names)
+        self.used = {self.names[id(node)] for node in nodes if id(node) in self.names}
+        self.calls = 0
+        self.of: dict[int, Value] = {}
+        self.all: list[Value] = []
+        self.constants: dict[int, Value] = {}
+
+    def free(self, name: str) -> str:
+        """A name that nothing else has: the one given, or with a number."""
+        free, k = name, 2
+        while free in self.used:
+            free, k = f"{name}{k}", k + 1
+        self.used.add(free)
+        return free
+
+    def call(self, node: Node) -> Call:
+        made, parents = node._primitive, dict(node._parents)
+        arguments = list(node._arguments[:-1] if made.keeps else node._arguments)
+        operands: dict[str, Value] = {}
+        options: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for i, a in enumerate(arguments):
+            name = made.argument(i)
+            if i in parents:
+                operands[name] = self._leaf_or_result(parents[i], a, name)
+            elif isinstance(a, np.ndarray | np.generic) and made.differentiable(i):
+                operands[name] = self._constant(np.asarray(a), name)
+            elif made.differentiable(i) and isinstance(a, int | float) and not isinstance(a, bool):
+                operands[name] = self._number(a)
+            else:
+                settings[name] = a
+                if a is not None and not self._is_default(node, name, a):
+                    options[name] = a
+        result = Value(self.names.get(id(node), ""), node._data, "result", named=id(node) in self.names)
+        self.calls += 1
+        call = Call(self.calls, made.name, operands, options, settings, result, node)
+        result.made_by = call
+        self.of[node._order] = result
+        self.all.append(result)
+        return call
+
+    def _is_default(self, node: Node, name: str, option: Any) -> bool:
+        default = node._primitive.defaults.get(name, node)
+        return default is option or (type(default) is type(option) and bool(np.all(default == option)))
+
+    def _leaf_or_result(self, parent: Node, array: np.ndarray, argument: str) -> Value:
+        found = self.of.get(parent._order)
+        if found is None:
+            name = self.names.get(id(parent))
+            found = Value(name or self.free(_last_word(argument)), array, "parameter", named=name is not None)
+            self.of[parent._order] = found
+            self.all.append(found)
+        return found
+
+    def _constant(self, array: np.ndarray, argument: str) -> Value:
+        if array.ndim == 0:
+            return self._number(array.item())
+        found = self.constants.get(id(array))
+        if found is None:
+            name = next((n for n, known in self.arrays if known is array), None) or next(
+                (n for n, known in self.arrays if _same(known, array)), None
+            )
+            found = Value(self.free(name or _last_word(argument)), array, "constant", named=name is not None)
+            self.constants[id(array)] = found
+            self.all.append(found)
+        return found
+
+    def _number(self, number: float) -> Value:
+        text = f"{number:.6g}"
+        return Value(f"({text})" if text.startswith("-") else text, np.asarray(number), "number", named=True)
+
+    def number_results(self, calls: Iterable[Call]) -> None:
+        """Name the results that the caller has no name for: v1, v2, … after the step that made them."""
+        for call in calls:
+            call.result.name = call.result.name or self.free(f"v{call.number}")
+
+
+def _last_word(argument: str) -> str:
+    return argument.replace("[", "").replace("]", "")
+
+
+def _same(known: np.ndarray, array: np.ndarray) -> bool:
+    return (
+        known.shape == array.shape and known.dtype == array.dtype and known.size <= 1 << 22
+        and np.array_equal(known, array, equal_nan=known.dtype.kind == "f")
+    )  # fmt: skip
+
+
+def _names(given: Mapping[str, Any]) -> tuple[dict[int, str], list[tuple[str, np.ndarray]]]:
+    """Names of Tensors by identity, those in Modules, lists and dicts included, and of arrays in order."""
+    tensors: dict[int, str] = {}
+    arrays: list[tuple[str, np.ndarray]] = []
+    for name, thing in given.items():
+        for full, part in _parts(name, thing):
+            if isinstance(part, Node):
+                tensors.setdefault(id(part), full)
+                arrays.append((full, part._data))
+            else:
+                arrays.append((full, part))
+    return tensors, arrays
+
+
+def _parts(name: str, thing: Any) -> Iterable[tuple[str, Any]]:
+    """The Tensors and arrays in a thing that has a name."""
+    if isinstance(thing, Node | np.ndarray):
+        yield name, thing
+    elif isinstance(thing, Module):
+        for inner, t in thing.named_tensors():
+            yield f"{name}.{inner}", t
+    elif type(thing) is list or (isinstance(thing, tuple) and len(thing) <= 64):
+        if all(isinstance(t, int | float) for t in thing) and thing:
+            yield name, np.asarray(thing)
+            return
+        fields = getattr(thing, "_fields", None)
+        for i, t in enumerate(thing[:64]):
+            if isinstance(t, Node | Module | np.ndarray):
+                yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
+    elif type(thing) is dict:
+        for key, t in list(thing.items())[:64]:
+            if isinstance(t, Node | Module):
+                yield from _parts(f"{name}[{key!r}]", t)
+
+
+def names_in(frame: types.FrameType | None) -> dict[str, Any]:
+    """What a frame calls things: its locals, then its module's globals; a notebook's own history left out."""
+    if frame is None:
+        return {}
+    found = {**frame.f_globals, **frame.f_locals}
+    order = [*frame.f_locals, *(name for name in frame.f_globals if name not in frame.f_locals)]
+    return {name: found[name] for name in order if not name.startswith("_") and name not in ("In", "Out")}
+
+
+def _shares(call: Call, values: _Values) -> Iterable[Share]:
+    """What a call hands back to its operands, by its rules, added up in each operand."""
+    node, made, g = call.node, call.node._primitive, call.result.gradient
+    arguments = [*node._arguments[:-1], None] if made.keeps else list(node._arguments)
+    for i, parent in node._parents:
+        rule = made.rules[i]
+        assert rule is not None
+        operand = values.of[parent._order]
+        # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.
+        product = np.asarray(rule(g if g is None or g.ndim else g[()], node._data, *arguments))
+        fitted = np.asarray(unbroadcast(product, operand.array, made, i))
+        before = operand.gradient
+        total = fitted if before is None else np.asarray(before + fitted)
+        local = _local(rule, node, arguments, product, np.asarray(g))
+        share = Share(call, made.argument(i), operand, np.asarray(g), local, product, fitted, total, before)
+        operand.gradient = total
+        operand.shares.append(share)
+        yield share
+
+
+def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray, g: np.ndarray) -> np.ndarray | None:
+    """dy/dx, if the rule is but upstream times it in each entry: the rule's answer where upstream is 1."""
+    y = node._data
+    if y.size != 1 and product.shape != y.shape:
+        return None
+    with np.errstate(all="ignore"):
+        one = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
+        local = np.asarray(rule(one, y, *arguments))
+        whole = np.asarray(g * local)
+        if whole.shape != product.shape:
+            return None
+        close = np.isclose(whole, product, rtol=1e-3, atol=0, equal_nan=True)
+    return local if close.all() else None
+
+
+def short(option: Any) -> str:
+    """An option's value in a few words."""
+    if isinstance(option, np.ndarray):
+        return f"array of {option.shape}" if option.size > 6 else np.array2string(option, separator=", ")
+    return repr(option)
