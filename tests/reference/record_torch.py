@@ -161,6 +161,60 @@ def elementwise():
     return {"x": x, "functions": figures}
 
 
+def numbers(*shape):
+    """Halves from -2.5 to 2.5 in a mixed order, with ties."""
+    count = torch.Size(shape).numel()
+    return ((torch.arange(count, dtype=torch.float64) * 7 % 11 - 5) / 2).reshape(shape)
+
+
+def record(f, *inputs):
+    """The value y of f, and its gradient in each input where that in y is y itself, all flattened."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    y = f(*leaves)
+    y.backward(y.detach())
+    return {
+        "shape": list(y.shape),
+        "value": y.flatten().tolist(),
+        "gradients": [x.grad.flatten().tolist() for x in leaves],
+    }
+
+
+def conv2d():
+    inputs = numbers(1, 2, 3, 4), numbers(2, 2, 2, 3), numbers(2)
+    rows = []
+    for options in ({}, {"stride": 2, "padding": 1}, {"stride": [1, 2], "padding": [2, 0]}):
+        f = lambda x, weight, bias, options=options: F.conv2d(x, weight, bias, **options)
+        rows.append({"options": options, **record(f, *inputs)})
+    return {"inputs": [x.tolist() for x in inputs], "rows": rows}
+
+
+def max_pool2d():
+    x = numbers(1, 2, 5, 4).round()  # so that most windows hold their maximum more than once
+    rows = []
+    for options in ({"kernel_size": 2}, {"kernel_size": [2, 3], "stride": [2, 1]}):
+        f = lambda x, options=options: F.max_pool2d(x, **options)
+        rows.append({"options": options, **record(f, x)})
+    return {"inputs": [x.tolist()], "rows": rows}
+
+
+def embedding():
+    index, weight = [[2, 0, 2], [3, 2, 0]], numbers(5, 2)
+    f = lambda weight: F.embedding(torch.tensor(index), weight)
+    return {"index": index, "weight": weight.tolist(), **record(f, weight)}
+
+
+def layer_norm():
+    x = numbers(2, 2, 3)
+    x[0, 1] = 0.1  # a row of equal numbers
+    rows = []
+    for shape, eps in (((3,), 1e-5), ((2, 3), 0.1)):
+        f = lambda x, weight, bias, shape=shape, eps=eps: F.layer_norm(x, shape, weight, bias, eps)
+        weight, bias = numbers(*shape) + 0.25, numbers(*shape)
+        parameters = {"weight": weight.tolist(), "bias": bias.tolist()}
+        rows.append({"eps": eps, **parameters, **record(f, x, weight, bias)})
+    return {"x": x.tolist(), "rows": rows}
+
+
 figures = {
     "torch": torch.__version__,
     "cross_entropy": cross_entropy(),
@@ -168,5 +222,9 @@ figures = {
     "optimizers": optimizers(),
     "schedules": schedules(),
     "elementwise": elementwise(),
+    "conv2d": conv2d(),
+    "max_pool2d": max_pool2d(),
+    "embedding": embedding(),
+    "layer_norm": layer_norm(),
 }
 pathlib.Path(__file__).with_name("torch.json").write_text(json.dumps(figures, indent=1) + "\n")

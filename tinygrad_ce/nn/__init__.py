@@ -1,13 +1,16 @@
 """Models: Module, layers, initialisers."""
 
 from tinygrad_ce.nn import init
+from tinygrad_ce.nn.images import Conv2d, Flatten, MaxPool2d
 from tinygrad_ce.nn.layers import (
     GELU,
     BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     Dropout,
+    Embedding,
     KLDivLoss,
+    LayerNorm,
     LeakyReLU,
     Linear,
     LogSigmoid,
@@ -29,13 +32,18 @@ __all__ = [
     "GELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
+    "Flatten",
     "KLDivLoss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "MaxPool2d",
     "Module",
     "NLLLoss",
     "ReLU",

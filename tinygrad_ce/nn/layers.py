@@ -1,4 +1,4 @@
-"""Layers: Linear, Sequential, activations, Dropout, and the loss as a layer."""
+"""Layers: Linear, Embedding, Sequential, activations, Dropout, LayerNorm, and the loss as a layer."""
 
 from __future__ import annotations
 
@@ -53,6 +53,46 @@ class Linear(Module):
     def _options(self) -> str:
         out, width = self.weight.shape
         return f"{width}, {out}" if self.bias is not None else f"{width}, {out}, bias=False"
+
+
+class Embedding(Module):
+    """A vector for each of num_embeddings things (words, tokens, categories): the rows of a table.
+
+    Args:
+        num_embeddings: how many there are.
+        embedding_dim: the width of a vector.
+        rng: a Generator, or a seed for one; None draws a fresh seed from the system.
+        dtype: of the table.
+
+    The parameter is ``weight`` (num_embeddings, embedding_dim), drawn as PyTorch's, standard normal.
+
+    Errors:
+        ValueError: an index isn't in 0 to num_embeddings - 1; the first is named.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.nn.Embedding(10, 4, rng=0)([[1, 2, 3]]).shape
+        (1, 3, 4)
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, rng: Any = None, dtype: Any = np.float32) -> None:
+        if num_embeddings < 1 or embedding_dim < 1:
+            raise ValueError(
+                f"Embedding: num_embeddings is {num_embeddings}, embedding_dim {embedding_dim}; expected at least 1"
+            )
+        self.weight = init.normal((num_embeddings, embedding_dim), 1.0, np.random.default_rng(rng), dtype)
+
+    def forward(self, input: Any) -> Any:
+        """Indices of any shape to (…, embedding_dim). Whole numbers in floats, as ``fit`` hands them out, will do."""
+        index = np.asarray(input)
+        # Up to 1 / eps every whole number has a float of its own: none was rounded to another.
+        if index.dtype.kind == "f" and np.abs(index).max(initial=0) < 1 / np.finfo(index.dtype).eps:
+            whole = index.astype(np.intp)
+            index = whole if (whole == index).all() else index
+        return ops.embedding(index, self.weight)
+
+    def _options(self) -> str:
+        return ", ".join(map(str, self.weight.shape))
 
 
 class Sequential(Module):
@@ -259,6 +299,61 @@ class Standardize(Module):
 
     def _options(self) -> str:
         return f"{self.mean.size} features"
+
+
+class LayerNorm(Module):
+    r"""$w \odot (x - \text{mean}) / \sqrt{\text{variance} + \epsilon} + b$, with the mean and variance of each sample.
+
+    Args:
+        normalized_shape: the last axes of x, over which both are taken: their lengths, or one for the last alone.
+        eps: what keeps the gradient finite where all numbers are equal.
+        bias: whether there is a b.
+        dtype: of the parameters; a plain array given to the layer takes it.
+
+    The parameters are ``weight``, which starts as 1, and ``bias``, which starts as 0, both of normalized_shape.
+
+    Errors:
+        ValueError: x doesn't end in normalized_shape.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.LayerNorm(2)(np.array([[1.0, 3.0], [8.0, 8.0]])).data.round(3)
+        array([[-1.,  1.],
+               [ 0.,  0.]], dtype=float32)
+
+    Source: Ba, Kiros, Hinton, Layer normalization, 2016, arXiv:1607.06450.
+    """
+
+    def __init__(self, normalized_shape: Any, eps: float = 1e-5, *, bias: bool = True, dtype: Any = np.float32) -> None:
+        shape = tuple(np.atleast_1d(normalized_shape).tolist())
+        if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+            raise ValueError(f"LayerNorm: normalized_shape is {normalized_shape!r}, expected lengths of at least 1")
+        if not eps >= 0:
+            raise ValueError(f"LayerNorm: eps is {eps!r}, expected a number ≥ 0")
+        self.eps = eps
+        self.weight = Tensor(np.ones(shape), requires_grad=True, dtype=dtype)
+        self.bias = Tensor(np.zeros(shape), requires_grad=True, dtype=dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """x of shape (…, *normalized_shape) to the same shape."""
+        shape = self.weight.shape
+        if not isinstance(x, Tensor):
+            x = np.asarray(x, self.weight.dtype)
+        if x.shape[-len(shape) :] != shape:
+            wanted = ", ".join(map(str, ("…", *shape)))
+            raise ValueError(f"LayerNorm: input has shape {x.shape}, expected ({wanted})")
+        axes = tuple(range(-len(shape), 0))
+        for _ in range(2):  # the second time takes off what the first mean was rounded by
+            x = x - ops.mean(x, axes, keepdims=True)
+        y = self.weight * (x / ops.sqrt(ops.mean(x * x, axes, keepdims=True) + self.eps))
+        return y if self.bias is None else y + self.bias
+
+    def _options(self) -> str:
+        shape = self.weight.shape
+        words = [str(shape[0] if len(shape) == 1 else shape)]
+        words += [f"eps={self.eps}"] if self.eps != 1e-5 else []
+        words += ["bias=False"] if self.bias is None else []
+        return ", ".join(words)
 
 
 class _Loss(Module):

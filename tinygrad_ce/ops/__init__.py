@@ -35,6 +35,7 @@ from tinygrad_ce.ops.arithmetic import (
     xlogy,
 )
 from tinygrad_ce.ops.binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from tinygrad_ce.ops.conv import conv2d, fold, max_pool2d, unfold
 from tinygrad_ce.ops.linear_loss import blocked_linear_cross_entropy, linear_cross_entropy
 from tinygrad_ce.ops.loss import cross_entropy, softmax_minus_onehot
 from tinygrad_ce.ops.losses import categorical_cross_entropy, focal_loss, gumbel_softmax, kl_div, nll_loss, z_loss
@@ -43,6 +44,7 @@ from tinygrad_ce.ops.reduction import cumsum, logsumexp, max, mean, min, prod, s
 from tinygrad_ce.ops.shape import (
     broadcast_to,
     concatenate,
+    embedding,
     expand_dims,
     flip,
     getitem,
@@ -61,12 +63,13 @@ from tinygrad_ce.ops.softmax import log_softmax, mass_minus_softmax, softmax, so
 
 __all__ = [
     "abs", "add", "astype", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "blocked_linear_cross_entropy", "broadcast_to", "categorical_cross_entropy", "clip", "concatenate", "cos",
-    "cross_entropy", "cumsum", "divide", "dot", "einsum", "exp", "expand_dims", "expm1", "flip", "focal_loss",
-    "gelu", "getitem", "gumbel_softmax", "join", "kl_div", "leaky_relu", "linear", "linear_cross_entropy", "log",
-    "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax", "matmul", "max", "maximum", "mean",
-    "min", "minimum", "multiply", "negative", "nll_loss", "normal_cdf", "one_hot", "outer", "pad", "power", "prod",
-    "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax", "softmax_minus_onehot", "softmin",
-    "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "tanh",
-    "transpose", "var", "where", "xlog1py", "xlogy", "z_loss",
+    "blocked_linear_cross_entropy", "broadcast_to", "categorical_cross_entropy", "clip", "concatenate", "conv2d",
+    "cos", "cross_entropy", "cumsum", "divide", "dot", "einsum", "embedding", "exp", "expand_dims", "expm1", "flip",
+    "focal_loss", "fold", "gelu", "getitem", "gumbel_softmax", "join", "kl_div", "leaky_relu", "linear",
+    "linear_cross_entropy", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax",
+    "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "nll_loss",
+    "normal_cdf", "one_hot", "outer", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu",
+    "sin", "softmax", "softmax_minus_onehot", "softmin", "softplus", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "subtract", "sum", "swapaxes", "take", "tanh", "transpose", "unfold", "var", "where", "xlog1py", "xlogy",
+    "z_loss",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import labels
 from tinygrad_ce.example import normal
 from tinygrad_ce.primitive import composite, primitive
 
@@ -248,6 +249,65 @@ def _take_rule(g, y, x, indices, axis):
 take.vjp(x=_take_rule)
 take.example(normal(3, 4), np.array([1, -1, 1]))
 take.example(normal(3, 4), np.array([[0, 3], [3, 3]]), 1)
+
+
+@primitive
+def embedding(input, weight):
+    """The rows of a table at indices: weight[input], but a negative index is an error. A repeated one adds gradients.
+
+    Args:
+        input: integers from 0 to V - 1, of any shape.
+        weight: (V, D), a row for each index.
+
+    Returns:
+        (…, D), the dots being input's shape.
+
+    Errors:
+        ValueError: an index is no row, of which the first is named; or weight has not two axes.
+        TypeError: input isn't of an integer dtype.
+
+    Example:
+        >>> embedding([2, 0, 2], np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+        array([[5., 6.],
+               [1., 2.],
+               [5., 6.]])
+
+    Source: Bengio, Ducharme, Vincent, Jauvin, A neural probabilistic language model, 2003.
+    """
+    index, weight = np.asarray(input), np.asarray(weight)
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: weight has shape {weight.shape}, expected (V, D), a row for each index")
+    if not index.size:
+        index = index.astype(np.intp)
+    _check_rows(index, len(weight))
+    return np.take(weight, index, axis=0)
+
+
+def _check_rows(index: np.ndarray, rows: int) -> None:
+    """Reject what is no index of a row: the first such, where it stands, and what is valid."""
+    valid = f"valid are the integers 0 to {rows - 1}, for the {rows} rows of weight"
+    if index.dtype.kind in "iu":
+        wrong = (index < 0) | (index >= rows)
+    else:
+        wrong = index != np.round(index) if index.dtype.kind == "f" else np.zeros(index.shape, bool)
+        if not wrong.any():
+            raise TypeError(f"embedding: input has dtype {index.dtype}; {valid}; use input.astype(int)")
+    if wrong.any():
+        where = labels.first(wrong) if index.ndim else ""
+        others = f" (and {np.count_nonzero(wrong) - 1} more like it)" if np.count_nonzero(wrong) > 1 else ""
+        raise ValueError(f"embedding: input{where} is {index[wrong][0]}{others}; {valid}")
+
+
+def _embedding_rule(g, y, input, weight):
+    # Number by number in the flattened table: NumPy adds numbers at indices far quicker than it adds rows.
+    width = weight.shape[1]
+    places = np.asarray(input, np.intp).reshape((-1, 1)) * width + np.arange(width)
+    return scatter(g.reshape(-1), places.reshape(-1), (weight.size,)).reshape(weight.shape)
+
+
+embedding.vjp(weight=_embedding_rule)
+embedding.example(np.array([[0, 2, 2], [1, 2, 0]]), normal(4, 3))
+embedding.example(1, normal(2, 3))
 
 
 @primitive

@@ -1,0 +1,254 @@
+"""Convolution and pooling of images, by way of the patches that a window sees as it moves over them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.example import normal, spaced
+from tinygrad_ce.primitive import primitive
+
+
+def pair(where: str, name: str, value: Any, least: int) -> tuple[int, int]:
+    """An option for height and width: one whole number for both, or a pair."""
+    numbers = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(numbers) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in numbers):
+        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number ≥ {least}, or a pair of them")
+    return numbers
+
+
+def _images(where: str, x: Any) -> Any:
+    """x, if it is images."""
+    x = np.asarray(x)
+    if x.ndim != 4:
+        hint = "; for a single image give x[None]" if x.ndim == 3 else ""
+        raise ValueError(f"{where}: x has shape {x.shape}, expected (N, C, H, W), N images of C channels{hint}")
+    return x
+
+
+class _Window:
+    """A window on images of a size, the border around them, and how many steps it takes down and to the right."""
+
+    def __init__(self, where: str, images: str, size: Any, kernel_size: Any, stride: Any, padding: Any) -> None:
+        self.size = pair(where, "kernel_size", kernel_size, 1)
+        self.stride = pair(where, "stride", stride, 1)
+        self.padding = pair(where, "padding", padding, 0)
+        self.bordered = tuple(n + 2 * p for n, p in zip(size, self.padding, strict=True))
+        if self.bordered[0] < self.size[0] or self.bordered[1] < self.size[1]:
+            raise ValueError(
+                f"{where}: {images}, which with padding {self.padding} is smaller than the window of "
+                f"{self.size[0]}×{self.size[1]}; expected at least its height and width"
+            )
+        self.steps = tuple((n - k) // s + 1 for n, k, s in zip(self.bordered, self.size, self.stride, strict=True))
+
+    def inside(self, bordered: np.ndarray) -> np.ndarray:
+        """The images within their border."""
+        (down, right), (height, width) = self.padding, self.bordered
+        return bordered[:, :, down : height - down, right : width - right]
+
+
+@primitive
+def unfold(x, kernel_size, *, stride=1, padding=0):
+    """The patches of images that a window sees, each as a column.
+
+    Args:
+        x: (N, C, H, W) images.
+        kernel_size: the height and width of the window, or one number for both.
+        stride: how far it moves at each step, down and to the right.
+        padding: the width of a border of zeros above and below, and to the left and right.
+
+    Returns:
+        (N, C·kh·kw, H'·W') for a window of kh×kw that has H'·W' places, row by row.
+
+    Errors:
+        ValueError: x has not four axes, is smaller than the window, or an option is out of range.
+
+    Example:
+        >>> unfold(np.arange(6.0).reshape(1, 1, 2, 3), 2)
+        array([[[0., 1.],
+                [1., 2.],
+                [3., 4.],
+                [4., 5.]]])
+    """
+    x = _images("unfold", x)
+    w = _Window("unfold", f"x has shape {x.shape}", x.shape[2:], kernel_size, stride, padding)
+    if w.padding != (0, 0):
+        bordered = np.zeros((*x.shape[:2], *w.bordered), x.dtype)
+        w.inside(bordered)[...] = x
+        x = bordered
+    seen = np.lib.stride_tricks.sliding_window_view(x, w.size, (2, 3))[:, :, :: w.stride[0], :: w.stride[1]]
+    return seen.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), x.shape[1] * math.prod(w.size), math.prod(w.steps))
+
+
+@primitive
+def fold(x, output_size, kernel_size, *, stride=1, padding=0):
+    """Images from patches, where those that overlap add up: the transpose of unfold.
+
+    Args:
+        x: (N, C·kh·kw, H'·W') patches, as columns.
+        output_size: the height and width (H, W) of the images.
+        kernel_size, stride, padding: as unfold's.
+
+    Returns:
+        (N, C, H, W).
+
+    Errors:
+        ValueError: x holds not as many patches, or not as large ones, as images of that size have.
+
+    Example:
+        >>> fold(np.ones((1, 4, 2)), (2, 3), 2)
+        array([[[[1., 2., 1.],
+                 [1., 2., 1.]]]])
+    """
+    x = np.asarray(x)
+    size = pair("fold", "output_size", output_size, 1)
+    w = _Window("fold", f"output_size is {size}", size, kernel_size, stride, padding)
+    patch, places = math.prod(w.size), math.prod(w.steps)
+    if x.ndim != 3 or x.shape[1] % patch or x.shape[2] != places:
+        raise ValueError(
+            f"fold: x has shape {x.shape}, expected (N, C·{patch}, {places}) for a window of {w.size[0]}×{w.size[1]} "
+            f"on images of {size[0]}×{size[1]}"
+        )
+    channels = x.shape[1] // patch
+    x = x.reshape((len(x), channels, *w.size, *w.steps))
+    y = np.zeros((len(x), channels, *w.bordered), x.dtype)
+    for i, j in itertools.product(range(w.size[0]), range(w.size[1])):
+        down, right = (slice(k, k + s * n, s) for k, s, n in zip((i, j), w.stride, w.steps, strict=True))
+        y[:, :, down, right] += x[:, :, i, j]
+    return w.inside(y)
+
+
+unfold.vjp(
+    x=lambda g, y, x, kernel_size, stride, padding: fold(g, x.shape[2:], kernel_size, stride=stride, padding=padding)
+)
+unfold.example(normal(2, 2, 3, 4), 2)
+unfold.example(normal(1, 2, 5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
+
+fold.vjp(
+    x=lambda g, y, x, output_size, kernel_size, stride, padding: unfold(g, kernel_size, stride=stride, padding=padding)
+)
+fold.example(normal(2, 2 * 4, 2 * 3), (3, 4), 2)
+fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
+
+
+@primitive
+def conv2d(x, weight, bias=None, *, stride=1, padding=0):
+    r"""Cross-correlation of images with kernels: each output is a kernel's dot product with the patch under it.
+
+    $y_{noij} = b_o + \sum_{cuv} w_{ocuv}\, x_{n,\,c,\,s i + u,\,s j + v}$, with x in its border of zeros and stride s.
+
+    Args:
+        x: (N, C, H, W) images.
+        weight: (O, C, kh, kw) kernels.
+        bias: (O), or None for none.
+        stride: how far a kernel moves at each step: a number, or a pair (down, to the right).
+        padding: the width of the border of zeros: a number, or a pair (above and below, left and right).
+
+    Returns:
+        (N, O, H', W') with H' = (H + 2 padding - kh) // stride + 1, and W' alike.
+
+    As a matrix product: with the kernels as rows W and the patches as columns X (unfold), y = W X + b. So with g the
+    gradient in y, that in W is $g X^T$, and that in X, $W^T g$, is added back to where the patches came from (fold).
+
+    Errors:
+        ValueError: a shape doesn't fit, or an option is out of range.
+
+    Example:
+        >>> conv2d(np.arange(6.0).reshape(1, 1, 2, 3), np.array([[[[-1.0, 1.0]]]]))
+        array([[[[1., 1.],
+                 [1., 1.]]]])
+
+    Source: LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989.
+    """
+    x, weight = _images("conv2d", x), np.asarray(weight)
+    if weight.ndim != 4:
+        raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C, kh, kw), O kernels of C channels")
+    if x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"conv2d: x has shape {x.shape}, expected (N, {weight.shape[1]}, H, W) for a weight (O, C, kh, kw) of "
+            f"shape {weight.shape}"
+        )
+    if bias is not None and np.shape(bias) != weight.shape[:1]:
+        raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({len(weight)},)")
+    w = _Window("conv2d", f"x has shape {x.shape}", x.shape[2:], weight.shape[2:], stride, padding)
+    y = _rows(weight) @ unfold(x, w.size, stride=stride, padding=padding)
+    if bias is not None:
+        y = y + np.reshape(bias, (-1, 1))
+    return y.reshape((len(x), len(weight), *w.steps))
+
+
+def _rows(weight: Any) -> Any:
+    """Each kernel as a row."""
+    return weight.reshape((weight.shape[0], math.prod(weight.shape[1:])))
+
+
+def _columns(g: Any) -> Any:
+    """Each image's channels as rows, of places as unfold counts them."""
+    return g.reshape((*g.shape[:2], math.prod(g.shape[2:])))
+
+
+def _image_rule(g, y, x, weight, bias, stride, padding):
+    patches = np.swapaxes(_rows(weight), 0, 1) @ _columns(g)
+    return fold(patches, x.shape[2:], weight.shape[2:], stride=stride, padding=padding)
+
+
+def _kernel_rule(g, y, x, weight, bias, stride, padding):
+    patches = unfold(x, weight.shape[2:], stride=stride, padding=padding)
+    return np.sum(_columns(g) @ np.swapaxes(patches, 1, 2), axis=0).reshape(weight.shape)
+
+
+conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: g.sum((0, 2, 3)))
+conv2d.example(normal(2, 2, 3, 4), normal(3, 2, 2, 2), normal(3))
+conv2d.example(normal(1, 2, 5, 4), normal(2, 2, 3, 2), stride=(2, 1), padding=(1, 2))
+
+
+@primitive
+def max_pool2d(x, kernel_size, stride=None):
+    """The maximum under a window that moves over each channel. The gradient goes to it; of several, to the first.
+
+    The first is the one highest up, and of those in one row the leftmost.
+
+    Args:
+        x: (N, C, H, W) images.
+        kernel_size: the height and width of the window, or one number for both.
+        stride: how far it moves at each step; by default its own size, so that windows don't overlap.
+
+    Returns:
+        (N, C, H', W') with H' = (H - kh) // stride + 1, and W' alike: what is left over at the edge is left out.
+
+    Errors:
+        ValueError: x has not four axes, is smaller than the window, or an option is out of range.
+
+    Example:
+        >>> max_pool2d(np.array([[[[1.0, 5.0, 2.0, 0.0], [3.0, 4.0, 0.0, 2.0]]]]), 2)
+        array([[[[5., 2.]]]])
+    """
+    x = _images("max_pool2d", x)
+    stride = kernel_size if stride is None else stride
+    w = _Window("max_pool2d", f"x has shape {x.shape}", x.shape[2:], kernel_size, stride, 0)
+    return _seen(x, w.size, stride).max(axis=2).reshape((*x.shape[:2], *w.steps))
+
+
+def _seen(x: Any, size: tuple[int, int], stride: Any) -> Any:
+    """What the window sees of each channel: (N, C, kh·kw, H'·W')."""
+    patches = unfold(x, size, stride=stride)
+    return patches.reshape((*x.shape[:2], math.prod(size), patches.shape[2]))
+
+
+def _max_pool2d_rule(g, y, x, kernel_size, stride):
+    stride = kernel_size if stride is None else stride
+    size = pair("max_pool2d", "kernel_size", kernel_size, 1)
+    first = np.argmax(_seen(x, size, stride), axis=2)
+    hit = np.arange(math.prod(size))[:, None] == first[:, :, None]
+    patches = np.where(hit, _columns(g)[:, :, None], 0)
+    count, channels, patch, places = patches.shape
+    return fold(patches.reshape((count, channels * patch, places)), x.shape[2:], size, stride=stride)
+
+
+max_pool2d.vjp(x=_max_pool2d_rule)
+max_pool2d.example(spaced(1, 2, 4, 3), 2, 1)
+max_pool2d.example(spaced(2, 1, 3, 5), (2, 1), (1, 2))
+max_pool2d.example(spaced(1, 1, 5, 5), 2)
