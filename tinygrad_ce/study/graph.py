@@ -1,0 +1,338 @@
+"""graph: a recorded pass as a drawing. Boxes are values, with the operator that made them; arrows are operands."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.study.layout import Box, Edge, Frame, path, place
+from tinygrad_ce.study.numbers import number, numbers
+from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
+
+CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
+REPEATS = 4  # of a block, before all but its first and last are folded
+LONGEST = 12  # calls in a block that is looked for
+
+
+@dataclass(eq=False)
+class Item(Box):
+    """What a box shows: a leaf, a call and its result, or a run of calls folded into one."""
+
+    kind: str = "result"
+    title: str = ""
+    lines: list[tuple[str, str]] = field(default_factory=list)  # a style, and the text
+    tooltip: str = ""
+    value: Value | None = None
+    calls: list[Call] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Arrow(Edge):
+    """An operand: which call takes it, as which argument."""
+
+    call: Call | None = None
+    argument: str = ""
+
+
+class Graph:
+    """A drawing of a pass: shown in a notebook, saved as SVG, or handed to Graphviz as DOT.
+
+    ``svg`` is the drawing as text. Nothing in it loads anything from elsewhere.
+    """
+
+    def __init__(self, found: Trace, values: bool = True, fold: bool = True, width: float = 960.0) -> None:
+        self.trace = found
+        self.items, self.arrows = _content(found, values, fold)
+        self.frame = place(self.items, self.arrows, width)
+        self.svg = _svg(self)
+
+    def save(self, file: Any) -> None:
+        """Write the drawing to a ``.svg`` file."""
+        Path(file).write_text(self.svg, encoding="utf-8")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        calls, leaves = len(self.trace.calls), len(self.trace.leaves)
+        return f"Graph of {self.trace.output.name}: {calls} operators, {leaves} leaves; .save('graph.svg'), .to_dot()"
+
+    def to_dot(self) -> str:
+        """The whole graph, nothing folded, in Graphviz's language."""
+        return _dot(self.trace)
+
+
+def graph(
+    loss: Any, *, values: bool = True, fold: bool = True, width: float = 960.0, names: Mapping[str, Any] | None = None
+) -> Graph:
+    """Draw the graph that a Tensor came from, as SVG: no Graphviz, nothing to install.
+
+    A box is a value: its name, shape, numbers and gradient, and on top the operator that made it. An arrow is an
+    operand; ``w * w`` has two. Boxes that are used first stand left, long chains go on in the next row, and a block
+    that repeats (layers of one width) is drawn at its first and last time, the rest folded into one box between them.
+
+    Args:
+        loss: the Tensor to draw. One that is no scalar is drawn with the gradients of its sum.
+        values: whether boxes show numbers and gradients; otherwise name and shape alone.
+        fold: whether repeated blocks are folded.
+        width: how wide a row may get, in pixels.
+        names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
+
+    Returns:
+        A Graph: leave it at the end of a notebook's cell, ``save`` it, or take ``to_dot()``.
+
+    Errors:
+        TypeError: loss is no Tensor.
+        RuntimeError, ValueError: it requires no grad, or was made by no operator.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor(3.0, requires_grad=True)
+        >>> y = w * w
+        >>> tg.study.graph(y)
+        Graph of y: 1 operators, 1 leaves; .save('graph.svg'), .to_dot()
+        >>> print(tg.study.graph(y).to_dot())
+        digraph {
+          rankdir=LR; node [shape=box, fontname=monospace];
+          v0 [label="w\\n()\\n3\\ngrad 6"];
+          v1 [label="multiply\\ny\\n()\\n9\\ngrad 1", style=filled, fillcolor=lightgrey];
+          v0 -> v1 [label="a"];
+          v0 -> v1 [label="b"];
+        }
+    """
+    found = trace_of(loss, names_in(sys._getframe(1)) if names is None else names, "graph")
+    return Graph(found, values, fold, width)
+
+
+def trace_of(loss: Any, names: Mapping[str, Any], what: str) -> Trace:
+    """The trace of a Tensor; of one that is no scalar, with the gradients of its sum."""
+    shape = getattr(loss, "shape", ())
+    several = isinstance(shape, tuple) and np.prod(shape, dtype=int) != 1
+    return trace(loss, names, np.ones(shape) if several else None, what)
+
+
+def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[Arrow]]:
+    """Boxes, those that are used before those that use them, and arrows."""
+    folded = {call.number: run for run in _runs(found.calls) for call in run} if fold else {}
+    inside = _absorbed(found, folded)
+    items: dict[int, Item] = {}
+    arrows: list[Arrow] = []
+    runs: dict[int, Item] = {}
+    for leaf in found.leaves:
+        if leaf not in inside:
+            items[id(leaf)] = _leaf(leaf, values)
+    for call in found.calls:
+        run = folded.get(call.number)
+        if run is None:
+            target = items[id(call.result)] = _call(call, values, call.result is found.output)
+        elif call is run[0]:
+            target = runs[run[0].number] = items[id(call.result)] = _run(run, inside)
+        else:
+            target = items[id(call.result)] = runs[run[0].number]
+        taken = [(a, o) for a, o in call.operands.items() if id(o) in items and items[id(o)] is not target]
+        arrows += [Arrow(items[id(o)], target, k, len(taken), call=call, argument=a) for k, (a, o) in enumerate(taken)]
+    return list(dict.fromkeys(items.values())), arrows
+
+
+def _absorbed(found: Trace, folded: Mapping[int, Any]) -> set[Value]:
+    """Leaves that only folded calls use."""
+    users: dict[Value, list[bool]] = {}
+    for call in found.calls:
+        for operand in call.operands.values():
+            if operand.made_by is None:
+                users.setdefault(operand, []).append(call.number in folded)
+    return {leaf for leaf, within in users.items() if all(within)}
+
+
+def _runs(calls: list[Call]) -> Iterator[list[Call]]:
+    """Blocks of calls that repeat at least REPEATS times in a row, all but the first and the last of each."""
+    kinds = [_kind(call) for call in calls]
+    start = 0
+    while start < len(calls):
+        period, repeats = max(
+            ((p, _repeats(kinds, start, p)) for p in range(1, LONGEST + 1)), key=lambda found: found[0] * (found[1] - 2)
+        )
+        if repeats < REPEATS:
+            start += 1
+            continue
+        turns = [k for k in range(start, start + period) if _repeats(kinds, k, period) == repeats]
+        # A block begins where something new comes in, as a layer does with its weight.
+        first = next((k for k in turns if any(o.made_by is None for o in calls[k].operands.values())), start)
+        yield calls[first + period : first + period * (repeats - 1)]
+        start = first + period * repeats
+
+
+def _repeats(kinds: list[Any], start: int, period: int) -> int:
+    """How often the block of so many calls comes in a row."""
+    same = itertools.takewhile(lambda k: kinds[k] == kinds[k + period], range(start, len(kinds) - period))
+    return 1 + sum(1 for _ in same) // period
+
+
+def _kind(call: Call) -> Any:
+    """What makes two calls alike: operator, options, shapes, and how far back their operands were made."""
+    operands = tuple(
+        (name, o.array.shape, o.made_by and call.number - o.made_by.number, o.name if o.kind == "number" else "")
+        for name, o in call.operands.items()
+    )
+    return call.operator, repr(sorted(call.options.items(), key=str)), call.result.array.shape, operands
+
+
+def _sized(item: Item) -> Item:
+    longest = max([len(text) for _, text in item.lines] + [len(item.title)])
+    item.width = longest * CHARACTER + 2 * PADDING
+    item.height = len(item.lines) * LINE + 8 + (HEADER if item.title else 0)
+    return item
+
+
+def _described(value: Value, values: bool) -> list[tuple[str, str]]:
+    lines = [("name", _cut(f"{value.name} {value.array.shape}" if value.array.ndim else value.name))]
+    if values:
+        lines.append(("value", brief(value.array)))
+        if value.gradient is not None:
+            lines.append(("grad", f"grad {brief(value.gradient)}"))
+    return lines
+
+
+def _tooltip(value: Value) -> str:
+    text = f"{value.name}: {value.array.dtype} {value.array.shape}\n{numbers(value.array)}"
+    return text if value.gradient is None else f"{text}\ngradient\n{numbers(value.gradient)}"
+
+
+def _leaf(value: Value, values: bool) -> Item:
+    return _sized(Item(kind=value.kind, lines=_described(value, values), tooltip=_tooltip(value), value=value))
+
+
+def _call(call: Call, values: bool, last: bool) -> Item:
+    given = [o.name for o in call.operands.values() if o.kind == "number"]
+    title = _cut(" ".join([call.operator, *given]))
+    lines = _described(call.result, values)
+    tooltip = f"{call.result.name} = {call.text}\n{_tooltip(call.result)}"
+    return _sized(Item(kind="output" if last else "result", title=title, lines=lines, tooltip=tooltip,
+                       value=call.result, calls=[call]))  # fmt: skip
+
+
+def _run(run: list[Call], inside: set[Value]) -> Item:
+    kinds = [_kind(call) for call in run]
+    period = next(p for p in range(1, len(run) + 1) if all(a == b for a, b in zip(kinds, kinds[p:], strict=False)))
+    block = " → ".join(call.operator for call in run[:period])
+    held = {o for call in run for o in call.operands.values() if o in inside and o.kind == "parameter"}
+    lines = [("name", _cut(block)), ("value", f"{len(run)} operators folded")]
+    if held:
+        lines.append(("value", f"{sum(o.array.size for o in held):,} parameters"))
+    tooltip = f"{len(run) // period} times {block}"
+    return _sized(Item(kind="fold", title=f"× {len(run) // period}", lines=lines, tooltip=tooltip, calls=list(run)))
+
+
+def _cut(text: str, length: int = 34) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def brief(array: np.ndarray) -> str:
+    """An array in one short line: up to four numbers, or its range."""
+    array = np.asarray(array)
+    if array.size <= 4 and array.ndim <= 1:
+        return ", ".join(_short(v) for v in array.ravel()) or "empty"
+    if array.size == 0:
+        return "empty"
+    low, high = array.min(), array.max()
+    return f"{_short(low)} … {_short(high)}" if low != high else f"all {_short(low)}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else number(value)
+
+
+_STYLE = """
+.tg-graph { font: 11px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.tg-graph .paper { fill: var(--tg-paper, #fff); }
+.tg-graph rect.box { fill: var(--tg-box, #fff); stroke: var(--tg-line, #667); stroke-width: 1; }
+.tg-graph .parameter rect.box { fill: var(--tg-parameter, #e3f1e7); stroke: var(--tg-parameter-line, #2c7a4b); }
+.tg-graph .constant rect.box { fill: var(--tg-constant, #f1f1f4); }
+.tg-graph .output rect.box { stroke-width: 2.2; }
+.tg-graph .fold rect.box { stroke-dasharray: 5 3; }
+.tg-graph rect.head { fill: var(--tg-head, #dfe7f5); }
+.tg-graph text { fill: var(--tg-ink, #1b1b22); white-space: pre; }
+.tg-graph text.title, .tg-graph text.name { font-weight: 600; }
+.tg-graph text.grad { fill: var(--tg-grad, #a3330b); }
+.tg-graph path.edge { fill: none; stroke: var(--tg-edge, #667); stroke-width: 1.3; }
+.tg-graph path.tip { fill: var(--tg-edge, #667); stroke: none; }
+"""
+
+
+def _svg(drawing: Graph) -> str:
+    """The drawing as SVG. Colours are custom properties, so that a page around it may have others."""
+    frame = drawing.frame
+    side, above = frame.gutter + 10, 14.0
+    edges = [_edge(arrow, frame) for arrow in drawing.arrows]
+    width, height = frame.width + 2 * side, frame.height + 2 * above
+    name = html.escape(drawing.trace.output.name)
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="{-side:.0f} {-above:.0f} {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="The graph of {name}: {len(drawing.trace.calls)} operators" '
+        'style="max-width: 100%; height: auto">',
+        f"<style>{_STYLE}</style>",
+        f'<rect class="paper" x="{-side:.0f}" y="{-above:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
+        *edges, *map(_group, drawing.items), "</svg>",
+    ])  # fmt: skip
+
+
+def _edge(arrow: Arrow, frame: Frame) -> str:
+    x, y = arrow.end
+    call = arrow.call
+    assert call is not None
+    words = html.escape(f"argument {arrow.argument} of {call.operator}")
+    return (
+        f'<g data-edge="{call.number} {html.escape(arrow.argument)}"><title>{words}</title>'
+        f'<path class="edge" d="{path(arrow, frame)}"/>'
+        f'<path class="tip" d="M{x:.1f} {y:.1f} l-7 -3.5 v7 z"/></g>'
+    )
+
+
+def _group(item: Item) -> str:
+    x, y = item.x, item.y - item.height / 2
+    calls = " ".join(str(call.number) for call in item.calls)
+    value = html.escape(item.value.name) if item.value else ""
+    parts = [
+        f'<g class="{item.kind}" data-calls="{calls}" data-value="{value}"><title>{html.escape(item.tooltip)}</title>',
+        f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" rx="4"/>',
+    ]
+    top = y + 4
+    if item.title:
+        parts.append(
+            f'<rect class="head" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{item.width - 2:.1f}" '
+            f'height="{HEADER - 1:.1f}" rx="3"/>'
+            f'<text class="title" x="{x + item.width / 2:.1f}" y="{y + 13.5:.1f}" text-anchor="middle">'
+            f"{html.escape(item.title)}</text>"
+        )
+        top += HEADER
+    for k, (style, text) in enumerate(item.lines):
+        parts.append(
+            f'<text class="{style}" x="{x + PADDING:.1f}" y="{top + LINE * k + 11:.1f}">{html.escape(text)}</text>'
+        )
+    return "".join([*parts, "</g>"])
+
+
+def _dot(found: Trace) -> str:
+    values = [*found.leaves, *(call.result for call in found.calls)]
+    place = {value: f"v{k}" for k, value in enumerate(values)}
+    lines = ["digraph {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
+    for value in values:
+        words = [value.made_by.operator] if value.made_by else []
+        words += [value.name, str(value.array.shape), brief(value.array)]
+        words += [f"grad {brief(value.gradient)}"] if value.gradient is not None else []
+        label = "\\n".join(word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+        look = ", style=filled, fillcolor=lightgrey" if value.made_by else ""
+        lines.append(f'  {place[value]} [label="{label}"{look}];')
+    for call in found.calls:
+        for argument, operand in call.operands.items():
+            if operand in place:
+                lines.append(f'  {place[operand]} -> {place[call.result]} [label="{argument}"];')
+    return "\n".join([*lines, "}"])
