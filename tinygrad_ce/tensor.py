@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -317,13 +318,26 @@ class Tensor(Node):
 
     def __repr__(self) -> str:
         words = [np.array2string(self._data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
-        if self._parents:
-            words.append(f"made by {self._primitive.name}")
-        elif self._requires_grad:
-            words.append("requires_grad=True")
-        return f"Tensor({', '.join(words)})"
+        return f"Tensor({', '.join([*words, *self._origin()])})"
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what it is, its numbers, and its gradient if there is one."""
+        what = ", ".join([f"shape {self.shape}", str(self.dtype), *self._origin()])
+        cells = "".join(
+            f'<td style="text-align: left; vertical-align: top">{name}<pre>'
+            f"{html.escape(np.array2string(array, separator=', ', threshold=100))}</pre></td>"
+            for name, array in (("value", self._data), ("grad", self._grad))
+            if array is not None
+        )
+        return f"<div>Tensor: {html.escape(what)}</div><table><tr>{cells}</tr></table>"
+
+    def _origin(self) -> list[str]:
+        """What made it, or whether it is a leaf that requires grad, in words."""
+        if self._parents:
+            return [f"made by {self._primitive.name}"]
+        return ["requires_grad=True"] if self._requires_grad else []
 
     def __reduce__(self) -> Any:
         if self._parents:

@@ -274,6 +274,7 @@ _STYLE = textwrap.dedent("""\
     .tg-explain { line-height: 1.4; max-width: 62em; }
     .tg-explain table { border-collapse: collapse; margin: 0.2em 0 0.6em 2em; }
     .tg-explain td { text-align: left; vertical-align: top; padding: 0.1em 1.2em 0.1em 0; border: 0; }
+    .tg-explain td:first-child { white-space: nowrap; }
     .tg-explain pre { margin: 0; background: none; color: inherit; font-size: 0.95em; }
     .tg-explain h4 { margin: 1em 0 0.3em; }
     .tg-explain p { margin: 0.4em 0 0.1em; }

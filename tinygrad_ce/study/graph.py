@@ -51,7 +51,7 @@ class Graph:
         self.trace = found
         self.items, self.arrows = _content(found, values, fold)
         self.frame = place(self.items, self.arrows, width)
-        self.svg = _svg(self)
+        self.svg = draw(self)
 
     def save(self, file: Any) -> None:
         """Write the drawing to a ``.svg`` file."""
@@ -249,8 +249,8 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else number(value)
 
 
-_STYLE = """
-.tg-graph { font: 11px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+STYLE = """
+.tg-graph { max-width: 100%; height: auto; font: 11px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .tg-graph .paper { fill: var(--tg-paper, #fff); }
 .tg-graph rect.box { fill: var(--tg-box, #fff); stroke: var(--tg-line, #667); stroke-width: 1; }
 .tg-graph .parameter rect.box { fill: var(--tg-parameter, #e3f1e7); stroke: var(--tg-parameter-line, #2c7a4b); }
@@ -266,42 +266,43 @@ _STYLE = """
 """
 
 
-def _svg(drawing: Graph) -> str:
-    """The drawing as SVG. Colours are custom properties, so that a page around it may have others."""
+def draw(drawing: Graph, styled: bool = True) -> str:
+    """The drawing as SVG, with its style or, for a page that brings STYLE itself, without.
+
+    Boxes and edges are numbered in ``data-box`` and ``data-edge`` as in the drawing's items and arrows.
+    """
     frame = drawing.frame
     side, above = frame.gutter + 10, 14.0
-    edges = [_edge(arrow, frame) for arrow in drawing.arrows]
     width, height = frame.width + 2 * side, frame.height + 2 * above
     name = html.escape(drawing.trace.output.name)
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="{-side:.0f} {-above:.0f} {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="The graph of {name}: {len(drawing.trace.calls)} operators" '
-        'style="max-width: 100%; height: auto">',
-        f"<style>{_STYLE}</style>",
+        f'aria-label="The graph of {name}: {len(drawing.trace.calls)} operators">',
+        *([f"<style>{STYLE}</style>"] if styled else []),
         f'<rect class="paper" x="{-side:.0f}" y="{-above:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
-        *edges, *map(_group, drawing.items), "</svg>",
+        *(_edge(k, arrow, frame) for k, arrow in enumerate(drawing.arrows)),
+        *(_group(k, item) for k, item in enumerate(drawing.items)),
+        "</svg>",
     ])  # fmt: skip
 
 
-def _edge(arrow: Arrow, frame: Frame) -> str:
+def _edge(k: int, arrow: Arrow, frame: Frame) -> str:
     x, y = arrow.end
     call = arrow.call
     assert call is not None
     words = html.escape(f"argument {arrow.argument} of {call.operator}")
     return (
-        f'<g data-edge="{call.number} {html.escape(arrow.argument)}"><title>{words}</title>'
+        f'<g class="arrow" data-edge="{k}"><title>{words}</title>'
         f'<path class="edge" d="{path(arrow, frame)}"/>'
         f'<path class="tip" d="M{x:.1f} {y:.1f} l-7 -3.5 v7 z"/></g>'
     )
 
 
-def _group(item: Item) -> str:
+def _group(k: int, item: Item) -> str:
     x, y = item.x, item.y - item.height / 2
-    calls = " ".join(str(call.number) for call in item.calls)
-    value = html.escape(item.value.name) if item.value else ""
     parts = [
-        f'<g class="{item.kind}" data-calls="{calls}" data-value="{value}"><title>{html.escape(item.tooltip)}</title>',
+        f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>',
         f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" rx="4"/>',
     ]
     top = y + 4
@@ -313,9 +314,9 @@ def _group(item: Item) -> str:
             f"{html.escape(item.title)}</text>"
         )
         top += HEADER
-    for k, (style, text) in enumerate(item.lines):
+    for line, (style, text) in enumerate(item.lines):
         parts.append(
-            f'<text class="{style}" x="{x + PADDING:.1f}" y="{top + LINE * k + 11:.1f}">{html.escape(text)}</text>'
+            f'<text class="{style}" x="{x + PADDING:.1f}" y="{top + LINE * line + 11:.1f}">{html.escape(text)}</text>'
         )
     return "".join([*parts, "</g>"])
 
