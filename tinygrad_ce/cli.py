@@ -1,4 +1,4 @@
-"""The command line: train, predict, gradcheck."""
+"""The command line: train, predict, gradcheck, explain."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import data as sets
-from tinygrad_ce import optim
+from tinygrad_ce import ops, optim, study
 from tinygrad_ce.gradcheck import check_operator
 from tinygrad_ce.primitive import registry
+from tinygrad_ce.study import plot
+from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train import classifier, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.checkpoint import load as load_checkpoint
@@ -63,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "tinygrad-ce", description="Train classifiers and check gradients in plain NumPy.", epilog=_EXAMPLES,
-        formatter_class=raw,
+        "tinygrad-ce", description="Train classifiers, check gradients and explain them, in plain NumPy.",
+        epilog=_EXAMPLES, formatter_class=raw,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"tinygrad-ce {_version()}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="train | predict | gradcheck")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="train | predict | gradcheck | explain")
 
     train = commands.add_parser("train", help="train a classifier", epilog=_EXAMPLES, formatter_class=raw)
     train.add_argument("data", nargs="+", help=f"{', '.join(_SETS)}, a .csv, a .npz, or two IDX files")
@@ -104,6 +106,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="(float64)")
     check.add_argument("--seed", type=_seed, default=0, help="of the inputs (0)")
     check.set_defaults(run=_gradcheck)
+
+    tell = commands.add_parser(
+        "explain", help="explain the loss of a row of logits, forward and backward, number by number",
+        formatter_class=raw, epilog="examples:\n  tinygrad-ce explain 2 -1 0.1 --target 1\n"
+        "  tinygrad-ce explain 0 -20 --target 0 --dtype float32 --page loss.html\n",
+    )  # fmt: skip
+    tell.add_argument("logits", nargs="+", type=_number, help="one for each class")
+    tell.add_argument("--target", type=_seed, required=True, metavar="CLASS", help="the right class, from 0")
+    tell.add_argument("--temperature", type=_rate, default=1.0, metavar="T", help="what logits are divided by (1)")
+    tell.add_argument("--smoothing", type=float, default=0.0, metavar="E", help="label smoothing, from 0 to 1 (0)")
+    tell.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="(float64)")
+    tell.add_argument("--graph", type=Path, metavar="FILE", help="draw the graph into an .svg file, too")
+    tell.add_argument("--page", type=Path, metavar="FILE", help="write a page to step through, as .html, too")
+    tell.set_defaults(run=_explain)
     return parser
 
 
@@ -123,6 +139,13 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 0")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number") from None
 
 
 def _rate(text: str) -> float:
@@ -264,24 +287,9 @@ def _plot(path: Path, history: Any, confusion: np.ndarray, classes: Sequence[str
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    epochs = [epoch + 1 for epoch in history.epoch]
-    for axes, what in ((left, "loss"), (middle, "accuracy")):
-        for key in (what, f"val_{what}"):
-            if key in history.history:
-                axes.plot(epochs, history[key], label="training" if key == what else "validation")
-        axes.set(
-            title=what.capitalize(), xlabel="epoch", ylabel="cross-entropy" if what == "loss" else "fraction right"
-        )
-        axes.legend()
-        axes.grid(alpha=0.3)
-    right.imshow(np.where(confusion > 0, confusion, np.nan), cmap="Blues", vmin=0)
-    right.set(title="Confusion on rows held out", xlabel="predicted", ylabel="true")
-    right.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-    right.set_yticks(range(len(classes)), classes)
-    for (i, j), count in np.ndenumerate(confusion):
-        if count and len(classes) <= 20:
-            colour = "white" if count > confusion.max() / 2 else "black"
-            right.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+    plot.loss_curves(history, ax=left)
+    plot.loss_curves(history, names=("accuracy", "val_accuracy"), ax=middle)
+    plot.confusion_matrix(confusion, classes, ax=right).title.set_text("Confusion on rows held out")
     figure.savefig(path, dpi=120)
 
 
@@ -313,3 +321,16 @@ def _gradcheck(args: argparse.Namespace) -> int:
     right, examples = len(names) - len(failed), sum(check.examples for check in checks)
     print(f"\n{right} of {len(names)} operators agree with finite differences ({examples} examples, {args.dtype})")
     return 1 if failed else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    logits = Tensor(args.logits, requires_grad=True, dtype=args.dtype)
+    scaled = logits if args.temperature == 1 else logits / args.temperature
+    loss = ops.cross_entropy(scaled, args.target, label_smoothing=args.smoothing)
+    names = {"logits": logits, "loss": loss, "target": np.asarray(args.target)}
+    print(study.explain(loss, names=names))
+    for path, what, make in ((args.graph, "graph", study.graph), (args.page, "page", study.player)):
+        if path:
+            make(loss, names=names).save(path)
+            print(f"\n{what} saved to {path}")
+    return 0

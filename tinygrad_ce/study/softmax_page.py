@@ -1,0 +1,28 @@
+"""softmax_page: softmax, temperature and cross-entropy to play with in a browser, and what 32 bits do to them."""
+
+from __future__ import annotations
+
+from tinygrad_ce.study.page import Page, asset, frame
+
+
+def softmax_page() -> Page:
+    r"""A page with sliders for logits, temperature and target, and all that follows from them.
+
+    It draws the probabilities $p_i = e^{x_i/T} / \sum_j e^{x_j/T}$, the loss $-\log p_t$ and its gradient, and works
+    the loss out in 32 bits three ways, step by step: naively, shifted by the maximum, and without the target's term in
+    the sum, as :func:`tinygrad_ce.cross_entropy` does.
+
+    Returns:
+        A Page: in a notebook it shows itself; ``.save("softmax.html")`` writes one file that needs no network.
+
+    Example:
+        >>> softmax_page()
+        <a page, "Softmax and cross-entropy by hand": .save("page.html") writes it, a browser shows it>
+    """
+    return frame(
+        "Softmax and cross-entropy by hand",
+        asset("softmax.html"),
+        style=asset("softmax.css"),
+        script=asset("softmax.js"),
+        height=900,
+    )
