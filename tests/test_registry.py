@@ -262,7 +262,7 @@ def test_gradcheck_names_input_index_and_numbers():
         return x * x
 
     wrong.vjp(x=lambda g, y, x: 2.002 * g * x)
-    with pytest.raises(tg.GradientError, match=r"input 0, index \[\d\]: the rule gives .* differences give") as caught:
+    with pytest.raises(tg.GradientError, match=r"input 0, index \[\d\], of output \[\d\]: the rule gives") as caught:
         gradcheck(wrong, np.array([1.0, 2.0, 3.0]))
     assert not caught.value.report
     assert len(caught.value.report.failed) == 3

@@ -1,7 +1,8 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
 from tinygrad_ce import data, nn, optim, study, train
-from tinygrad_ce.gradcheck import GradientError, gradcheck
+from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
+from tinygrad_ce.gradreport import GradientError
 from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
 from tinygrad_ce.ops import __all__ as _operators
 from tinygrad_ce.primitive import no_grad, primitive
@@ -15,6 +16,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     *_operators, "CheckpointError", "GradientError", "History", "Tensor", "accuracy", "confusion_matrix", "data",
-    "fit", "get_num_threads", "grad", "gradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim",
+    "fit", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim",
     "precision_recall", "predict", "primitive", "set_num_threads", "study", "train", "value_and_grad",
 ]  # fmt: skip

@@ -309,11 +309,11 @@ def _gradcheck(args: argparse.Namespace) -> int:
         raise ValueError(f"no operator {unknown[0]!r}; there are {', '.join(sorted(registry))}")
     names = args.operators or sorted(registry)
     print("largest difference between rule and finite differences, relative to the gradient's largest entry\n")
-    print(f"{'operator':<22} {'examples':>8} {'order 1':>10} {'order 2':>10}")
+    print(f"{'operator':<33} {'examples':>8} {'order 1':>10} {'order 2':>10}")
     checks = [check_operator(name, args.dtype, args.seed) for name in names]
     for check in checks:
         verdict = "ok" if check.examples and check.failed is None else "FAILED" if check.examples else "no example"
-        print(f"{check.name:<22} {check.examples:>8} {check.first:>10.1e} {check.second:>10.1e}   {verdict}")
+        print(f"{check.name:<33} {check.examples:>8} {check.first:>10.1e} {check.second:>10.1e}   {verdict}")
     failed = [check for check in checks if not check.examples or check.failed is not None]
     for check in failed:
         words = "has no example, so nothing checks its rules" if check.failed is None else check.failed

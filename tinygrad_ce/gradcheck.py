@@ -1,17 +1,22 @@
-"""Gradient checks: the rules against finite differences, entry by entry."""
+"""Gradient checks: the rules against numeric derivatives, entry by entry, with the likely cause of what is wrong."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
 from tinygrad_ce.example import realise
+from tinygrad_ce.gradreport import Entry, GradientError, Report
 from tinygrad_ce.primitive import Operator, registry
 from tinygrad_ce.reverse import gradients
 from tinygrad_ce.tensor import Tensor
+
+WHOLE = 1 << 18  # numbers in a Jacobian, above which only directions are checked unless it is asked for
+LOOKED_INTO = 64  # columns of a Jacobian that disagree and are swept over all steps; the rest disagrees likewise
 
 
 class Settings(NamedTuple):
@@ -26,92 +31,17 @@ class Settings(NamedTuple):
 SETTINGS = {
     np.dtype(np.float64): Settings(7e-4, 1e-7, 2.0**-52),
     np.dtype(np.float32): Settings(3e-2, 1e-3, 2.0**-23),
+    np.dtype(np.float16): Settings(0.25, 3e-2, 2.0**-10),
 }
 
+Invariant = Callable[..., Any]
 
-class Entry(NamedTuple):
-    """One number of a gradient, by the rule and by differences."""
-
-    input: int
-    at: tuple[int, ...]
-    analytic: float
-    numeric: float
-    allowed: float
-
-    @property
-    def difference(self) -> float:
-        """|analytic - numeric|; infinite where one is nan."""
-        difference = abs(self.analytic - self.numeric)
-        return difference if difference == difference else np.inf
-
-    @property
-    def relative(self) -> float:
-        """The difference over the larger of the two."""
-        return self.difference / (max(abs(self.analytic), abs(self.numeric)) or 1.0)
-
-    @property
-    def excess(self) -> float:
-        """The difference in units of what is allowed: above 1 it fails."""
-        return self.difference / self.allowed if self.allowed else (np.inf if self.difference else 0.0)
-
-
-class Report:
-    """What a gradient check found: true if every entry agrees, printed as a table of the worst."""
-
-    def __init__(self, entries: Sequence[Entry], order: int, dtypes: Sequence[np.dtype]) -> None:
-        self.entries = sorted(entries, key=lambda entry: entry.excess, reverse=True)
-        self.order = order
-        self.dtypes = dtypes
-
-    @property
-    def worst(self) -> Entry | None:
-        """The entry furthest outside, or closest to, what is allowed; None if there was nothing to check."""
-        return self.entries[0] if self.entries else None
-
-    @property
-    def failed(self) -> list[Entry]:
-        """The entries that disagree, the worst first."""
-        return [entry for entry in self.entries if not entry.excess <= 1]
-
-    @property
-    def error(self) -> float:
-        """The largest difference, relative to the largest gradient entry of its input."""
-        sizes: dict[int, float] = {}
-        for e in self.entries:
-            sizes[e.input] = max(sizes.get(e.input, 0.0), abs(e.numeric))
-        return max((e.difference / (sizes[e.input] or 1.0) for e in self.entries), default=0.0)
-
-    def __bool__(self) -> bool:
-        return not self.failed
-
-    def __str__(self) -> str:
-        count = len(self.entries)
-        verdict = f"all {count} entries agree" if self else f"{len(self.failed)} of {count} entries DISAGREE"
-        kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
-        lines = [f"gradcheck: order {self.order}, {kinds}: {verdict}"]
-        if self.entries:
-            lines.append(f"{'input':>5}  {'index':<12} {'analytic':>15} {'numeric':>15} {'relative error':>14}")
-        for entry in self.entries[:5]:
-            index = ", ".join(map(str, entry.at))
-            lines.append(
-                f"{entry.input:>5}  {f'[{index}]':<12} {entry.analytic:>15.8g} {entry.numeric:>15.8g} "
-                f"{entry.relative:>14.2e}{'' if entry.excess <= 1 else '  <- wrong'}"
-            )
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-class GradientError(AssertionError):
-    """A derivative rule disagrees with finite differences; ``report`` tells where."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        worst = report.failed[0]
-        super().__init__(
-            f"input {worst.input}, index {list(worst.at)}: the rule gives {worst.analytic:.8g}, finite differences "
-            f"give {worst.numeric:.8g}\n{report}"
-        )
+# What a gradient must have whatever its numbers: each gives numbers that should be 0, and what they were made of.
+INVARIANTS: dict[str, Invariant] = {
+    "rows sum to 0": lambda x, dx: (dx.sum(axis=-1), np.abs(dx).sum(axis=-1)),
+    "columns sum to 0": lambda x, dx: (dx.sum(axis=0), np.abs(dx).sum(axis=0)),
+    "orthogonal to the input": lambda x, dx: (np.sum(x * dx), np.sum(np.abs(x * dx))),
+}
 
 
 def gradcheck(
@@ -119,28 +49,50 @@ def gradcheck(
     inputs: Any,
     *,
     order: int = 1,
+    mode: str | None = None,
+    directions: int = 4,
+    method: str = "differences",
     step: float | None = None,
     rtol: float | None = None,
+    invariants: Sequence[str] | Mapping[str, Invariant] = (),
     seed: int = 0,
     raises: bool = True,
 ) -> Report:
-    r"""Compare the gradient of f by its rules with central finite differences, in every entry of every input.
+    r"""Hold the gradient of f by its rules against numeric derivatives.
 
-    The output is contracted with a seeded random cotangent v to a scalar $s = \sum v \cdot f(x)$, and
-    $\partial s / \partial x_i \approx (8 (s_{+h} - s_{-h}) - (s_{+2h} - s_{-2h})) / 12 h$. An entry agrees when the two
-    differ by no more than rtol of the larger, beside what rounding s by a few eps does to the difference.
+    An entry $\partial f_k / \partial x_i$ of the Jacobian agrees when the rule and
+    $(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h$ differ by no more than rtol of the larger, beside what rounding
+    $f_k$ by a few eps does to the difference: small entries are judged by their own size, so that a gradient of nothing
+    but zeros fails at cross-entropy's logits [30, 0]. One that doesn't agree is looked into: over a sweep of steps
+    (was it the step?), then from both sides (is it a kink?). At a kink any slope between the two sides' is right, and
+    the report names it.
+
+    Also checked: f and its rules leave their inputs as they are, two runs agree in every bit, and gradients have their
+    inputs' shapes and dtypes.
 
     Args:
         f: a function of Tensors that returns a Tensor or a list of them.
         inputs: an array or Tensor, or a list of them; every floating one is differentiated in, in its own dtype.
         order: 1, or 2 to check the gradient of the gradient.
+        mode: "jacobian": every entry; "directions": the slopes along some random directions, and every entry where
+            one of them disagrees; None takes the Jacobian up to 262,144 entries.
+        directions: how many, in each input; no component of them is near 0.
+        method: "differences", or "complex" for the complex step, which is right to 1e-14: f is then called with plain
+            complex arrays, and must be made of analytic functions (no abs, max, comparisons).
         step: h relative to max(1, abs(x)); by dtype unless given (7e-4 in float64, 0.03 in float32).
-        rtol: the relative tolerance; by dtype unless given (1e-7 in float64, 1e-3 in float32).
-        seed: of the cotangent.
+        rtol: the relative tolerance; by dtype unless given (1e-7 in float64, 1e-3 in float32; complex step 1e-11).
+        invariants: what the gradient must have besides: names ("rows sum to 0", "columns sum to 0", "orthogonal to the
+            input"), or functions ``g(*inputs, *gradients)`` by name, which return numbers that should be 0 and the
+            size of what they were made of. They are given the gradients of the sum of all outputs.
+        seed: of directions and cotangents.
         raises: whether a disagreement raises GradientError; otherwise look at the report.
 
     Returns:
-        A Report: true if all agree; printing it shows the worst entries.
+        A Report: true if all agree; printing it shows the worst entries, kinks, and the likely cause.
+
+    Errors:
+        GradientError: something disagrees; the first line tells input, index, both numbers and the likely cause.
+        ValueError, TypeError: an option out of range, nothing to differentiate in, or f returns no Tensor.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -148,39 +100,42 @@ def gradcheck(
         True
         >>> bool(tg.gradcheck(lambda x: tg.cross_entropy(x, [0]), np.array([[30.0, 0.0]]), order=2))
         True
+        >>> tg.gradcheck(lambda x: tg.relu(x), np.array([0.0, 1.0])).kinks[0].slopes
+        (0.0, 1.0)
 
     Source: Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
     """
+    for name, value, valid in (
+        ("order", order, (1, 2)), ("mode", mode, (None, "jacobian", "directions")),
+        ("method", method, ("differences", "complex")),
+    ):  # fmt: skip
+        if value not in valid:
+            raise ValueError(f"gradcheck: {name} is {value!r}, expected one of {', '.join(map(repr, valid))}")
     several = isinstance(inputs, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in inputs)
-    arrays = [_array(x) for x in (inputs if several else [inputs])]
-    if order not in (1, 2):
-        raise ValueError(f"gradcheck: order is {order!r}, expected 1 or 2")
-    smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
-    if not smooth:
-        raise ValueError("gradcheck: no input is floating, so there is nothing to differentiate in")
-    rng = np.random.default_rng(seed)
-    if order == 2:
-        f, arrays = _with_cotangents(f, arrays, smooth, rng)
-        smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
-    leaves = [Tensor(x, requires_grad=i in smooth) for i, x in enumerate(arrays)]
-    outputs = _outputs(f(*leaves))
-    vs = [_cotangent(y, rng) for y in outputs]
-    found = gradients(*_recorded(outputs, vs, [leaves[i] for i in smooth]), create_graph=False)
-    settings = _settings([arrays[i] for i in smooth] + vs)
-    settings = Settings(step or settings.step, rtol or settings.rtol, settings.eps)
-    entries: list[Entry] = []
-    for i, dx in zip(smooth, found, strict=True):
-        analytic = np.zeros_like(arrays[i]) if dx is None else dx._data
-        entries += _compare(_scalar_function(f, arrays, vs, i), arrays[i], analytic, i, settings)
-    report = Report(entries, order, [arrays[i].dtype for i in smooth])
+    check = _Check(f, [_array(x) for x in (inputs if several else [inputs])], order, seed)
+    check.set_tolerances(step, rtol, method)
+    if mode is None:
+        mode = "jacobian" if check.size <= WHOLE else "directions"
+    report = check.along(directions) if mode == "directions" else check.jacobian(method)
+    if mode == "directions" and not report and check.size <= 16 * WHOLE:
+        whole = check.jacobian(method)
+        report = whole if not whole else report
+    report.broken += check.repeat()
+    report.broken += check.invariants(invariants)
     if raises and not report:
         raise GradientError(report)
     return report
 
 
-def _settings(arrays: list[np.ndarray]) -> Settings:
-    """Those of the coarsest dtype that takes part."""
-    return max((SETTINGS[x.dtype] for x in arrays if x.dtype in SETTINGS), default=SETTINGS[np.dtype(np.float64)])
+def gradgradcheck(f: Callable[..., Any], inputs: Any, **options: Any) -> Report:
+    """gradcheck of the gradient: whether the rules' own derivatives are right. Its options are gradcheck's.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> bool(tg.gradgradcheck(tg.softmax, np.array([0.1, 2.0, -1.0])))
+        True
+    """
+    return gradcheck(f, inputs, order=2, **options)
 
 
 def _array(x: Any) -> np.ndarray:
@@ -195,65 +150,296 @@ def _outputs(y: Any) -> list[Tensor]:
     return ys
 
 
-def _cotangent(y: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """Random numbers of either sign, none close to 0: an error in any output shows."""
-    return np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape), y.dtype)
+class _Check:
+    """A function at a point, and what its rules say there."""
+
+    def __init__(self, f: Callable[..., Any], arrays: list[np.ndarray], order: int, seed: int) -> None:
+        self.order, self.seed = order, seed
+        self.rng = np.random.default_rng(seed)
+        self.smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
+        if not self.smooth:
+            raise ValueError("gradcheck: no input is floating, so there is nothing to differentiate in")
+        if order == 2:
+            f, arrays = _with_cotangents(f, arrays, self.smooth, self.rng)
+            self.smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
+        self.f, self.arrays = f, arrays
+        self.leaves, self.outputs = self.run()
+        self.shapes = [y.shape for y in self.outputs]
+        self.count = sum(y.size for y in self.outputs)
+        self.size = self.count * sum(arrays[i].size for i in self.smooth)
+
+    def set_tolerances(self, step: float | None, rtol: float | None, method: str) -> None:
+        """Those of the coarsest dtype that takes part, unless given."""
+        dtypes = [self.arrays[i].dtype for i in self.smooth] + [y.dtype for y in self.outputs]
+        usual = max((SETTINGS[d] for d in dtypes if d in SETTINGS), default=SETTINGS[np.dtype(np.float64)])
+        exact = method == "complex" and usual.eps < 1e-10
+        self.settings = Settings(step or usual.step, rtol or (1e-11 if exact else usual.rtol), usual.eps)
+
+    def run(self) -> tuple[list[Tensor], list[Tensor]]:
+        """f on Tensors that require grad."""
+        leaves = [Tensor(x, requires_grad=i in self.smooth) for i, x in enumerate(self.arrays)]
+        return leaves, _outputs(self.f(*leaves))
+
+    def analytic(self, leaves: list[Tensor], outputs: list[Tensor], cotangents: list[np.ndarray]) -> list[np.ndarray]:
+        """The gradients of every smooth input, by the rules."""
+        live = [k for k, y in enumerate(outputs) if y.requires_grad]
+        wanted = [leaves[i] for i in self.smooth]
+        with np.errstate(all="ignore"):
+            found = gradients([outputs[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=False)
+        return [np.zeros_like(x._data) if dx is None else dx._data for x, dx in zip(wanted, found, strict=True)]
+
+    def flat(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """All outputs where the inputs are others, as one array in double precision."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # a step may leave the simplex, or f's domain
+            warnings.simplefilter("ignore", UserWarning)
+            ys = _outputs(self.f(*(Tensor(a) for a in arrays)))
+        return np.concatenate([y._data.ravel() for y in ys]).astype(float)
+
+    def line(self, directions: Mapping[int, np.ndarray]) -> Line:
+        """The outputs as a function of how far some inputs have moved, each along its direction."""
+
+        def moved(t: float) -> np.ndarray:
+            arrays = [
+                a + (t * directions[i]).astype(a.dtype) if i in directions else a for i, a in enumerate(self.arrays)
+            ]
+            try:
+                return self.flat(arrays)
+            except (ValueError, ArithmeticError):  # outside of where f is defined; a smaller step may stay inside
+                return np.full(self.count, np.nan)
+
+        return moved
+
+    def jacobian(self, method: str) -> Report:
+        """Every entry of the Jacobian."""
+        rules = [np.empty((self.count, self.arrays[i].size)) for i in self.smooth]
+        factors = self._far_from_zero(self.count)  # a rule may not count on an upstream gradient of 1
+        for k, factor in enumerate(factors.tolist()):
+            unit = np.zeros(self.count)
+            unit[k] = factor
+            for rows, dx in zip(rules, self.analytic(self.leaves, self.outputs, self.split(unit)), strict=True):
+                rows[k] = dx.ravel() / float(self.outputs[0].dtype.type(factor))
+        report = Report(self.order, [self.arrays[i].dtype for i in self.smooth], "every entry of the Jacobian")
+        for i, rows in zip(self.smooth, rules, strict=True):
+            self._columns(i, rows, method, report)
+        report.entries += self._ties(report.kinks)
+        return report
+
+    def split(self, flat: np.ndarray) -> list[np.ndarray]:
+        """A flat array as cotangents of the outputs."""
+        parts = np.split(flat, np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1])
+        return [
+            part.reshape(shape).astype(y.dtype) for part, shape, y in zip(parts, self.shapes, self.outputs, strict=True)
+        ]
+
+    def _columns(self, i: int, rows: np.ndarray, method: str, report: Report) -> None:
+        """Compare one input's columns; look into those that disagree."""
+        x = self.arrays[i]
+        floor = 4 * self.settings.eps * _largest_finite(rows)  # what cancels within a rule leaves its rounding
+        for place, index in enumerate(np.ndindex(x.shape)):
+            unit = np.zeros(x.shape)
+            unit[index] = 1.0
+            h = power_of_two(self.settings.step * max(1.0, abs(float(x[index]))))
+            line = self.line({i: unit})
+            slope = central(line, h, self.settings.eps)
+            entries = self._entries(i, index, rows[:, place], slope, floor)
+            if method == "complex":
+                entries = self._exact(entries, self._entries(i, index, rows[:, place], self._complex(i, unit), floor))
+            doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, slope.rough, strict=True)]
+            if method != "complex" and any(doubtful) and report.looked_into < LOOKED_INTO:
+                report.looked_into += 1
+                entries = self._looked_into(entries, doubtful, line, h, floor)
+            report.entries += entries
+
+    def _entries(
+        self, i: int, index: tuple[int, ...], column: np.ndarray, slope: Slope, floor: np.ndarray
+    ) -> list[Entry]:
+        rtol = self.settings.rtol
+        at = [(k, at) for k, shape in enumerate(self.shapes) for at in np.ndindex(shape)]
+        return [
+            Entry(i, index, a, n, rtol * max(abs(a), abs(n)) + u, output=at[k])
+            for k, (a, n, u) in enumerate(
+                zip(column.tolist(), slope.value.tolist(), (slope.uncertainty + floor).tolist(), strict=True)
+            )
+        ]
+
+    def _looked_into(
+        self, entries: list[Entry], doubtful: list[bool], line: Line, h: float, floor: np.ndarray
+    ) -> list[Entry]:
+        """Those in doubt, once more: by the best of many steps, and from both sides."""
+        eps, rtol = self.settings.eps, self.settings.rtol
+        best = swept(line, h, eps)
+        left, right = (one_sided(line, h, eps, side) for side in (-1, 1))
+        jumps = jump(line, h, eps)
+        found = []
+        for k, (entry, doubt) in enumerate(zip(entries, doubtful, strict=True)):
+            a, n = entry.analytic, float(best.value[k])
+            if doubt:
+                # In single precision a sweep is no finer than the step was: it can excuse, but not accuse.
+                agreed = entry.excess <= 1 and (not entry.unresolved or eps > 1e-10)
+                if not agreed:
+                    allowed = rtol * max(abs(a), abs(n)) + float(best.uncertainty[k] + floor[k])
+                    entry = entry._replace(numeric=n, allowed=allowed, note="step")
+                entry = _singular(entry, left, right, jumps, best, k, rtol, self.order)
+            found.append(entry)
+        return found
+
+    def _ties(self, kinks: list[Entry]) -> Iterator[Entry]:
+        """Where an output has several kinks, as max has at a tie: all of its entries there, moved together."""
+        for output in dict.fromkeys(entry.output for entry in kinks):
+            tied = [entry for entry in kinks if entry.output == output and entry.excess <= 1]
+            if len(tied) < 2:
+                continue
+            directions = {e.input: np.zeros(self.arrays[e.input].shape) for e in tied}
+            for entry in tied:
+                directions[entry.input][entry.at] = 1.0
+            line, k = self.line(directions), self._flat_index(output)
+            sides = [one_sided(line, power_of_two(self.settings.step), self.settings.eps, side) for side in (-1, 1)]
+            low, high = sorted(float(side.value[k]) for side in sides)
+            slack = float(sides[0].uncertainty[k] + sides[1].uncertainty[k]) + self.settings.rtol * max(
+                abs(low), abs(high)
+            )
+            total = sum(entry.analytic for entry in tied)
+            nearest = min(max(total, low), high)
+            yield Entry(tied[0].input, tied[0].at, total, nearest, max(slack, 1e-300), output, note="together")
+
+    def _flat_index(self, output: tuple[int, tuple[int, ...]]) -> int:
+        """The place of an output's number among all of them."""
+        k, at = output
+        before = sum(int(np.prod(shape)) for shape in self.shapes[:k])
+        return before + (int(np.ravel_multi_index(at, self.shapes[k])) if at else 0)
+
+    def _exact(self, differences: list[Entry], exact: list[Entry]) -> list[Entry]:
+        """Entries by the complex step, if it says what the differences say."""
+        for near, entry in zip(differences, exact, strict=True):
+            if not entry.excess <= 1 and near.excess <= 1 and not near.unresolved:
+                raise ValueError(
+                    f"gradcheck: method 'complex' doesn't fit f: at {entry.place} it gives {entry.numeric:.6g}, but "
+                    f"differences and the rule {near.analytic:.6g}; abs, max and comparisons have no complex derivative"
+                )
+        return exact
+
+    def _complex(self, i: int, unit: np.ndarray) -> Slope:
+        def line(t: complex) -> np.ndarray:
+            arrays = [a + t * unit if k == i else a for k, a in enumerate(self.arrays)]
+            try:
+                y = self.f(*arrays)
+                return np.concatenate(
+                    [np.asarray(part).ravel() for part in (y if isinstance(y, list | tuple) else [y])]
+                )
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ValueError(
+                    f"gradcheck: method 'complex' calls f with plain complex arrays, which it doesn't take: {error}"
+                ) from error
+
+        if self.order == 2:
+            raise ValueError("gradcheck: method 'complex' is for order 1; order 2 needs Tensors, which are real")
+        return complex_step(line, max(1.0, float(np.abs(self.arrays[i][unit > 0]).max())))
+
+    def along(self, directions: int) -> Report:
+        """Slopes along random directions, of the outputs weighted at random."""
+        report = Report(
+            self.order, [self.arrays[i].dtype for i in self.smooth], f"{directions} directions in each input"
+        )
+        eps, rtol = self.settings.eps, self.settings.rtol
+        for _ in range(directions):
+            v = self._far_from_zero(self.count)
+            found = self.analytic(self.leaves, self.outputs, self.split(v))
+            for i, dx in zip(self.smooth, found, strict=True):
+                x = self.arrays[i]
+                u = self._far_from_zero(x.shape) * np.maximum(1.0, np.abs(x))
+                slope = central(self.line({i: u}), power_of_two(self.settings.step), eps)
+                a, n = float(np.sum(dx.astype(float) * u)), float(slope.value @ v)
+                terms = float(np.sum(np.abs(dx.astype(float) * u)))
+                doubt = float(np.abs(slope.uncertainty) @ np.abs(v)) + 4 * eps * terms
+                report.entries.append(Entry(i, (), a, n, rtol * max(abs(a), abs(n)) + doubt, note="direction"))
+        return report
+
+    def _far_from_zero(self, shape: Any) -> np.ndarray:
+        """Random numbers of either sign, none close to 0: an error in any component shows."""
+        return np.asarray(self.rng.uniform(0.5, 1.5, shape) * self.rng.choice([-1, 1], shape))
+
+    def repeat(self) -> list[str]:
+        """What must hold whatever the numbers are: nothing is written to, and a second run gives the same bits."""
+        ones = self.split(np.ones(self.count))
+        first = self.analytic(self.leaves, self.outputs, ones)
+        leaves, outputs = self.run()
+        second = self.analytic(leaves, outputs, ones)
+        broken = []
+        for i, x in enumerate(self.arrays):
+            if any(_bits(group[i]._data) != _bits(x) for group in (self.leaves, leaves)):
+                broken.append(f"input {i} was changed by f or by a rule, which may write to no argument")
+        if [_bits(y._data) for y in outputs] != [_bits(y._data) for y in self.outputs]:
+            broken.append("f gives other numbers when it is called twice; is something in it random, or kept?")
+        elif [*map(_bits, first)] != [*map(_bits, second)]:
+            broken.append("the gradient has other bits the second time; is something in a rule random, or kept?")
+        return broken
+
+    def invariants(self, wanted: Sequence[str] | Mapping[str, Invariant]) -> list[str]:
+        """The invariants that the gradient of the sum of all outputs breaks."""
+        named = wanted if isinstance(wanted, Mapping) else {name: INVARIANTS.get(name) for name in wanted}
+        found = self.analytic(self.leaves, self.outputs, self.split(self._far_from_zero(self.count)))
+        broken = []
+        for name, invariant in named.items():
+            if invariant is None:
+                raise ValueError(f"gradcheck: no invariant {name!r}; there are {', '.join(map(repr, INVARIANTS))}")
+            zero, size = (np.asarray(part, float) for part in invariant(*self.arrays, *found))
+            off = np.abs(zero) > 256 * self.settings.eps * size
+            if off.any():
+                index = tuple(int(k) for k in np.argwhere(off)[0])
+                broken.append(f"the gradient breaks {name!r}: {zero[index]:.3g} at {list(index)}, expected 0")
+        return broken
 
 
-def _recorded(ys: list[Tensor], vs: list[Any], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Any]]:
-    """Outputs that depend on anything at all, the inputs, and the outputs' cotangents."""
-    live = [k for k, y in enumerate(ys) if y.requires_grad]
-    return [ys[k] for k in live], xs, [vs[k] for k in live]
+def _largest_finite(rows: np.ndarray) -> np.ndarray:
+    """The largest entry of each row, by size."""
+    return np.asarray(np.max(np.abs(np.where(np.isfinite(rows), rows, 0)), axis=1, initial=0.0))
+
+
+def _singular(
+    entry: Entry, left: Slope, right: Slope, jumps: np.ndarray, best: Slope, k: int, rtol: float, order: int
+) -> Entry:
+    """The entry, if it stands at a jump, a kink or where f is rough: there differences say something else."""
+    if jumps[k]:  # the gradient of a kink jumps, and has no derivative there
+        return entry._replace(note="jump", allowed=np.inf if order == 2 else 0.0)
+    slopes = (float(left.value[k]) + 0.0, float(right.value[k]) + 0.0)
+    low, high = sorted(slopes)
+    doubt = float(left.uncertainty[k] + right.uncertainty[k])
+    if high - low > 10 * doubt + 0.01 * max(abs(low), abs(high)):
+        slack = doubt + rtol * max(abs(low), abs(high))
+        inside = low - slack <= entry.analytic <= high + slack
+        return entry._replace(note="kink", slopes=slopes, allowed=np.inf if inside else 0.0)
+    if best.rough[k] and entry.allowed > _tolerable(rtol) * max(abs(entry.analytic), abs(entry.numeric)):
+        return entry._replace(note="rough", allowed=0.0)
+    return entry if entry.excess <= 1 else entry._replace(note="")
+
+
+def _tolerable(rtol: float) -> float:
+    """How much of an entry differences may leave open: a thousandth, or half of it in single precision."""
+    return 1e-3 if rtol < 1e-5 else 0.5
+
+
+def _bits(array: np.ndarray) -> bytes:
+    return array.tobytes()
 
 
 def _with_cotangents(
     f: Callable[..., Any], arrays: list[np.ndarray], smooth: list[int], rng: np.random.Generator
 ) -> tuple[Callable[..., Any], list[np.ndarray]]:
     """The gradient of v · f(x) as a function of x and v, to be checked in its turn."""
-    vs = [_cotangent(y, rng) for y in _outputs(f(*(Tensor(x) for x in arrays)))]
+    outputs = _outputs(f(*(Tensor(x) for x in arrays)))
+    vs = [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape), y.dtype) for y in outputs]
 
     def gradient(*given: Tensor) -> list[Tensor]:
         # Differences are taken on Tensors that require no grad; the gradient itself needs ones that do.
         xs = [x if i not in smooth or x.requires_grad else Tensor(x, requires_grad=True) for i, x in enumerate(given)]
         points, cotangents = xs[: len(arrays)], xs[len(arrays) :]
         wanted = [points[i] for i in smooth]
-        found = gradients(*_recorded(_outputs(f(*points)), cotangents, wanted), create_graph=True)
+        ys = _outputs(f(*points))
+        live = [k for k, y in enumerate(ys) if y.requires_grad]
+        found = gradients([ys[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=True)
         return [x * 0.0 if dx is None else dx for x, dx in zip(wanted, found, strict=True)]
 
     return gradient, [*arrays, *vs]
-
-
-def _scalar_function(
-    f: Callable[..., Any], arrays: list[np.ndarray], vs: list[np.ndarray], i: int
-) -> Callable[[np.ndarray], tuple[float, float]]:
-    """s and the sum of its terms' sizes, as a function of the i-th input."""
-
-    def s(x: np.ndarray) -> tuple[float, float]:
-        with warnings.catch_warnings():  # a difference may step off the simplex, which a loss would warn about
-            warnings.simplefilter("ignore", UserWarning)
-            ys = _outputs(f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))))
-        terms = [v.astype(float) * y._data for v, y in zip(vs, ys, strict=True)]
-        return sum(float(t.sum()) for t in terms), sum(float(np.abs(t).sum()) for t in terms)
-
-    return s
-
-
-def _compare(
-    s: Callable[[np.ndarray], tuple[float, float]], x: np.ndarray, analytic: np.ndarray, i: int, settings: Settings
-) -> Iterator[Entry]:
-    for index in np.ndindex(x.shape):
-        h = settings.step * max(1.0, abs(float(x[index])))
-        values, size = [], 0.0
-        for shift in (h, -h, 2 * h, -2 * h):
-            moved = x.copy()
-            moved[index] += shift
-            value, terms = s(moved)
-            values.append(value)
-            size = max(size, terms)
-        one, minus_one, two, minus_two = values
-        numeric = (8 * (one - minus_one) - (two - minus_two)) / (12 * h)
-        a = float(analytic[index])
-        yield Entry(i, index, a, numeric, settings.rtol * max(abs(a), abs(numeric)) + 16 * settings.eps * size / h)
 
 
 class Check(NamedTuple):

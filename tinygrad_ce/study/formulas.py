@@ -209,7 +209,7 @@ def rule(made: Primitive, argument: str, words: Mapping[str, str], latex: Mappin
     known = _RULES.get((made.name, family))
     if known:
         return Formula(_fill(known[0], words), _fill(known[1], latex))
-    found = _source(made, family)
+    found = _expression(made, family)
     if found is None:
         return Formula(f"the rule of {made.name} in {argument}", rf"\mathrm{{rule}}_{{{name_in_latex(argument)}}}(g)")
     expression, parameters = found
@@ -236,22 +236,30 @@ def name_in_latex(name: str) -> str:
     return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
 
 
-def _source(made: Primitive, argument: str) -> tuple[ast.expr, list[str]] | None:
+def _expression(made: Primitive, argument: str) -> tuple[ast.expr, list[str]] | None:
     """A rule that is one expression: its syntax tree and the names of its parameters."""
     position = made.arguments.index(argument)
-    found = made._variadic_rule if position == made.variadic else made.rules[position]
-    code = getattr(found, "__code__", None)
+    node = source(made._variadic_rule if position == made.variadic else made.rules[position])
+    if isinstance(node, ast.Lambda):
+        return node.body, [a.arg for a in node.args.args]
+    if isinstance(node, ast.FunctionDef) and len(node.body) == 1 + (ast.get_docstring(node) is not None):
+        last = node.body[-1]
+        return (last.value, [a.arg for a in node.args.args]) if isinstance(last, ast.Return) and last.value else None
+    return None
+
+
+def source(rule: Any) -> ast.Lambda | ast.FunctionDef | None:
+    """The syntax tree of a function or lambda, if its source can be read."""
+    code = getattr(rule, "__code__", None)
     if code is None:
         return None
     tree = _tree(code.co_filename, "".join(linecache.getlines(code.co_filename)))
-    parameters = list(inspect.signature(found).parameters) if callable(found) else []
+    parameters = list(inspect.signature(rule).parameters)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == code.co_name and node.lineno == code.co_firstlineno:
-            last = node.body[-1]
-            only = len(node.body) == 1 + (ast.get_docstring(node) is not None)
-            return (last.value, parameters) if only and isinstance(last, ast.Return) and last.value else None
+            return node
         if isinstance(node, ast.Lambda) and [a.arg for a in node.args.args] == parameters and _holds(node.body, code):
-            return node.body, parameters
+            return node
     return None
 
 

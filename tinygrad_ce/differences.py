@@ -1,0 +1,106 @@
+"""Numeric derivatives: central differences and their best step, one-sided slopes, the complex step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# All outputs of a function, flat, where some of its inputs are moved by t along a direction.
+Line = Callable[[float], np.ndarray]
+
+COARSEST = 9  # the sweep tries steps up to 2**COARSEST of the usual one
+ROUNDING = 16.0  # by how many eps of its value an output may be off,
+SHARED = 0.01  # and of how much of the largest output's: what made one may have gone into another and cancelled there
+
+
+class Slope(NamedTuple):
+    """A derivative of every output, and how far off it may be."""
+
+    value: np.ndarray
+    uncertainty: np.ndarray
+    rough: Any = False  # whether f looks like more than a line here: bent, or other at every step
+
+
+def power_of_two(step: float) -> float:
+    """The power of 2 next to a step: adding it to a number rounds nothing away."""
+    return float(2.0 ** round(math.log2(step)))
+
+
+def central(line: Line, h: float, eps: float) -> Slope:
+    r"""$(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h$; its uncertainty is that of rounding alone.
+
+    It is rough where both sides' slopes differ by a tenth, as they do at a kink.
+
+    Source: Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
+    """
+    one, minus_one, two, minus_two = (line(t) for t in (h, -h, 2 * h, -2 * h))
+    with np.errstate(all="ignore"):
+        size = _size(one, minus_one, two, minus_two)
+        value = (8 * (one - minus_one) - (two - minus_two)) / (12 * h)
+        uncertainty = ROUNDING * eps * size / h
+        bend = np.abs(one - 2 * line(0.0) + minus_one) / h
+        return Slope(value, uncertainty, bend > 0.1 * np.abs(value) + 2 * uncertainty)
+
+
+def _size(*outputs: np.ndarray) -> np.ndarray:
+    """The numbers whose rounding an output has."""
+    each = np.max(np.abs(outputs), axis=0)
+    return np.maximum(each, SHARED * np.max(np.where(np.isfinite(each), each, 0), initial=0.0))
+
+
+def finest(eps: float) -> int:
+    """The sweep's smallest step, 2**-24 of the usual one in double precision; it must still move the input."""
+    return max(-24, round(0.6 * math.log2(eps)))
+
+
+def swept(line: Line, h: float, eps: float) -> Slope:
+    """The derivative by the step at which it changes least from step to step: the bottom of the V."""
+    return _steadiest([central(line, h * 2.0**k, eps) for k in range(finest(eps), COARSEST + 1)])
+
+
+def one_sided(line: Line, h: float, eps: float, side: int) -> Slope:
+    r"""The slope on one side, $(-3 f_0 + 4 f_{h} - f_{2h}) / 2h$ with h of that side's sign, by the steadiest step."""
+    here = line(0.0)
+    slopes = []
+    for k in range(finest(eps), 1):
+        t = side * h * 2.0**k
+        near, far = line(t), line(2 * t)
+        with np.errstate(all="ignore"):
+            value = (-3 * here + 4 * near - far) / (2 * t)
+            slopes.append(Slope(value, ROUNDING * eps * _size(here, near, far) / abs(t)))
+    return _steadiest(slopes)
+
+
+def jump(line: Line, h: float, eps: float) -> np.ndarray:
+    """Which outputs aren't continuous here: a tiny step changes them about as much as a large one."""
+    here = line(0.0)
+    with np.errstate(all="ignore"):
+        t = h * 2.0 ** finest(eps)
+        tiny, large = (np.maximum(np.abs(line(u) - here), np.abs(line(-u) - here)) for u in (t, h))
+        return np.asarray((tiny > 0.1 * large) & (tiny > 1e-9 * np.abs(here)))
+
+
+def _steadiest(slopes: list[Slope]) -> Slope:
+    """Of a ladder of slopes, for each output the one that differs least from its neighbours, rounding included."""
+    values, rounding = (np.array([getattr(s, name) for s in slopes]) for name in ("value", "uncertainty"))
+    with np.errstate(all="ignore"):
+        changes = np.abs(np.diff(values, axis=0))
+        # Rounding is a bound, seldom reached: where neighbours agree closely it is far smaller than it might be.
+        doubt = np.maximum(np.maximum(changes[1:], changes[:-1]), rounding[1:-1] / 8)
+    doubt = np.where(np.isnan(doubt), np.inf, doubt)
+    best = doubt.argmin(axis=0)[None]
+    value, uncertainty, bound = (np.take_along_axis(a, best, 0)[0] for a in (values[1:-1], doubt, rounding[1:-1]))
+    return Slope(value, 4 * uncertainty, uncertainty > 8 * bound)
+
+
+def complex_step(line: Callable[[complex], np.ndarray], size: float) -> Slope:
+    r"""$\mathrm{Im}\, f(x + ih) / h$ with a tiny h: no difference, so no digits are lost; for analytic functions alone.
+
+    Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
+    """
+    h = 1e-20 * size
+    y = line(1j * h)
+    return Slope(y.imag / h, 16 * np.finfo(float).eps * np.abs(y.imag / h))
