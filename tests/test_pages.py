@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from browser import CONTRASTS, chromium, visit
+from playwright.sync_api import expect
 
 import tinygrad_ce as tg
 from tinygrad_ce.study.page import Page, asset, frame, to_json
@@ -332,7 +333,7 @@ def test_the_address_carries_the_settings(browser, path):
         control(view, "class 2 is the target").check()
         view.wait_for_url("**#x=1.5,0.8,-0.2&t=2&T=1")
         view.evaluate("location.hash = 'x=1,2&t=1&T=3'")
-        view.wait_for_function("document.querySelectorAll('#logits .row').length === 2")
+        expect(view.locator("#logits .row")).to_have_count(2)
         assert settings(view) == ([1, 2], 1, 3)
     for nonsense in (
         "#x=1",

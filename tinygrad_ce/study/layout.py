@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Frame:
 
 
 def place(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> Frame:
-    """Give boxes their places and edges their points, in bands no wider than asked where columns allow.
+    """Give boxes their places and edges their points, in even bands, which are no wider than asked where there are several.
 
     Source: Sugiyama, Tagawa, Toda, Methods for visual understanding of hierarchical system structures, 1981.
     """
@@ -108,8 +109,9 @@ def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]
         widths[box.layer] = max(widths[box.layer], box.width)
     breaks: list[int] = []
     x = 0.0
-    for layer in range(1 + max(box.layer for box in boxes)):
-        room = max(results[layer], leaves[layer])
+    rooms = [max(results[layer], leaves[layer]) for layer in range(1 + max(box.layer for box in boxes))]
+    width = _even(sum(rooms) + COLUMN_GAP * (len(rooms) - 1), width)
+    for layer, room in enumerate(rooms):
         if x and x + room > width:
             breaks.append(layer)
             x = leaves[layer - 1] + COLUMN_GAP if leaves[layer - 1] else 0.0
@@ -118,6 +120,13 @@ def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]
         follows = id(box) not in targets and box.layer + 1 in breaks and leaves[box.layer]
         box.layer += sum(layer <= box.layer + bool(follows) for layer in breaks if leaves[layer - 1])
     return {layer + sum(bool(leaves[b - 1]) for b in breaks if b < layer) for layer in breaks}
+
+
+def _even(whole: float, width: float) -> float:
+    """How wide bands may get, for them to be of about one length and none to hold a last box alone."""
+    if whole <= 1.15 * width:
+        return whole
+    return min(width, 1.1 * whole / math.ceil(whole / width))
 
 
 def _bends(edges: Sequence[Edge]) -> list[Box]:

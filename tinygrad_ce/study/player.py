@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from tinygrad_ce.study.explain import Row, Step, explanation
 from tinygrad_ce.study.graph import STYLE, Graph, brief, draw, trace_of
 from tinygrad_ce.study.numbers import DIGITS, numbers, spread
 from tinygrad_ce.study.page import Page, asset, frame
-from tinygrad_ce.study.trace import Trace, Value, names_in
+from tinygrad_ce.study.trace import Share, Trace, Value, names_in
 
-LARGEST = 24, 32  # rows and columns of an array that the page holds; of a larger one it holds this corner
+WIDTH = 680.0  # of the graph in pixels: it leaves room for the numbers beside it
+CORNERS = (32, 64), (24, 32), (12, 16), (6, 8)  # rows and columns: of a larger array the page holds this corner
+ROOM = 50_000  # numbers in all arrays of a page, before the corners get smaller
 
 
 def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = None) -> Page:
@@ -42,7 +44,7 @@ def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = No
         <a page, "Backprop, step by step": .save("page.html") writes it, a browser shows it>
     """
     found = trace_of(loss, names_in(sys._getframe(1)) if names is None else names, "player")
-    drawing = Graph(found, fold=fold)
+    drawing = Graph(found, fold=fold, width=WIDTH)
     return frame(
         "Backprop, step by step",
         asset("player.html").replace("<!-- the graph -->", draw(drawing, styled=False)),
@@ -58,99 +60,140 @@ class Script:
 
     def __init__(self, found: Trace, drawing: Graph) -> None:
         self.found = found
-        self.account = explanation(found)  # it holds every array, so that none gets another's id
-        self.drawing = drawing
-        self.arrays: list[dict[str, Any]] = []
-        self.places: dict[int, int] = {}
+        self.arrays: list[np.ndarray] = []
+        self.places: dict[int, int] = {}  # by id: the arrays are kept alive by the list
         self.boxes = {id(item.value): k for k, item in enumerate(drawing.items) if item.value}
         self.folded = {call.number: k for k, item in enumerate(drawing.items) if not item.value for call in item.calls}
         self.edges = {(arrow.call.number, arrow.argument): k for k, arrow in enumerate(drawing.arrows) if arrow.call}
 
     def data(self) -> dict[str, Any]:
         """All that the page's script gets."""
-        forward = [self._forward(step) for step in self.account.steps if step.phase == "forward"]
-        backward = [self._backward(step) for step in self.account.steps if step.phase == "backward"]
-        return {
-            "loss": self.found.output.name,
-            "steps": [self._start(), *forward, self._turn(), *backward],
-            "arrays": self.arrays,
-        }
+        account = explanation(self.found).steps
+        forward = [self._forward(step) for step in account if step.phase == "forward"]
+        backward = [self._backward(step) for step in account if step.phase == "backward"]
+        steps = [self._start(), *forward, self._turn(), *backward, self._end()]
+        corner = _corner(self.arrays)
+        return {"steps": steps, "arrays": [_held(array, corner) for array in self.arrays]}
 
     def _start(self) -> dict[str, Any]:
-        leaves = [leaf for leaf in self.found.leaves if id(leaf) in self.boxes]
-        return {
-            "phase": "start", "title": "What it starts from", "formula": "", "shapes": "",
-            "rows": [self._row(Row(leaf.name, leaf.array)) for leaf in leaves],
-            "lit": [self.boxes[id(leaf)] for leaf in leaves], "edges": [],
-            "sets": [self._set(leaf, "value", leaf.array) for leaf in leaves],
-        }  # fmt: skip
+        leaves = self.found.leaves
+        rows = [Row(leaf.name, leaf.array) for leaf in leaves]
+        step = self._step("start", "What it starts from", "", "", rows)
+        step["lit"] = self._drawn(leaves)
+        step["sets"] = [self._set(leaf, "value", leaf.array) for leaf in leaves if id(leaf) in self.boxes]
+        return step
+
+    def _forward(self, shown: Step) -> dict[str, Any]:
+        call = shown.call
+        assert call is not None
+        operands = [o for o in dict.fromkeys(call.operands.values()) if o.kind != "number"]
+        rows = [*(Row(f"in: {o.name}", o.array) for o in operands), *shown.rows]
+        step = self._step("forward", shown.title, shown.formula.text, shown.shapes, rows)
+        keys = [(call.number, argument) for argument in call.operands]
+        step["edges"] = [self.edges[key] for key in keys if key in self.edges]
+        step["lit"] = [self._box(call.number, call.result)]
+        if call.number in self.folded:
+            step["note"] = {"box": self.folded[call.number], "text": f"{call.result.name} = {call.operator}"}
+        else:
+            step["sets"] = [self._set(call.result, "value", call.result.array)]
+        return step
 
     def _turn(self) -> dict[str, Any]:
         output, start = self.found.output, self.found.start
-        return {
-            "phase": "turn", "title": f"From here on backward: the gradient of {output.name} in itself",
-            "formula": f"∂{output.name}/∂{output.name} = {numbers(start)}", "shapes": "",
-            "rows": [self._row(Row(f"∂{output.name}/∂{output.name}", start))],
-            "lit": [self.boxes[id(output)]], "edges": [], "sets": [self._set(output, "grad", start)],
-        }  # fmt: skip
+        name = f"∂{output.name}/∂{output.name}"
+        title = f"From here on backward: the gradient of {output.name} in itself"
+        formula = f"{name} = {numbers(start)}" if start.size == 1 else f"{name} = 1 for every entry, as for their sum"
+        step = self._step("turn", title, formula, "", [Row(output.name, output.array), Row(name, start)])
+        step["lit"] = self._drawn([output])
+        step["sets"] = [self._set(output, "grad", start)]
+        return step
 
-    def _forward(self, step: Step) -> dict[str, Any]:
-        call = step.call
-        assert call is not None
-        inputs = [Row(f"in: {o.name}", o.array) for o in call.operands.values()]
-        shown = self._shown(step, inputs)
-        shown["edges"] = [self.edges[key] for name in call.operands if (key := (call.number, name)) in self.edges]
-        shown["lit"] = [self._box(call.number, call.result)]
-        shown["sets"] = [self._set(call.result, "value", call.result.array)] if id(call.result) in self.boxes else []
-        return shown
-
-    def _backward(self, step: Step) -> dict[str, Any]:
-        share = step.share
+    def _backward(self, shown: Step) -> dict[str, Any]:
+        share = shown.share
         assert share is not None
-        operand, number = share.operand, share.call.number
-        shown = self._shown(step, [])
-        shown["edges"] = [self.edges[number, share.argument]] if (number, share.argument) in self.edges else []
-        shown["lit"] = [self._box(number, share.call.result)]
+        operand, call = share.operand, share.call
+        rows = shown.rows
+        if share.before is not None:
+            rows = [*rows[:-1], Row("+ gradient so far", share.before), Row("= gradient now", share.total)]
+        step = self._step("backward", shown.title, shown.formula.text, shown.shapes, rows)
+        if (call.number, share.argument) in self.edges:
+            step["edges"] = [self.edges[call.number, share.argument]]
+        step["lit"] = [self._box(call.number, call.result)]
         if id(operand) in self.boxes:
-            shown["lit"].append(self.boxes[id(operand)])
-            shown["sets"] = [self._set(operand, "grad", share.total)]
-        return shown
+            step["lit"] += self._drawn([operand])
+            step["sets"] = [self._set(operand, "grad", share.total)]
+            if len(operand.shares) > 1:
+                step["note"] = {"box": self.boxes[id(operand)], "text": _addition(share)}
+        else:
+            step["note"] = {"box": step["lit"][0], "text": f"∂{self.found.output.name}/∂{operand.name}"}
+        return step
 
-    def _shown(self, step: Step, before: list[Row]) -> dict[str, Any]:
+    def _end(self) -> dict[str, Any]:
+        name = self.found.output.name
+        given = [value for value in self.found.leaves if value.gradient is not None]
+        rows = [Row(f"∂{name}/∂{value.name}", value.gradient) for value in given if value.gradient is not None]
+        step = self._step("end", f"What it comes to: the gradients of {name}", "", "", rows)
+        step["lit"] = self._drawn(given)
+        return step
+
+    def _step(self, phase: str, title: str, formula: str, shapes: str, rows: Iterable[Row]) -> dict[str, Any]:
+        shown = [{"label": row.label, "array": self._place(row.array), "indent": row.indent} for row in rows]
         return {
-            "phase": step.phase, "title": step.title, "formula": step.formula.text, "shapes": step.shapes,
-            "rows": [self._row(row) for row in [*before, *step.rows]], "sets": [],
+            "phase": phase, "title": title, "formula": formula, "shapes": shapes, "rows": shown,
+            "lit": [], "edges": [], "sets": [], "note": None,
         }  # fmt: skip
+
+    def _drawn(self, values: Iterable[Value]) -> list[int]:
+        return [self.boxes[id(value)] for value in values if id(value) in self.boxes]
 
     def _box(self, number: int, result: Value) -> int:
-        return self.boxes[id(result)] if id(result) in self.boxes else self.folded[number]
+        return self.folded[number] if number in self.folded else self.boxes[id(result)]
 
     def _set(self, value: Value, line: str, array: np.ndarray) -> dict[str, Any]:
         text = brief(array)
         return {"box": self.boxes[id(value)], "line": line, "text": f"grad {text}" if line == "grad" else text}
 
-    def _row(self, row: Row) -> dict[str, Any]:
-        return {"label": row.label, "array": self._array(row.array), "indent": row.indent}
-
-    def _array(self, array: np.ndarray) -> int:
+    def _place(self, array: np.ndarray) -> int:
         """The place of an array among those of the page."""
-        place = self.places.get(id(array))
-        if place is None:
-            place = self.places[id(array)] = len(self.arrays)
-            self.arrays.append(_held(array))
+        place = self.places.setdefault(id(array), len(self.arrays))
+        if place == len(self.arrays):
+            self.arrays.append(array)
         return place
 
 
-def _held(array: np.ndarray) -> dict[str, Any]:
+def _addition(share: Share) -> str:
+    """In a word, how a share changes a gradient that several add up to."""
+    shares = share.operand.shares
+    words = f"share {shares.index(share) + 1} of {len(shares)}"
+    if share.before is None:
+        return words
+    return f"+= {brief(share.gradient)}, {words}" if share.gradient.size == 1 else f"+= {words}"
+
+
+def _as_rows(array: np.ndarray) -> np.ndarray:
+    columns = array.shape[-1] if array.ndim > 1 else array.size
+    return array.reshape(array.size // max(columns, 1), columns)
+
+
+def _corner(arrays: Iterable[np.ndarray]) -> tuple[int, int]:
+    """The largest corner with which all arrays fit into a page."""
+    shapes = [_as_rows(array).shape for array in arrays]
+    sizes = (sum(min(n, rows) * min(m, columns) for n, m in shapes) for rows, columns in CORNERS)
+    return next((c for c, size in zip(CORNERS, sizes, strict=True) if size <= ROOM), CORNERS[-1])
+
+
+def _held(array: np.ndarray, corner: tuple[int, int]) -> dict[str, Any]:
     """An array as rows of numbers, or its first rows and columns."""
-    rows = array.reshape((1, -1)) if array.ndim < 2 else array.reshape((-1, array.shape[-1]))
-    corner = rows[: LARGEST[0], : LARGEST[1]]
+    part = _as_rows(array)[: corner[0], : corner[1]]
     return {
-        "shape": list(array.shape), "dtype": str(array.dtype), "summary": spread(array) if array.size else "empty",
-        "rows": [[_rounded(v) for v in row] for row in corner.tolist()], "whole": corner.size == array.size,
+        "shape": list(array.shape), "dtype": str(array.dtype),
+        "summary": spread(array) if array.size else "",
+        "rows": [[_rounded(v) for v in row] for row in part.tolist()], "whole": part.size == array.size,
     }  # fmt: skip
 
 
 def _rounded(value: Any) -> Any:
     """A number with as many digits as are shown."""
+    if isinstance(value, complex):
+        return f"{value:.{DIGITS}g}"
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,341 @@
+
+// ---- What is played: the steps, and for boxes and arrows of the graph, when something happens to them.
+
+const { steps, arrays } = pageData;
+const last = steps.length - 1;
+const graph = document.querySelector(".tg-graph");
+const stage = byId("stage");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+let current = 0;
+
+const CHARACTER = 6.65; // the width of one in the graph, in pixels
+const LARGE = { whole: 64, other: 24 }; // more numbers than that are shown as colours
+const PHASES = { start: "start", forward: "forward", turn: "the turn", backward: "backward", end: "end" };
+
+/** Boxes, with the lines of text that change and at which steps, and when each is made and its gradient complete. */
+const boxes = [...graph.querySelectorAll("[data-box]")]
+  .map((node) => ({ node, lines: {}, made: Infinity, complete: null }));
+const arrows = [...graph.querySelectorAll("[data-edge]")]
+  .map((node) => ({ node, forward: Infinity, backward: Infinity }));
+
+steps.forEach((step, number) => {
+  for (const { box, line, text } of step.sets) {
+    const { lines, node } = boxes[box];
+    const room = node.querySelector(".box").getAttribute("width") - 14;
+    lines[line] ??= { node: node.querySelector(`.${line}`), texts: [], room };
+    lines[line].texts.push([number, text.replaceAll("-", "−")]);
+    if (line === "grad") boxes[box].complete = number;
+  }
+  for (const box of step.lit) boxes[box].made = Math.min(boxes[box].made, number);
+  for (const k of step.edges) arrows[k][step.phase] = Math.min(arrows[k][step.phase], number);
+});
+
+// ---- The graph.
+
+const flag = shape("g", { class: "flag" }, shape("rect", { rx: 4, height: 15 }), shape("text"));
+graph.append(flag);
+
+/** Make the drawing something to click, with an arrow head at either end of every arrow. */
+(function prepareGraph() {
+  const { x, y, width, height } = graph.viewBox.baseVal;
+  const room = Math.max(0, 360 - width) / 4; // for the flag of the first box, where the drawing is narrow
+  fill(graph, { role: "group", viewBox: [x - room, y, width + room, height].join(" ") }, []);
+  for (const box of boxes) {
+    const title = box.node.querySelector("title");
+    title.textContent = title.textContent.split("\n")[0]; // the rest tells numbers before their time
+    box.node.setAttribute("tabindex", 0);
+    box.node.setAttribute("role", "button");
+  }
+  for (const { node } of arrows) {
+    const [, x, y] = node.querySelector(".edge").getAttribute("d").match(/^M\s*(\S+)[ ,](\S+)/);
+    node.append(shape("path", { class: "tip turned", d: `M${x} ${y} l7 -3.5 v7 z` }));
+  }
+})();
+
+/** A graph of a few boxes is drawn larger than its size, as far as there is room. */
+function scaleGraph() {
+  const { width, height } = graph.viewBox.baseVal;
+  const scale = Math.max(1, Math.min(1.5, Math.min(700, stage.parentElement.clientWidth - 2) / width, 420 / height));
+  fill(graph, { width: width * scale, height: height * scale }, []);
+}
+
+function showGraph(step) {
+  boxes.forEach((box, k) => {
+    const place = step.lit.indexOf(k);
+    const receives = step.phase === "backward" && place === 1;
+    box.node.classList.toggle("waiting", current < box.made);
+    box.node.classList.toggle("lit", place >= 0 && !receives);
+    box.node.classList.toggle("receives", receives);
+    Object.values(box.lines).forEach(showLine);
+    const label = [...box.node.querySelectorAll("text")].map((text) => text.textContent).filter(Boolean).join(", ");
+    if (box.node.ariaLabel !== label) box.node.ariaLabel = label;
+  });
+  arrows.forEach(({ node, forward, backward }, k) => {
+    node.classList.toggle("went", current >= forward);
+    node.classList.toggle("returned", current >= backward);
+    node.classList.toggle("flows", step.edges.includes(k));
+  });
+  showFlag(step.note);
+}
+
+/** A line of a box as it is by now; what has just been written is marked and fades in. */
+function showLine({ node, texts, room }) {
+  const [since, text] = texts.findLast(([number]) => number <= current) ?? [-1, ""];
+  const fresh = since === current;
+  if (node.textContent !== text) {
+    node.textContent = text;
+    // A box is as wide as its last text; one on the way there may be longer, and is squeezed.
+    if (text.length * CHARACTER > room) fill(node, { textLength: room, lengthAdjust: "spacingAndGlyphs" }, []);
+    else node.removeAttribute("textLength");
+  }
+  node.classList.toggle("fresh", fresh);
+  if (fresh && !still.matches) node.animate({ opacity: [0, 1] }, 500);
+}
+
+/** A word at the foot of a box: which share arrives there, or what happens inside a folded one. */
+function showFlag(note) {
+  flag.style.display = note ? "" : "none";
+  if (!note) return;
+  const [box, text] = [boxes[note.box].node.querySelector(".box"), note.text.replaceAll("= -", "= −")];
+  const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(box.getAttribute(name)));
+  const [long, view] = [text.length * 6.1 + 12, graph.viewBox.baseVal];
+  // Over its box, but no further to the right than halfway to the next.
+  const left = Math.max(view.x + 2, Math.min(x + (width - long) / 2, x + width + 20 - long));
+  const [back, words] = flag.children;
+  fill(back, { x: left, y: y + height - 3, width: long }, []);
+  fill(words, { x: left + 6, y: y + height + 8 }, []).textContent = text;
+}
+
+/** Scroll the stage, and nothing else, until what is lit can be seen. */
+function bringIntoView(step, smooth) {
+  const view = stage.getBoundingClientRect();
+  const lit = step.lit.map((k) => boxes[k].node.getBoundingClientRect());
+  const along = (low, high, room) => {
+    const margin = 24;
+    const span = [Math.min(...lit.map((r) => r[low])), Math.max(...lit.map((r) => r[high]))];
+    const [from, to] = span[1] - span[0] + 2 * margin <= room ? span : [lit.at(-1)[low], lit.at(-1)[high]];
+    return Math.min(0, from - view[low] - margin) || Math.max(0, to - view[low] - room + margin);
+  };
+  if (lit.length === 0) return;
+  const [left, top] = [along("left", "right", stage.clientWidth), along("top", "bottom", stage.clientHeight)];
+  if (left || top) stage.scrollBy({ left, top, behavior: smooth && !still.matches ? "smooth" : "instant" });
+}
+
+// ---- The numbers of a step.
+
+/** A number in up to six significant digits, as Python prints it; nan and inf in words. */
+function asText(value, dtype) {
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (dtype.startsWith("complex")) return String(value);
+  if (dtype.includes("int")) return String(value).replace("-", "−");
+  return show(Number(value)).replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "");
+}
+
+const asShape = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
+const sizeOf = (shape) => shape.reduce((product, n) => product * n, 1);
+const isLarge = ({ shape, dtype }) => sizeOf(shape) > (dtype.includes("int") ? LARGE.whole : LARGE.other);
+
+/** The index of a number of an array that is held as rows. */
+function indexOf({ shape }, row, column) {
+  const index = shape.length ? [column] : [];
+  for (const n of shape.slice(0, -1).reverse()) {
+    index.unshift(row % n);
+    row = Math.floor(row / n);
+  }
+  return index;
+}
+
+/** All that is shown of one array: name, shape, and its numbers, or colours and a line that sums them up. */
+function arrayFigure(row, kind) {
+  const array = arrays[row.array];
+  const large = isLarge(array);
+  const line = element("p", { class: "quiet" }, large ? summary(array) : "");
+  const inColours = large && !byId("digits").checked;
+  const parts = inColours ? heatMap(array, row.label, line) : [numberTable(array, row.label, large)];
+  return element(
+    "figure", { class: `array ${kind}`, "data-label": row.label },
+    element("figcaption", {}, element("strong", {}, row.label),
+      element("span", { class: "quiet" }, `${asShape(array.shape)} ${array.dtype}`)),
+    ...parts, ...(line.textContent ? [line] : []),
+  );
+}
+
+function summary({ shape, summary: words, rows, whole }) {
+  const text = words.replaceAll(/-(?=\d|inf)/g, "−");
+  if (whole) return text;
+  const columns = shape.at(-1);
+  const all = sizeOf(shape.slice(0, -1));
+  const shown = [[rows.length, all, "rows"], [rows[0].length, columns, shape.length > 1 ? "columns" : "numbers"]]
+    .filter(([part, of]) => part < of).map(([part, of, what]) => `${part} of ${of} ${what}`);
+  return `${text}; shown: the first ${shown.join(" and ")}`;
+}
+
+function numberTable(array, label, headed) {
+  const texts = array.rows.map((row) => row.map((value) => asText(value, array.dtype)));
+  if (!texts.flat().length) return element("p", { class: "quiet" }, "empty");
+  if (array.shape.length === 0) return element("p", { class: "scalar" }, texts[0][0]);
+  const after = (text) => (text.includes(".") ? text.length - text.indexOf(".") : 0);
+  const most = texts[0].map((_, c) => Math.max(...texts.map((row) => after(row[c]))));
+  const headers = (headed || array.shape.length > 2) && array.shape.length > 1;
+  const cells = (row) => row.map((text, c) => element("td", {}, text + " ".repeat(most[c] - after(text))));
+  const rows = texts.map((row, r) => element("tr", {}, ...(headers
+    ? [element("th", { scope: "row" }, indexOf(array, r, 0).slice(0, -1).join(", "))] : []), ...cells(row)));
+  const wide = texts[0].length > 3 ? { tabindex: 0, role: "region", "aria-label": `the numbers of ${label}` } : {};
+  const table = element("table", { "aria-label": label }, element("tbody", {}, ...rows));
+  return element("div", { class: "scroll matrix", ...wide }, table);
+}
+
+/** Cells from blue over the paper's colour at 0 to red, what they mean, and the number at the pointer in a line. */
+function heatMap(array, label, line) {
+  const values = array.rows.map((row) => row.map(Number));
+  const [rows, columns] = [values.length, values[0].length];
+  const most = Math.max(0, ...values.flat().map(Math.abs).filter(Number.isFinite));
+  const cell = Math.max(6, Math.min(16, Math.floor(372 / columns), Math.floor(230 / rows)));
+  const map = shape(
+    "svg",
+    { class: "heat", viewBox: `0 0 ${columns} ${rows}`, width: columns * cell, height: rows * cell, role: "img",
+      "aria-label": `${label} ${asShape(array.shape)}: ${line.textContent}` },
+    ...shades(values, most),
+  );
+  tellAtPointer(map, array, line);
+  const lost = values.flat().every(Number.isFinite) ? [] : ["; not finite: ", element("b", {}, "■")];
+  return [map, element("div", { class: "legend" }, show(-most, 3), element("i"), show(most, 3), ...lost)];
+}
+
+/** Cells in 16 shades of either sign, and those that are not finite: all of one shade are one path, for speed. */
+function shades(values, most) {
+  const levels = 16;
+  const paths = {};
+  values.forEach((row, r) => row.forEach((v, c) => {
+    const level = Number.isFinite(v) ? Math.round((levels * Math.abs(v)) / (most || 1)) : levels;
+    const name = `${Number.isFinite(v) ? (v < 0 ? "negative" : "positive") : "lost"} ${level}`;
+    if (level) paths[name] = `${paths[name] ?? ""}M${c} ${r}h1v1h-1z`;
+  }));
+  return Object.entries(paths).map(([name, d]) => {
+    const [sign, level] = name.split(" ");
+    return shape("path", { class: sign, "fill-opacity": level / levels, d });
+  });
+}
+
+/** While the pointer is on a heat map, the line below it has the index and the number there. */
+function tellAtPointer(map, array, line) {
+  const rest = line.textContent;
+  const at = (part, count) => Math.min(count - 1, Math.max(0, Math.floor(part * count)));
+  map.addEventListener("pointermove", (event) => {
+    const { left, top, width, height } = map.getBoundingClientRect();
+    const r = at((event.clientY - top) / height, array.rows.length);
+    const c = at((event.clientX - left) / width, array.rows[0].length);
+    line.textContent = `[${indexOf(array, r, c).join(", ")}] ${asText(array.rows[r][c], array.dtype)}`;
+  });
+  map.addEventListener("pointerleave", () => { line.textContent = rest; });
+}
+
+function showNumbers(step) {
+  const result = ["start", "end"].includes(step.phase) ? -1 : step.rows.length - 1;
+  const kind = (row, i) => (i === result ? "result" : row.indent ? "inside" : "");
+  for (const name of ["title", "formula", "shapes"]) {
+    byId(name).textContent = step[name];
+    byId(name).hidden = !step[name];
+  }
+  byId("in-numbers").hidden = !step.rows.some((row) => isLarge(arrays[row.array]));
+  byId("arrays").replaceChildren(...step.rows.map((row, i) => arrayFigure(row, kind(row, i))));
+}
+
+// ---- Going from step to step.
+
+const where = () => `step ${current} of ${last} · ${PHASES[steps[current].phase]}`;
+
+/** Show the current step. */
+function update(smooth) {
+  const step = steps[current];
+  document.querySelector("main").dataset.phase = step.phase;
+  byId("where").textContent = where();
+  byId("scrubber").value = current;
+  byId("scrubber").setAttribute("aria-valuetext", `${where()}: ${step.title}`);
+  showGraph(step);
+  showNumbers(step);
+  bringIntoView(step, smooth);
+}
+
+/** Go to a step. Whoever listens, and the address, get to know once it rests there. */
+function go(number, smooth = true) {
+  current = Math.max(0, Math.min(last, number));
+  update(smooth);
+  atRest(() => {
+    announce(`${where()}: ${steps[current].title}`);
+    if (location.protocol !== "about:") history.replaceState(null, "", `#step=${current}`); // a notebook has no address
+  });
+}
+
+const player = { timer: null };
+
+function play() {
+  const pace = Number(byId("speed").value);
+  go(current === last ? 0 : current + 1, pace > 500);
+  player.timer = current === last ? null : setTimeout(play, pace);
+  showPlaying();
+}
+
+function pause() {
+  clearTimeout(player.timer);
+  player.timer = null;
+  showPlaying();
+}
+
+function showPlaying() {
+  byId("play").classList.toggle("playing", player.timer !== null);
+  byId("play").ariaLabel = player.timer === null ? "Play" : "Pause";
+}
+
+/** What the reader asks for ends the play. */
+function goByHand(number) {
+  pause();
+  go(number);
+}
+
+const togglePlay = () => (player.timer === null ? play() : pause());
+
+/** A box leads to the step that made it, and from there to the one that completes its gradient. */
+function goToBox(node) {
+  const { made, complete } = boxes[node.dataset.box];
+  goByHand(current === made && complete !== null ? complete : made);
+}
+
+const ACTIONS = {
+  first: () => goByHand(0), back: () => goByHand(current - 1), play: togglePlay,
+  forward: () => goByHand(current + 1), last: () => goByHand(last),
+};
+const KEYS = { Home: "first", ArrowLeft: "back", " ": "play", ArrowRight: "forward", End: "last" };
+
+// ---- Wiring.
+
+for (const [id, action] of Object.entries(ACTIONS)) byId(id).addEventListener("click", action);
+byId("scrubber").addEventListener("input", (event) => goByHand(event.target.valueAsNumber));
+byId("digits").addEventListener("change", () => showNumbers(steps[current]));
+graph.addEventListener("click", (event) => {
+  const box = event.target.closest("[data-box]");
+  if (box) goToBox(box);
+});
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+  const box = event.target.closest("[data-box]");
+  const uses = event.key === " " ? "button, select, input[type=checkbox]" : "select, .scroll";
+  if (box && [" ", "Enter"].includes(event.key)) goToBox(box);
+  else if (event.key in KEYS && !event.target.closest(uses)) ACTIONS[KEYS[event.key]]();
+  else return;
+  event.preventDefault();
+});
+addEventListener("resize", scaleGraph);
+
+function readAddress() {
+  const number = Number(new URLSearchParams(location.hash.slice(1)).get("step"));
+  return Number.isInteger(number) ? Math.max(0, Math.min(last, number)) : 0;
+}
+
+addEventListener("hashchange", () => { if (readAddress() !== current) goByHand(readAddress()); });
+byId("scrubber").max = last;
+byId("scrubber").style.setProperty("--turn", `${(100 * steps.findIndex((step) => step.phase === "turn")) / last}%`);
+scaleGraph();
+current = readAddress();
+update(false);
+showPlaying();
