@@ -138,6 +138,12 @@ def test_one_wrong_entry_among_many_is_seen_along_directions_and_then_found():
     assert [e.output for e in report.failed] == [(0, (17,))]
 
 
+def test_a_kink_met_along_a_direction_is_no_fault():
+    report = tg.gradcheck(tg.relu, np.array([0.0, 1.0, -1.0]), mode="directions")
+    assert report
+    assert len(report.kinks) == 1
+
+
 def test_upstream_gradients_of_one_do_not_hide_that_a_rule_ignores_them():
     assert not tg.gradcheck(operator(np.sum, lambda g, y, x: np.ones_like(x)), X, raises=False)
 

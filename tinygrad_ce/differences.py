@@ -48,7 +48,7 @@ def central(line: Line, h: float, eps: float) -> Slope:
 def _size(*outputs: np.ndarray) -> np.ndarray:
     """The numbers whose rounding an output has."""
     each = np.max(np.abs(outputs), axis=0)
-    return np.maximum(each, SHARED * np.max(np.where(np.isfinite(each), each, 0), initial=0.0))
+    return np.asarray(np.maximum(each, SHARED * np.max(np.where(np.isfinite(each), each, 0), initial=0.0)))
 
 
 def finest(eps: float) -> int:
