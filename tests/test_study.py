@@ -10,7 +10,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce.gradcheck import example_calls
 from tinygrad_ce.primitive import registry
-from tinygrad_ce.study import formulas
+from tinygrad_ce.study import formulas, variants
 from tinygrad_ce.study.layout import Box, Edge, place
 from tinygrad_ce.study.numbers import numbers
 
@@ -114,14 +114,98 @@ def test_explain_tells_where_gradients_add_and_broadcasting_is_undone():
 
 def test_explain_names_what_the_caller_has_names_for():
     model = tg.nn.Sequential(tg.nn.Linear(2, 3, rng=0))
-    rows = np.ones((1, 2), np.float32)
-    labels = [2]
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    labels = [2, 0]
     loss = tg.cross_entropy(model(rows), labels)
     explained = tg.study.explain(loss)
     assert [c.text for c in explained.trace.calls] == [
         "linear(rows, model.0.weight, model.0.bias)", "cross_entropy(v1, labels)",
     ]  # fmt: skip
     assert explained.trace.output.name == "loss"
+
+
+def test_explain_invents_no_name_that_means_something_else():
+    x = "a word"  # noqa: F841
+    loss = tg.Tensor(1.0, requires_grad=True) * 2  # noqa: F841
+    labels, mask = np.zeros(3), np.zeros(3)  # noqa: F841
+    w = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    total = tg.exp(tg.Tensor([0.0, 1.0], requires_grad=True)).sum() + (w * np.zeros(3)).sum()
+    names = {value.name for value in tg.study.explain(total).trace.values}
+    assert not names & {"x", "loss", "labels", "mask"}
+
+
+def test_explain_shows_a_tensor_updated_in_between_as_it_was():
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = w * 3.0
+    w.data = np.array([10.0, 20.0])
+    assert "w, as it was here  [10, 20]" in str(tg.study.explain((y * w).sum()))
+
+
+def test_an_operator_of_the_same_name_as_a_known_one_is_explained_by_its_own_source():
+    @tg.primitive
+    def softmax(x):
+        return x * 2
+
+    softmax.vjp(x=lambda g, y, x: 2 * g)
+    t = tg.Tensor([1.0, 2.0], requires_grad=True)
+    steps = tg.study.explain(softmax(t).sum()).steps
+    texts = [step.formula.text for step in steps if step.call.operator == "softmax"]
+    assert texts == ["v1 = softmax(t)", "∂loss/∂t = 2 · g"]
+
+
+def test_a_rule_that_writes_to_what_it_is_given_is_refused_here_too():
+    @tg.primitive
+    def twice(x):
+        return 2 * x
+
+    def rule(g, y, x):
+        g *= 2.0
+        return g
+
+    twice.vjp(x=rule)
+    t = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ValueError, match="read-only"):
+        tg.study.explain((twice(t) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("options", "forward", "rule"),
+    [
+        ({}, "mean −log softmax(x)[t]", "g · 1/2 · (softmax(x) − onehot(t))"),
+        ({"reduction": "sum"}, "Σ −log softmax(x)[t]", "g · (softmax(x) − onehot(t))"),
+        (
+            {"weight": [1, 2, 3]}, "weighted mean −w[t] log softmax(x)[t]",
+            "g · 1/Σ w[t] · w[t] (softmax(x) − onehot(t))",
+        ),
+        ({"label_smoothing": 0.1}, "mean −Σ y log softmax(x)", "g · 1/2 · (softmax(x) Σy − y), y smoothed"),
+    ],
+)  # fmt: skip
+def test_the_formula_of_cross_entropy_tells_its_options(options, forward, rule):
+    x = tg.Tensor([[2.0, -1.0, 0.1], [0.0, 1.0, 2.0]], requires_grad=True)
+    t = [1, 2]
+    steps = tg.study.explain(tg.cross_entropy(x, t, **options)).steps
+    assert [step.formula.text for step in steps] == [f"loss = {forward}", f"∂loss/∂x = {rule}"]
+
+
+def test_local_derivatives_are_shown_only_of_what_works_entry_by_entry():
+    a, b = (tg.Tensor(np.arange(4.0).reshape(2, 2) + k, requires_grad=True) for k in (1, 2))
+    shares = {(s.call.operator, s.argument): s.local for s in tg.study.explain((tg.softmax(a @ b)).sum()).trace.shares}
+    assert shares["matmul", "a"] is None
+    assert shares["softmax", "x"] is None
+    assert shares["sum", "x"].tolist() == [[1, 1], [1, 1]]
+
+
+def test_latex_keeps_the_brackets_that_count():
+    @tg.primitive
+    def odd(a, b):
+        return a * b
+
+    odd.vjp(a=lambda g, y, a, b: g - (a - b), b=lambda g, y, a, b: (-a) ** 2 * (a / b) ** 2)
+    s, t = (tg.Tensor(v, requires_grad=True) for v in (1.0, 2.0))
+    latex = [step.formula.latex.split(" = ")[1] for step in tg.study.explain(odd(s, t)).steps[1:]]
+    assert latex == [
+        r"g - \left(s - t\right)", r"{\left(-s\right)}^{2} \cdot {\left(\frac{s}{t}\right)}^{2}",
+    ]  # fmt: skip
 
 
 def test_explain_changes_nothing():
@@ -160,7 +244,7 @@ def test_every_operator_is_explained_with_the_engines_numbers(name):
         loss = (y * 0.7).sum()
         explained = tg.study.explain(loss, names={f"x{i}": leaf for i, leaf in enumerate(leaves)})
         text = str(explained)
-        assert name in formulas._FORWARD
+        assert name in formulas._FORWARD or name in variants._FIND
         assert "the rule of" not in text
         assert "⟨" not in text + explained.latex()
         assert "np." not in text
@@ -297,6 +381,24 @@ def test_repeated_blocks_are_folded_but_for_the_first_and_last():
     assert overlapping(folded) == []
 
 
+def test_blocks_that_differ_in_dtype_or_constants_are_not_folded():
+    for change in (lambda h, i: h * (1.0 + i * 1e-8), lambda h, i: h * np.array([1.0, i])):
+        h = tg.Tensor([1.0, 2.0], requires_grad=True)
+        for i in range(6):
+            h = tg.tanh(change(h, i))
+        drawing = tg.study.graph(h)
+        assert not [item for item in drawing.items if item.kind == "fold"]
+
+
+def test_the_same_bytes_twice_also_of_operators_with_objects_in_their_calls():
+    def drawn():
+        w = tg.Tensor(np.eye(3), requires_grad=True)
+        return tg.study.graph(tg.linear_cross_entropy(tg.Tensor(np.eye(3)), w, [0, 1, 2])).svg
+
+    assert drawn() == drawn()
+    assert "object at" not in drawn()
+
+
 def test_five_hundred_nodes_are_drawn():
     drawing = tg.study.graph(random_graph(496, 0), fold=False)
     assert len(drawing.trace.calls) > 100
@@ -370,6 +472,9 @@ def test_a_tensor_shows_value_gradient_and_shape_in_a_notebook():
         ([np.nan], [1.0], "✗ index [0] is the first that is wrong: nan, expected 1.0 (1 of 1 entries are wrong)"),
         ([1.0], [[1.0]], "✗ the answer has shape (1,), expected (1, 1)"),
         ([[1.0], [1.0, 2.0]], 1.0, "✗ the answer is no array of numbers: rows of different lengths?"),
+        (0.0, 4.248e-18, "✗ 0.0, expected 4.248e-18"),
+        (1.0, True, "✗ the answer is of type float, expected something like True"),
+        ([tg.Tensor(1.0, requires_grad=True)], [1.0], "✓ right"),
         ("a", 1.0, "✗ the answer is of type str, expected something like 1.0"),
         (True, False, "✗ True, expected False"),
     ],

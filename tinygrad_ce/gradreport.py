@@ -212,6 +212,8 @@ def _cause(failed: Sequence[Entry], entries: Sequence[Entry]) -> str:
         return "a tie, whose shares don't add up to the slope of all moving together"
     if all(e.note == "kink" for e in failed):
         return "a kink, and the rule lies outside of the slopes on its two sides"
+    if analytic.all() and not numeric.any():
+        return "f doesn't move: it is flat there, or what should move it is rounded away inside; or a wrong rule"
     if not analytic.any():
         return "the rule gives 0: is a part of f cut off from the graph (detach, .data, no_grad, a cast)?"
     with np.errstate(all="ignore"):

@@ -30,21 +30,30 @@ def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) ->
     print(_verdict(answer, truth, rtol, atol))
 
 
+def _plain(value: Any) -> Any:
+    """A value with arrays in the places of its Tensors."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value._data if isinstance(value, Tensor) else value
+
+
 def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
     if answer is None or answer is ...:
         return "… not answered yet: put your answer in the place of ..."
     try:
-        found, expected = (np.asarray(v._data if isinstance(v, Tensor) else v) for v in (answer, truth))
+        found, expected = (np.asarray(_plain(v)) for v in (answer, truth))
     except ValueError:
         return "✗ the answer is no array of numbers: rows of different lengths?"
-    if found.dtype == object or (found.dtype.kind in "US") != (expected.dtype.kind in "US"):
+    if found.dtype == object or any((found.dtype.kind in k) != (expected.dtype.kind in k) for k in ("US", "b")):
         return f"✗ the answer is of type {type(answer).__name__}, expected something like {truth!r}"
     if found.shape != expected.shape:
         return f"✗ the answer has shape {found.shape}, expected {expected.shape}"
     with np.errstate(invalid="ignore"):
         same = found == expected
         if found.dtype.kind in "fc" or expected.dtype.kind in "fc":
-            same = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True)
+            # Beside numbers as small as the truth's own, what is forgiven must be smaller still.
+            largest = np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0)
+            same = np.isclose(found, expected, rtol=rtol, atol=min(atol, rtol * largest or atol), equal_nan=True)
     if np.all(same):
         return f"✓ right: all {found.size} entries" if found.size > 1 else "✓ right"
     if not found.ndim:

@@ -153,15 +153,12 @@ def explanation(found: Trace) -> Explanation:
     return Explanation(found, forward + backward)
 
 
-_REDUCTIONS = {"sum": "Σ", "none": "each"}
-
-
 def _words(call: Call) -> tuple[dict[str, str], dict[str, str]]:
     """What stands for each argument of a call, as text and as LaTeX; an option by its value."""
     words = {name: operand.name for name, operand in call.operands.items()}
     latex = {name: name_in_latex(word) for name, word in words.items()}
     for name, option in call.settings.items():
-        words[name] = _REDUCTIONS.get(option, option) if isinstance(option, str) else short(option)
+        words[name] = option if isinstance(option, str) else short(option)
         latex[name] = words[name] if isinstance(option, str | int | float) else rf"\mathrm{{{name}}}"
     latex = {name: word.replace("_", r"\_") if name in call.settings else word for name, word in latex.items()}
     return words, latex
@@ -170,12 +167,13 @@ def _words(call: Call) -> tuple[dict[str, str], dict[str, str]]:
 def _forward(call: Call) -> Step:
     result = call.result
     words, latex = _words(call)
-    formula = formulas.forward(call.operator, words, latex)
+    formula = formulas.forward(call, words, latex)
     formula = Formula(f"{result.name} = {formula.text}", f"{name_in_latex(result.name)} = {formula.latex}")
     named = {operand.name: operand for operand in call.operands.values() if operand.kind != "number"}
     shapes = ", ".join(f"{name} {_shape(operand.array)}" for name, operand in named.items())
     shapes = f"{shapes} → {result.name} {_shape(result.array)} {result.array.dtype}".removeprefix(" → ")
-    rows = [Row(label, array, True) for label, array in inside_forward(call)]
+    rows = [Row(f"{name}, as it was here", array, True) for name, array in call.outdated()]
+    rows += [Row(label, array, True) for label, array in inside_forward(call)]
     return Step(
         call.number,
         "forward",
@@ -196,7 +194,7 @@ def _backward(number: int, share: Share, found: Trace) -> Step:
     call, operand, loss = share.call, share.operand, found.output.name
     words, latex = _words(call)
     words["y"], latex["y"] = call.result.name, name_in_latex(call.result.name)
-    formula = formulas.rule(call.node._primitive, share.argument, words, latex)
+    formula = formulas.rule(call, share.argument, words, latex)
     sign = "=" if share.before is None else "+="
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
     formula = Formula(

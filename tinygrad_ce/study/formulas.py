@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tinygrad_ce.primitive import Primitive
+from tinygrad_ce.study import variants
+from tinygrad_ce.study.trace import Call
 
 
 class Formula(NamedTuple):
@@ -25,18 +27,10 @@ _FORWARD: dict[str, tuple[str, str]] = {
     "abs": ("|⟨x⟩|", r"|⟨x⟩|"),
     "add": ("⟨a⟩ + ⟨b⟩", "⟨a⟩ + ⟨b⟩"),
     "astype": ("⟨x⟩ as ⟨dtype⟩", r"⟨x⟩"),
-    "blocked_linear_cross_entropy": (
-        "−log softmax(⟨input⟩ ⟨linear_weight⟩ᵀ)[⟨target⟩], the classes in blocks",
-        r"-\log \mathrm{softmax}\left(⟨input⟩\,⟨linear_weight⟩^T\right)_{⟨target⟩}",
-    ),
     "broadcast_to": ("⟨x⟩ repeated to ⟨shape⟩", r"⟨x⟩"),
     "clip": ("⟨x⟩, but within ⟨min⟩ … ⟨max⟩", r"\min(\max(⟨x⟩, ⟨min⟩), ⟨max⟩)"),
     "conv2d": ("⟨x⟩ ∗ ⟨weight⟩ + ⟨bias⟩", r"⟨x⟩ * ⟨weight⟩ + ⟨bias⟩"),
     "cos": ("cos ⟨x⟩", r"\cos ⟨x⟩"),
-    "cross_entropy": (
-        "⟨reduction⟩ −log softmax(⟨input⟩)[⟨target⟩]",
-        r"\mathrm{⟨reduction⟩}\left(-\log \mathrm{softmax}(⟨input⟩)_{⟨target⟩}\right)",
-    ),
     "cumsum": ("running sums of ⟨x⟩", r"\textstyle\sum_{j \le i} ⟨x⟩_j"),
     "divide": ("⟨a⟩ / ⟨b⟩", r"\frac{⟨a⟩}{⟨b⟩}"),
     "einsum": ("einsum ⟨subscripts⟩", r"\mathrm{einsum}"),
@@ -76,10 +70,6 @@ _FORWARD: dict[str, tuple[str, str]] = {
     "silu": ("⟨x⟩ · σ(⟨x⟩)", r"⟨x⟩\, \sigma(⟨x⟩)"),
     "sin": ("sin ⟨x⟩", r"\sin ⟨x⟩"),
     "softmax": ("exp ⟨x⟩ / Σ exp ⟨x⟩", r"\frac{e^{⟨x⟩}}{\sum_j e^{⟨x⟩_j}}"),
-    "softmax_minus_onehot": (
-        "softmax(⟨input⟩) − onehot(⟨target⟩)",
-        r"\mathrm{softmax}(⟨input⟩) - \mathrm{onehot}(⟨target⟩)",
-    ),
     "softplus": ("log(1 + exp ⟨x⟩)", r"\log(1 + e^{⟨x⟩})"),
     "sqrt": ("√⟨x⟩", r"\sqrt{⟨x⟩}"),
     "square": ("⟨x⟩²", r"{⟨x⟩}^2"),
@@ -150,26 +140,6 @@ _RULES: dict[tuple[str, str], tuple[str, str]] = {
         "−Σ⟨g⟩ · p · (g − Σ g p)",
         r"-\textstyle\sum ⟨g⟩ \cdot p \odot (g - \textstyle\sum_j g_j p_j)",
     ),
-    ("cross_entropy", "input"): (
-        "g · (softmax(⟨input⟩) − onehot(⟨target⟩))",
-        r"g \cdot \left(\mathrm{softmax}(⟨input⟩) - \mathrm{onehot}(⟨target⟩)\right)",
-    ),
-    ("cross_entropy", "target"): ("−g · log softmax(⟨input⟩)", r"-g \log \mathrm{softmax}(⟨input⟩)"),
-    ("softmax_minus_onehot", "input"): ("p · (g − Σ g p)", r"p \odot (g - \textstyle\sum_j g_j p_j)"),
-    ("softmax_minus_onehot", "target"): ("Σ g p − g", r"\textstyle\sum_j g_j p_j - g"),
-    ("blocked_linear_cross_entropy", "input"): (
-        "g · (p − onehot) @ ⟨linear_weight⟩",
-        r"g\,(p - \mathrm{onehot})\, ⟨linear_weight⟩",
-    ),
-    ("blocked_linear_cross_entropy", "linear_weight"): (
-        "g · (p − onehot)ᵀ @ ⟨input⟩",
-        r"g\,(p - \mathrm{onehot})^T ⟨input⟩",
-    ),
-    ("blocked_linear_cross_entropy", "linear_bias"): (
-        "g · (p − onehot), summed over the rows",
-        r"g \textstyle\sum_n (p - \mathrm{onehot})_n",
-    ),
-    ("blocked_linear_cross_entropy", "target"): ("−g · log p", r"-g \log p"),
     ("reshape", "x"): _BACK,
     ("squeeze", "x"): _BACK,
     ("expand_dims", "x"): _BACK,
@@ -193,26 +163,29 @@ _RULES: dict[tuple[str, str], tuple[str, str]] = {
 }  # fmt: skip
 
 
-def forward(operator: str, words: Mapping[str, str], latex: Mapping[str, str]) -> Formula:
-    """What an operator computes, with the names of its operands (as text and as LaTeX) in their places."""
-    if operator not in _FORWARD:
-        return Formula(f"{operator}({', '.join(words.values())})", _call_in_latex(operator, latex.values()))
-    text, tex = _FORWARD[operator]
+def forward(call: Call, words: Mapping[str, str], latex: Mapping[str, str]) -> Formula:
+    """What a call computes, with the names of its operands (as text and as LaTeX) in their places."""
+    known = call.is_known and (variants.of(call).get("") or _FORWARD.get(call.operator))
+    if not known:
+        return Formula(f"{call.operator}({', '.join(words.values())})", _call_in_latex(call.operator, latex.values()))
+    text, tex = known
     if words.get("bias") == "None":
         text, tex = (part.replace(" + ⟨bias⟩", "") for part in (text, tex))
     return Formula(_fill(text, words), _fill(tex, latex))
 
 
-def rule(made: Primitive, argument: str, words: Mapping[str, str], latex: Mapping[str, str]) -> Formula:
-    """The gradient of one argument, by its rule: from the table, or read off the rule's own source."""
-    family = argument.partition("[")[0]
-    known = _RULES.get((made.name, family))
+def rule(call: Call, argument: str, words: Mapping[str, str], latex: Mapping[str, str]) -> Formula:
+    """The gradient of one argument, by its rule: from the tables, or read off the rule's own source."""
+    made, family = call.node._primitive, argument.partition("[")[0]
+    known = call.is_known and (variants.of(call).get(family) or _RULES.get((made.name, family)))
     if known:
         return Formula(_fill(known[0], words), _fill(known[1], latex))
     found = _expression(made, family)
     if found is None:
         return Formula(f"the rule of {made.name} in {argument}", rf"\mathrm{{rule}}_{{{name_in_latex(argument)}}}(g)")
     expression, parameters = found
+    if made.arguments.index(family) == made.variadic:
+        parameters = parameters[1:]  # the first tells which of *arguments it is
     given = ["g", words.get("y", "y"), *(words.get(name, name) for name in made.arguments)]
     tex = ["g", latex.get("y", "y"), *(latex.get(name, name) for name in made.arguments)]
     text = _Text(dict(zip(parameters, given, strict=False))).of(expression)
@@ -241,13 +214,19 @@ def _expression(made: Primitive, argument: str) -> tuple[ast.expr, list[str]] | 
     position = made.arguments.index(argument)
     node = source(made._variadic_rule if position == made.variadic else made.rules[position])
     if isinstance(node, ast.Lambda):
-        return node.body, [a.arg for a in node.args.args]
+        return node.body, _parameters(node)
     if isinstance(node, ast.FunctionDef) and len(node.body) == 1 + (ast.get_docstring(node) is not None):
         last = node.body[-1]
-        return (last.value, [a.arg for a in node.args.args]) if isinstance(last, ast.Return) and last.value else None
+        return (last.value, _parameters(node)) if isinstance(last, ast.Return) and last.value else None
     return None
 
 
+def _parameters(node: ast.Lambda | ast.FunctionDef) -> list[str]:
+    star = [node.args.vararg.arg] if node.args.vararg else []
+    return [a.arg for a in node.args.args] + star
+
+
+@functools.lru_cache(maxsize=1024)
 def source(rule: Any) -> ast.Lambda | ast.FunctionDef | None:
     """The syntax tree of a function or lambda, if its source can be read."""
     code = getattr(rule, "__code__", None)
@@ -258,7 +237,7 @@ def source(rule: Any) -> ast.Lambda | ast.FunctionDef | None:
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == code.co_name and node.lineno == code.co_firstlineno:
             return node
-        if isinstance(node, ast.Lambda) and [a.arg for a in node.args.args] == parameters and _holds(node.body, code):
+        if isinstance(node, ast.Lambda) and _parameters(node) == parameters and _holds(node.body, code):
             return node
     return None
 
@@ -287,9 +266,7 @@ class _Text:
     def of(self, node: ast.expr) -> str:
         renamed = ast.unparse(_Renamed(self.names).visit(ast.parse(ast.unparse(node), mode="eval")).body)
         text = renamed.replace("np.", "").replace(" ** ", "^").replace(" * ", " · ").replace("-", "−")
-        return re.sub(
-            "⟪([0-9a-f]+)⟫", lambda m: bytes.fromhex(m[1]).decode(), text.replace("_q", "⟪").replace("q_", "⟫")
-        )
+        return re.sub(r"\b_q([0-9a-f]+)q_\b", lambda m: bytes.fromhex(m[1]).decode(), text)
 
 
 class _Renamed(ast.NodeTransformer):
@@ -325,13 +302,14 @@ class _Latex:
             case ast.BinOp(left, ast.Div(), right):
                 return rf"\frac{{{self.of(left)}}}{{{self.of(right)}}}"
             case ast.BinOp(left, ast.Pow(), right):
-                return rf"{{{self.of(left, True)}}}^{{{self.of(right)}}}"
+                return rf"{{{self._base(left)}}}^{{{self.of(right)}}}"
             case ast.BinOp(left, op, right) if type(op) in _OPERATORS:
                 loose = isinstance(op, ast.Add | ast.Sub)
-                text = f"{self.of(left, not loose)} {_OPERATORS[type(op)]} {self.of(right, not loose)}"
+                tight_right = not loose or isinstance(op, ast.Sub)
+                text = f"{self.of(left, not loose)} {_OPERATORS[type(op)]} {self.of(right, tight_right)}"
                 return rf"\left({text}\right)" if tight and loose else text
             case ast.Attribute(value, "T"):
-                return f"{{{self.of(value, True)}}}^T"
+                return f"{{{self._base(value)}}}^T"
             case ast.Compare(left, [op], [right]) if type(op) in _COMPARISONS:
                 return f"[{self.of(left)} {_COMPARISONS[type(op)]} {self.of(right)}]"
             case ast.Call(ast.Attribute(ast.Name("np" | "tg"), function), arguments):
@@ -339,6 +317,11 @@ class _Latex:
             case ast.Call(ast.Name(function), arguments):
                 return self._function(function, arguments)
         return rf"\mathtt{{{ast.unparse(node).replace('_', chr(92) + '_')}}}"
+
+    def _base(self, node: ast.expr) -> str:
+        """What a power or a transpose is taken of: in brackets, unless it is one name or number."""
+        text = self.of(node)
+        return text if isinstance(node, ast.Name | ast.Constant) else rf"\left({text}\right)"
 
     def _function(self, function: str, arguments: list[ast.expr]) -> str:
         inner = [self.of(a) for a in arguments]
@@ -348,7 +331,7 @@ class _Latex:
             case "sqrt", [x]:
                 return rf"\sqrt{{{x}}}"
             case "square", [x]:
-                return f"{{{self.of(arguments[0], True)}}}^2"
+                return f"{{{self._base(arguments[0])}}}^2"
             case (("sin" | "cos" | "tan" | "tanh" | "log" | "cosh" | "sinh"), [x]):
                 return rf"\{function}({x})"
         return _call_in_latex(function, inner)

@@ -178,10 +178,19 @@ def _repeats(kinds: list[Any], start: int, period: int) -> int:
 def _kind(call: Call) -> Any:
     """What makes two calls alike: operator, options, shapes, and how far back their operands were made."""
     operands = tuple(
-        (name, o.array.shape, o.made_by and call.number - o.made_by.number, o.name if o.kind == "number" else "")
+        (name, _numbers_of(o.array, o.kind in ("number", "constant")), o.made_by and call.number - o.made_by.number)
         for name, o in call.operands.items()
     )
-    return call.operator, repr(sorted(call.options.items(), key=str)), call.result.array.shape, operands
+    options = tuple(
+        (name, _numbers_of(option, True) if isinstance(option, np.ndarray) else repr(option))
+        for name, option in sorted(call.options.items())
+    )
+    return call.operator, options, _numbers_of(call.result.array, False), operands
+
+
+def _numbers_of(array: np.ndarray, values: bool) -> Any:
+    """Shape and dtype of an array, and maybe its numbers, to compare."""
+    return array.shape, array.dtype.str, array.tobytes() if values else b""
 
 
 def _sized(item: Item) -> Item:

@@ -17,6 +17,8 @@ Named = Iterable[tuple[str, np.ndarray]]
 
 def inside_forward(call: Call) -> Named:
     """The inner steps of a call of the softmax family, as labelled arrays with a row for each row of logits."""
+    if not call.is_known:
+        return
     if call.operator in ("softmax", "log_softmax", "logsumexp"):
         x, axis, where = _logits(call)
         rows, _ = kernels.rows(masked(x, where), axis)
@@ -32,6 +34,8 @@ def _logits(call: Call) -> tuple[np.ndarray, Any, Any]:
 
 
 def _exponentials(x: np.ndarray) -> Named:
+    if not x.size:
+        return
     with np.errstate(all="ignore"):
         m = x.max(axis=1, keepdims=True)
         e = np.exp(x - m)
@@ -58,11 +62,13 @@ def _cross_entropy(call: Call) -> Named:
     else:
         yield "p of each target t", kernels.softmax(rows.x)[np.arange(len(rows.x)), rows.label]
         # The target's own term is left out of the sum: nothing cancels, and no confident row reads 0.
-        yield "loss of each row, −log p_t", losses
+        yield "loss of each row, −log p_t" if rows.weight is None else "loss of each row, −w_t log p_t", losses
 
 
 def inside_backward(share: Share) -> Named:
     """softmax − onehot before it is scaled, for the gradient of cross-entropy in its logits."""
+    if not share.call.is_known:
+        return
     if share.call.operator == "cross_entropy" and share.argument == "input":
         rows = _rows(share.call)
         if rows.mass is not None:
