@@ -406,6 +406,25 @@ def test_five_hundred_nodes_are_drawn():
     svg(drawing)
 
 
+def test_a_weight_shared_by_repeated_blocks_has_one_arrow_into_their_fold():
+    w, z = tg.Tensor(0.5, requires_grad=True), tg.Tensor(1.0, requires_grad=True)
+    for _ in range(20):
+        z = tg.tanh(z * w)
+    drawing = tg.study.graph(z)
+    (fold,) = [item for item in drawing.items if item.kind == "fold"]
+    assert sum(arrow.target is fold and arrow.source.value.name == "w" for arrow in drawing.arrows) == 1
+    lowest = max(y for arrow in drawing.arrows for _, y in arrow.points)
+    assert lowest <= drawing.frame.height
+
+
+def test_files_must_be_named_for_what_they_are(tmp_path):
+    w = tg.Tensor(3.0, requires_grad=True)
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.svg"):
+        tg.study.graph(w * w).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.html"):
+        tg.study.player(w * w).save(tmp_path / "a.txt")
+
+
 def test_dot_has_every_node_and_edge():
     parts = classifier()
     dot = tg.study.graph(parts["loss"], names=parts).to_dot()
@@ -469,12 +488,19 @@ def test_a_tensor_shows_value_gradient_and_shape_in_a_notebook():
             [[1, 2], [3, 5]], [[1, 2], [4, 4]],
             "✗ index [1, 0] is the first that is wrong: 3, expected 4 (2 of 4 entries are wrong)",
         ),
-        ([np.nan], [1.0], "✗ index [0] is the first that is wrong: nan, expected 1.0 (1 of 1 entries are wrong)"),
+        ([np.nan], [1.0], "✗ index [0] is the first that is wrong: nan, expected 1 (1 of 1 entries are wrong)"),
         ([1.0], [[1.0]], "✗ the answer has shape (1,), expected (1, 1)"),
         ([[1.0], [1.0, 2.0]], 1.0, "✗ the answer is no array of numbers: rows of different lengths?"),
-        (0.0, 4.248e-18, "✗ 0.0, expected 4.248e-18"),
+        (0.0, 4.248e-18, "✗ 0, expected 4.248e-18"),
         (1.0, True, "✗ the answer is of type float, expected something like True"),
         ([tg.Tensor(1.0, requires_grad=True)], [1.0], "✓ right"),
+        (-0.5, 0.5, "✗ -0.5, expected 0.5; it is the other sign"),
+        (1.0, 3.0, "✗ 1, expected 3; it is 0.3333 times what it should be"),
+        (
+            [1.0, 2.0, 3.0], [1.0, 3.0, 2.0],
+            "✗ index [1] is the first that is wrong: 2, expected 3 (2 of 3 entries are wrong; "
+            "the right numbers, in other places)",
+        ),
         ("a", 1.0, "✗ the answer is of type str, expected something like 1.0"),
         (True, False, "✗ True, expected False"),
     ],

@@ -57,10 +57,31 @@ def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
     if np.all(same):
         return f"✓ right: all {found.size} entries" if found.size > 1 else "✓ right"
     if not found.ndim:
-        return f"✗ {found[()]}, expected {expected[()]}"
+        return f"✗ {_short(found[()])}, expected {_short(expected[()])}{_hint(found, expected, rtol)}"
     first = tuple(int(i) for i in np.argwhere(~same)[0])
     wrong = int(np.count_nonzero(~same))
     return (
-        f"✗ index {list(first)} is the first that is wrong: {found[first]}, expected {expected[first]} "
-        f"({wrong} of {found.size} entries are wrong)"
+        f"✗ index {list(first)} is the first that is wrong: {_short(found[first])}, expected {_short(expected[first])} "
+        f"({wrong} of {found.size} entries are wrong{_hint(found, expected, rtol)})"
     )
+
+
+def _short(value: Any) -> str:
+    """A number with as many digits as one compares."""
+    return f"{value:.8g}" if isinstance(value, float | np.floating) else f"{value}"
+
+
+def _hint(found: np.ndarray, expected: np.ndarray, rtol: float) -> str:
+    """What the mistake looks like, if it is one of the usual ones."""
+    if found.dtype.kind not in "fiu" or expected.dtype.kind not in "fiu" or not np.any(expected):
+        return ""
+    with np.errstate(all="ignore"):
+        if np.allclose(found, -expected.astype(float), rtol=rtol, atol=0):
+            return "; it is the other sign"
+        if found.size > 1 and np.allclose(np.sort(found, axis=None), np.sort(expected, axis=None), rtol=rtol, atol=0):
+            return "; the right numbers, in other places"
+        factors = found / expected.astype(float)
+    factor = factors.flat[0]
+    if np.isfinite(factors).all() and np.any(factor) and np.allclose(factors, factor, rtol=1e-4, atol=0):
+        return f"; it is {factor:.4g} times what it should be"
+    return ""

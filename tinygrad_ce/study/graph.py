@@ -55,7 +55,7 @@ class Graph:
 
     def save(self, file: Any) -> None:
         """Write the drawing to a ``.svg`` file."""
-        Path(file).write_text(self.svg, encoding="utf-8")
+        written("graph.save", file, ".svg").write_text(self.svg, encoding="utf-8")
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -67,6 +67,14 @@ class Graph:
     def to_dot(self) -> str:
         """The whole graph, nothing folded, in Graphviz's language."""
         return _dot(self.trace)
+
+
+def written(where: str, file: Any, *endings: str) -> Path:
+    """A file to write, if its name says what will be in it."""
+    path = Path(file)
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{where}: the file is {str(path)!r}, expected a name that ends in {' or '.join(endings)}")
+    return path
 
 
 def graph(
@@ -125,6 +133,7 @@ def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[A
     items: dict[int, Item] = {}
     arrows: list[Arrow] = []
     runs: dict[int, Item] = {}
+    into_runs: set[tuple[int, int]] = set()
     for leaf in found.leaves:
         if leaf not in inside:
             items[id(leaf)] = _leaf(leaf, values)
@@ -137,6 +146,9 @@ def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[A
         else:
             target = items[id(call.result)] = runs[run[0].number]
         taken = [(a, o) for a, o in call.operands.items() if id(o) in items and items[id(o)] is not target]
+        if run is not None:  # what all of a run's blocks use has one arrow into it
+            taken = [(a, o) for a, o in taken if (id(items[id(o)]), id(target)) not in into_runs]
+            into_runs |= {(id(items[id(o)]), id(target)) for _, o in taken}
         arrows += [Arrow(items[id(o)], target, k, len(taken), call=call, argument=a) for k, (a, o) in enumerate(taken)]
     return list(dict.fromkeys(items.values())), arrows
 

@@ -66,7 +66,9 @@ class Page:
         self.height = height
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file, in UTF-8."""
+        """Write the page to an ``.html`` file, in UTF-8."""
+        if Path(path).suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"save: the file is {str(path)!r}, expected a name that ends in .html")
         Path(path).write_text(self.html, encoding="utf-8", newline="\n")
 
     def __repr__(self) -> str:
