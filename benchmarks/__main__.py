@@ -15,6 +15,8 @@ ORDER = (
     "cross_entropy", "training_step", "tape", "linear_cross_entropy", "fit", "scaling", "accuracy", "label_checks",
     "import_time",
 )  # fmt: skip
+# They count faults instead of measuring time, and are each a command of their own.
+FAULTS = ("mutants", "random_graphs", "damaged_files", "interrupts", "memory")
 HEAD = """# Results
 
 Written by `python -m benchmarks` on {day}: {machine}. Each peer ran in its own process, with the same number of

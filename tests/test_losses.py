@@ -210,6 +210,8 @@ def test_blocks_tell_the_accuracy_of_the_rows_that_count():
     counted = LABELS >= 0
     _, accuracy = tg.linear_cross_entropy(ROWS, WEIGHTS, LABELS, linear_bias=BIAS, return_accuracy=True)
     assert accuracy == pytest.approx((z.argmax(axis=1) == LABELS)[counted].mean())
+    recorded = tg.Tensor(WEIGHTS, requires_grad=True)
+    assert tg.linear_cross_entropy(ROWS, recorded, LABELS, linear_bias=BIAS, return_accuracy=True)[1] == accuracy
 
 
 def test_blocks_keep_confident_rows_and_nan_to_themselves(monkeypatch):

@@ -1,6 +1,7 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
 from tinygrad_ce import data, nn, optim, study, train
+from tinygrad_ce.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.gradreport import GradientError
 from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
@@ -15,7 +16,8 @@ from tinygrad_ce.transforms import hessian, hvp, jacobian, value_and_grad
 __version__ = "0.1.0"
 
 __all__ = [
-    *_operators, "CheckpointError", "GradientError", "History", "Tensor", "accuracy", "confusion_matrix", "data",
-    "fit", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim",
-    "precision_recall", "predict", "primitive", "set_num_threads", "study", "train", "value_and_grad",
+    *_operators, "AnomalyError", "CheckpointError", "GradientError", "History", "Tensor", "accuracy",
+    "confusion_matrix", "data", "detect_anomaly", "fit", "get_num_threads", "grad", "gradcheck", "gradgradcheck",
+    "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict", "primitive",
+    "set_num_threads", "study", "train", "value_and_grad",
 ]  # fmt: skip

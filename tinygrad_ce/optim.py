@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.guard import at_once
 from tinygrad_ce.tensor import Tensor
 
 
@@ -55,6 +56,7 @@ class Optimizer:
         for p, memory, rooms in zip(self.parameters, self.memory, self._rooms, strict=True):
             if p._grad is not None:
                 left = {"data": p._data, **memory}
+                p._data.setflags(False)  # type: ignore[call-arg]
                 p._data = self._updated(p._data, p._grad, memory, rooms)
                 rooms.left = left
 
@@ -97,7 +99,7 @@ class Optimizer:
             if kept and set(kept) != self.remembers:
                 wanted = sorted(self.remembers)
                 raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
-        self.lr, self.memory = float(state["lr"]), memory
+        at_once([(self, "lr", float(state["lr"])), (self, "memory", memory)])
 
 
 class Rooms:
@@ -109,7 +111,8 @@ class Rooms:
     def take(self, name: str, like: np.ndarray) -> np.ndarray:
         """An array of a shape and dtype, whose numbers are anything."""
         array, holders = self._take(name)
-        if holders <= _SOLE and array.shape == like.shape and array.dtype == like.dtype and array.flags.writeable:
+        if holders <= _SOLE and array.base is None and array.shape == like.shape and array.dtype == like.dtype:
+            array.setflags(True)  # who made it read-only is gone
             return array  # type: ignore[no-any-return]
         return np.empty_like(like)
 

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_ce.anomaly import noticed, watching
+from tinygrad_ce.guard import explain, freeze, owned
+
 Rule = Callable[..., Any]
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -74,10 +77,13 @@ class Primitive:
         self.arguments = [p.name for p in parameters]
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.keeps = self.arguments[-1] == "keep"
+        self.ours = _is_ours(function)  # the rules, too; a user's are called under guard
+        self.guarded = not self.ours  # whether the forward is: then it has made all that its call keeps read-only
         self.variadic = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
         self.constants = True  # whether some argument has no rule
         self.rules: list[Rule | None] = [None] * (len(parameters) - (self.variadic is not None))
         self._variadic_rule: Rule | None = None
+        self._guarded: dict[int, tuple[Rule, Rule]] = {}  # by position: a user's rule, and the same under guard
 
     def vjp(self, **rules: Rule) -> None:
         """Set rules by argument: ``rule(g, y, *arguments)`` is the gradient of that argument where y has gradient g.
@@ -90,6 +96,7 @@ class Primitive:
         for name, rule in rules.items():
             if name not in self.arguments:
                 raise TypeError(f"{self.name}.vjp: no argument {name!r}; the arguments are {self.arguments}")
+            self.ours = self.ours and _is_ours(rule)
             position = self.arguments.index(name)
             if position == self.variadic:
                 self._variadic_rule = rule
@@ -112,6 +119,58 @@ class Primitive:
                     f"no derivative in it; pass {self.argument(i)}.detach()"
                 )
 
+    def guarded_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A user's forward as it is called with Tensors: it can't change them, and what it returns is the graph's."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            freeze(arguments)
+            freeze(options)
+            try:
+                y = forward(*arguments, **options)
+            except Exception as error:
+                explain(error)
+                raise
+            if not (self.keeps and options["keep"]):
+                return owned(y)
+            if type(y) is not tuple or len(y) != 2:
+                raise TypeError(f"{self.name}: the forward returned {_kind(y)}, expected (y, kept) as keep isn't empty")
+            y, kept = y
+            freeze(kept)
+            return owned(y), kept
+
+        return call
+
+    def guarded_rule(self, position: int) -> Rule:
+        """A user's rule as the reverse pass calls it: no gradient changes but by what it returns."""
+        rule = self.rules[position]
+        if position not in self._guarded or self._guarded[position][0] is not rule:
+            assert rule is not None
+
+            def call(g: Any, y: Any, *arguments: Any) -> Any:
+                freeze(g)
+                if not self.guarded:
+                    freeze((y, *arguments))
+                try:
+                    dx = rule(g, y, *arguments)
+                except Exception as error:
+                    explain(error)
+                    raise
+                if not isinstance(dx, _GRADIENT):
+                    raise TypeError(
+                        f"{self.name}: the rule of argument {self.argument(position)!r} returned {_kind(dx)}, expected "
+                        f"the gradient in it, an array; has it a return?"
+                    )
+                return owned(dx)
+
+            self._guarded[position] = rule, call
+        return self._guarded[position][1]
+
+    def check_result(self, y: np.ndarray, recording: bool) -> None:
+        """What a user's forward returned must be numbers, and floating ones if it is to have a gradient."""
+        if y.dtype.kind != "f" and (recording or y.dtype.kind not in "iub"):
+            expected = "floating numbers, as the result requires grad" if recording else "real numbers"
+            raise TypeError(f"{self.name}: the forward returned {_kind(y)}, expected {expected}; has it a return?")
+
     def differentiable(self, position: int) -> bool:
         """Whether the argument at a position of a call has a rule: it is an operand, not an axis, index or shape."""
         if self.variadic is not None and position >= self.variadic:
@@ -133,16 +192,36 @@ class Primitive:
         return f"{self.name}({', '.join(words)})"
 
 
-# What nobody can write to. Anything else that meets a Tensor in a recorded call is copied.
+def _is_ours(function: Any) -> bool:
+    """Whether a function is one of this package's operators, whose tests show that they write to nothing."""
+    return (getattr(function, "__module__", None) or "").startswith(f"{__package__}.ops.")
+
+
+def _kind(value: Any) -> str:
+    """What a value is, for messages."""
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+
+
+_GRADIENT = (np.ndarray, np.generic, Node)
+
+# What nobody can write to. Anything else that meets a Tensor in a recorded call is looked at, and copied if need be.
 _IMMUTABLE = frozenset(
-    {type(None), bool, int, float, str, slice, type(...), type, np.dtype, *np.sctypeDict.values()}
+    {type(None), bool, int, float, str, type(...), type, np.dtype, *np.sctypeDict.values()}
 )  # fmt: skip
+
+
+def _is_constant(a: Any) -> bool:
+    """Whether nobody can write to a value, nor to anything in it: a slice may hold arrays."""
+    if type(a) is slice:
+        return type(a.start) in _IMMUTABLE and type(a.stop) in _IMMUTABLE and type(a.step) in _IMMUTABLE
+    return type(a) in _IMMUTABLE or (type(a) is tuple and all(map(_is_constant, a)))
 
 
 def _secure(made: Primitive, loose: int, arguments: Sequence[Any]) -> list[Any]:
     """Copy the arguments of a call that their owner may write to after it; an operand becomes a plain array.
 
-    Bit i of loose stands for argument i. A Tensor's array never changes, and is held as it is.
+    Bit i of loose stands for argument i. A Tensor's array never changes, and is held as it is. A random generator is
+    drawn from, not read: it stays the caller's own, else every call would draw the same.
     """
     secured = list(arguments)
     while loose:
@@ -155,7 +234,7 @@ def _secure(made: Primitive, loose: int, arguments: Sequence[Any]) -> list[Any]:
             raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
         elif isinstance(a, np.ndarray) or made.differentiable(i):
             secured[i] = np.array(a)
-        elif type(a) is not tuple or not all(type(e) in _IMMUTABLE for e in a):
+        elif not _is_constant(a) and not type(a).__module__.startswith("numpy.random"):
             secured[i] = copy.deepcopy(a)
     return secured
 
@@ -183,21 +262,23 @@ def no_grad() -> Iterator[None]:
         ...     (w * w).requires_grad
         False
     """
-    token = _recording.set(False)
+    before = _recording.get()
     try:
+        _recording.set(False)
         yield
     finally:
-        _recording.reset(token)
+        _recording.set(before)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[None]:
     """Record inside, also where the caller doesn't: for functions whose result needs a graph of their own."""
-    token = _recording.set(True)
+    before = _recording.get()
     try:
+        _recording.set(True)
         yield
     finally:
-        _recording.reset(token)
+        _recording.set(before)
 
 
 def is_recording() -> bool:
@@ -219,6 +300,9 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     is named ``keep``, it is hidden from callers: when the call is recorded, it holds the positions of the arguments
     that need a gradient, and the forward returns ``(y, kept)``, where kept is a cache for the rules, used up by the
     first reverse pass and None afterwards; else it is empty.
+
+    Where Tensors take part, the arrays that a forward or a rule is given are read-only, and one that it returns but
+    holds on to is copied: it can't change a graph by anything but its results.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -252,7 +336,7 @@ def _register(operator: Any, made: Primitive | None) -> Operator:
     operator.primitive = made
     operator.examples = []
     operator.example = lambda *args, **kwargs: operator.examples.append((args, kwargs))
-    if (operator.__module__ or "").startswith(f"{__package__}.ops."):
+    if _is_ours(operator):
         registry[operator.__name__] = operator
         numpy_function = getattr(np, operator.__name__, None)
         if callable(numpy_function):
@@ -269,13 +353,12 @@ def call({signature}):
     _kind, _parents, _loose = None, [], 0
 {unwrap}
     if _kind is None:
-        return _forward({passed})
+        return _plain({passed})
     _recording = _is_recording() if _parents else False
-    if _recording:
-        if _made.constants:
-            _made.check(_parents)
-        if _loose:
-            {values} = _secure(_made, _loose, ({values}))
+    if _recording and _made.constants:
+        _made.check(_parents)
+    if _loose and {secured}:
+        {values} = _secure(_made, _loose, ({values}))
 {asked}
     try:
         _y = _forward({passed_recording})
@@ -290,8 +373,11 @@ def call({signature}):
     else:
         _node._parents = ()
     _node._data = _y if _type(_y) is _ndarray else _asarray(_y)
+{checked}
     _node._order = _tick()
     _node._grad = None
+    if _watching:
+        _noticed(_node, _made.name, ({values}))
     return _node
 """
 
@@ -337,6 +423,10 @@ _KEEP = """
         _y, keep = _y
 """
 
+_CHECKED = """
+    _made.check_result(_node._data, _recording)
+"""
+
 
 def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[..., Any]) -> Any:
     """The function that users call: it has the forward's own signature, without ``keep``."""
@@ -363,12 +453,16 @@ def _entry(made: Primitive, function: Callable[..., Any], forward: Callable[...,
         values=values,
         asked=_ASKED if made.keeps else "",
         keep=_KEEP if made.keeps else "",
+        secured="True" if made.guarded else "_recording",
+        checked=_CHECKED if made.guarded else "",
         arguments=f"[{values}keep]" if made.keeps else f"({values})",
     )
     names = {f"default_{p.name}": p.default for p in public}
     namespace = {
-        "_made": made, "_forward": forward, "_Node": Node, "_immutable": _IMMUTABLE, "_secure": _secure,
-        "_new": object.__new__, "_is_recording": _recording.get, "_ndarray": np.ndarray, "_asarray": np.asarray,
+        "_made": made, "_plain": forward, "_forward": made.guarded_forward(forward) if made.guarded else forward,
+        "_Node": Node, "_immutable": _IMMUTABLE, "_secure": _secure,
+        "_new": object.__new__, "_watching": watching, "_noticed": noticed, "_is_recording": _recording.get,
+        "_ndarray": np.ndarray, "_asarray": np.asarray,
         "_tick": _tick, "_isinstance": isinstance, "_type": type, "_list": list, "_enumerate": enumerate,
         "_map": map, "_position": itemgetter(0), **names,
     }  # fmt: skip

@@ -6,15 +6,18 @@ import functools
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import anomaly
 from tinygrad_ce.primitive import Node
 
 _by_order = attrgetter("_order")
+_set_grad = Node.__dict__["_grad"].__set__
 _adding = threading.Lock()
 
 
@@ -72,8 +75,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
     leaves = _reverse(tape((output,)), found, retain_graph=retain_graph)
     with _adding:  # another thread may add to the same leaf
         sums = [_own(found.pop(x._order)) if x._grad is None else np.asarray(x._grad + found[x._order]) for x in leaves]
-        for leaf, total in zip(leaves, sums):  # noqa: B905
-            leaf._grad = total
+        deque(map(_set_grad, leaves, sums), maxlen=0)  # in compiled code: Ctrl-C comes before or after it
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
@@ -148,6 +150,7 @@ def _reverse(
 ) -> list[Node]:
     """Walk a tape from its end, using it up; return the leaves. Gradients, by order, keeps theirs and the wanted's."""
     leaves = []
+    watch = anomaly.current()
     sums: set[int] = set()  # of gradients that several consumers added to: nobody else has seen these arrays
     while nodes:
         node = nodes.pop()
@@ -169,14 +172,17 @@ def _reverse(
             key = parent._order
             if needed is not None and key not in needed:
                 continue
+            rule = rules[i] if primitive.ours else primitive.guarded_rule(i)
             try:
                 # One and two arguments without unpacking, which would cost a tenth of a tiny operator.
                 if count == 1:
-                    dx = rules[i](g, y, arguments[0])
+                    dx = rule(g, y, arguments[0])
                 elif count == 2:
-                    dx = rules[i](g, y, arguments[0], arguments[1])
+                    dx = rule(g, y, arguments[0], arguments[1])
                 else:
-                    dx = rules[i](g, y, *arguments)
+                    dx = rule(g, y, *arguments)
+                if watch is not None:
+                    watch.backward(node, primitive.argument(i), dx, (g, node._data, *arguments))
                 x = parent._data
                 if dx.shape != x.shape or dx.dtype is not x.dtype:
                     dx = unbroadcast(dx, x, primitive, i)
@@ -273,6 +279,7 @@ def _one(dtype: np.dtype) -> Any:
 def _own(array: Any) -> np.ndarray:
     """An array that nobody else can see: the one given, if only the caller's expression holds it, or else a copy."""
     if type(array) is np.ndarray and array.base is None and sys.getrefcount(array) <= _SOLE:
+        array.setflags(True)  # type: ignore[call-arg]  # a guarded rule may have been given it
         return array
     return np.array(array)
 

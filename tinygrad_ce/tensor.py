@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.guard import freeze
 from tinygrad_ce.primitive import Node, Operator, is_recording, numpy_functions
 from tinygrad_ce.reverse import backward
 
 
 def _plain(value: Any) -> Any:
-    """A value with every Tensor in it replaced by its array."""
-    if isinstance(value, Node):
-        return value._data
+    """A value with every Tensor in it replaced by its array, read-only: NumPy may be told to write to it by out=."""
+    if isinstance(value, Tensor):
+        return value.data
     if isinstance(value, list | tuple):
         return type(value)(_plain(v) for v in value)
     return value
@@ -104,20 +105,21 @@ class Tensor(Node):
     @property
     def data(self) -> np.ndarray:
         """The numbers, as a read-only array. Assign an array of the same shape to give the Tensor others."""
-        array: Any = self._data
-        while isinstance(array, np.ndarray):  # all the way down, so that no view can be made writable again
-            array.flags.writeable = False
-            array = array.base
+        freeze(self._data)
         return self._data.view()
 
     @data.setter
     def data(self, data: Any) -> None:
+        self._data = self._fitting(data)
+
+    def _fitting(self, data: Any) -> np.ndarray:
+        """A copy of data that this leaf can take for its own."""
         array = _numbers(data, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"data: got shape {array.shape}, expected this Tensor's shape {self.shape}")
         if self._parents:
             raise RuntimeError(f"data: this Tensor was made by {self._primitive.name}; only a leaf's data can be set")
-        self._data = array
+        return array
 
     @property
     def requires_grad(self) -> bool:
@@ -198,7 +200,7 @@ class Tensor(Node):
                 raise ValueError(
                     f"grad: got shape {grad.shape} and dtype {grad.dtype}, expected numbers of {self.shape}"
                 )
-            grad = grad.astype(self.dtype, copy=False)
+            grad = grad.astype(self.dtype)  # a copy: no two Tensors share one
         self._grad = grad
 
     def zero_grad(self) -> None:
@@ -343,7 +345,7 @@ class Tensor(Node):
         if self._parents:
             made = self._primitive.name
             raise TypeError(f"a Tensor made by {made} can't be copied or pickled with its graph; detach() it first")
-        return _unpickle, (self._data, self._requires_grad, self._grad)
+        return _unpickle, (type(self), self._data, self._requires_grad, self._grad), getattr(self, "__dict__", None)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._requires_grad:
@@ -390,7 +392,7 @@ def _no_primitive(called: str, more: str) -> TypeError:
     )
 
 
-def _unpickle(data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:
-    tensor = Tensor(data, requires_grad)
-    tensor._grad = grad
+def _unpickle(kind: type[Tensor], data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:
+    tensor: Tensor = kind._leaf(np.array(data), requires_grad)
+    tensor.grad = grad
     return tensor

@@ -107,9 +107,14 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
         while working:  # a helper whose start was reported as failed, but which runs
             time.sleep(1e-5)
         job.clear()  # a cancelled helper stays in the pool's queue for a while, and would keep all of it alive
-    for failure in failures:
-        if failure is not None:
-            raise failure
+    try:
+        for failure in failures:
+            if failure is not None:
+                raise failure
+    finally:  # an error holds this frame, which must not hold the error
+        failure = None
+        failures.clear()
+        helpers.clear()
 
 
 def _start(task: Callable[[], None], count: int) -> list[Future[None]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.guard import at_once
 from tinygrad_ce.tensor import Tensor
 
 
@@ -82,8 +83,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Set the module and all below it to training (dropout drops) or not."""
-        for _, module in self.named_modules():
-            module.training = mode
+        at_once((module, "training", mode) for _, module in self.named_modules())
         return self
 
     def eval(self) -> Module:
@@ -110,8 +110,7 @@ class Module:
         for name, t in tensors.items():
             if np.shape(state[name]) != t.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {np.shape(state[name])}, expected {t.shape}")
-        for name, array in {name: np.array(state[name], t.dtype) for name, t in tensors.items()}.items():
-            tensors[name].data = array
+        at_once((t, "_data", t._fitting(state[name])) for name, t in tensors.items())
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
         """The random generators of layers that draw as they run (Dropout), with dotted names."""

@@ -11,7 +11,7 @@ from tinygrad_ce.blocks import Sweep
 from tinygrad_ce.example import normal, probabilities
 from tinygrad_ce.ops.loss import softmax_minus_onehot, target_factor
 from tinygrad_ce.ops.losses import given
-from tinygrad_ce.ops.matrix import linear
+from tinygrad_ce.ops.matrix import linear, rows
 from tinygrad_ce.ops.softmax import log_softmax
 from tinygrad_ce.primitive import Node, composite, primitive
 
@@ -22,6 +22,10 @@ class Tally:
     """What a forward counted on its way: the fraction of rows whose largest logit is the label's."""
 
     accuracy = float("nan")
+
+    def __deepcopy__(self, memo: Any) -> Tally:
+        """The same one: a recorded call copies what could change under it, and this one is to be told."""
+        return self
 
 
 @composite
@@ -115,7 +119,7 @@ class _Case:
             raise ValueError(f"{where}: linear_bias has shape {np.shape(linear_bias)}, expected ({classes},)")
         self.shape, self.dtype = x.shape, x.dtype
         work = np.result_type(x, w, np.float32)
-        self.x, self.w = x.reshape(-1, x.shape[-1]).astype(work, copy=False), w.astype(work, copy=False)
+        self.x, self.w = rows(x).astype(work, copy=False), w.astype(work, copy=False)
         self.b = None if linear_bias is None else np.asarray(linear_bias, work)
         each = np.ones(classes, work) if weight is None else labels.check_weight(where, weight, classes).astype(work)
         logits = (*x.shape[:-1], classes)
@@ -124,7 +128,7 @@ class _Case:
         self.dense: Any = None
         self.alpha: Any = 0.0
         if labels.is_soft(target, logits):
-            y = labels.check_soft(where, target).reshape(-1, classes).astype(work, copy=False)
+            y = rows(labels.check_soft(where, target)).astype(work, copy=False)
             self.answer = y.argmax(axis=1) if y.size else np.zeros(len(y), np.intp)
             if label_smoothing:
                 y = (1 - label_smoothing) * y + label_smoothing / classes
@@ -147,13 +151,13 @@ class _Case:
         """The first sweep."""
         return Sweep(self.x, self.w, self.b, self.label, self.alpha, self.dense)
 
-    def spread(self, rows: np.ndarray, *last: int) -> np.ndarray:
+    def spread(self, found: np.ndarray, *last: int) -> np.ndarray:
         """Rows that count among all, zeros elsewhere, in the input's shape."""
         if self.counts is not None:
-            whole = np.zeros((len(self.counts), *rows.shape[1:]), rows.dtype)
-            whole[self.counts] = rows
-            rows = whole
-        return rows.reshape((*self.shape[:-1], *last)).astype(self.dtype, copy=False)
+            whole = np.zeros((len(self.counts), *found.shape[1:]), found.dtype)
+            whole[self.counts] = found
+            found = whole
+        return found.reshape((*self.shape[:-1], *last)).astype(self.dtype, copy=False)
 
     def row_gradient(self, g: Any, reduction: str) -> Any:
         """The gradient of each row's loss."""
@@ -181,7 +185,7 @@ def _slope(g: Any, options: tuple[Any, ...]) -> Any:
     z = linear(input, linear_weight, linear_bias)
     slope = softmax_minus_onehot(z, target, z.ndim - 1, weight, ignore_index, reduction, label_smoothing)
     slope = (np.expand_dims(g, -1) if reduction == "none" else g) * slope
-    return slope.reshape((-1, slope.shape[-1]))
+    return rows(slope)
 
 
 def _on_tensors(g: Any, options: tuple[Any, ...]) -> bool:
@@ -198,7 +202,7 @@ def _input_rule(g, y, *options):
 def _weight_rule(g, y, *options):
     options, kept = options[:-1], options[-1]
     if _on_tensors(g, options):
-        return _slope(g, options).T.dot(options[0].reshape((-1, options[0].shape[-1])))
+        return _slope(g, options).T.dot(rows(options[0]))
     return _gradient("w", g, options, kept)
 
 
@@ -220,6 +224,9 @@ blocked_linear_cross_entropy.vjp(
 )
 blocked_linear_cross_entropy.example(
     normal(4, 2), normal(3, 2), probabilities(4, 3), normal(3), None, -100, "mean", 0.0, None
+)
+blocked_linear_cross_entropy.example(
+    normal(2, 2, 2), normal(3, 2), probabilities(2, 2, 3), None, np.array([0.5, 1.0, 2.0]), -100, "sum", 0.1, None
 )
 linear_cross_entropy.example(normal(4, 2), normal(3, 2), np.array([0, 2, -100, 1]), linear_bias=normal(3))
 linear_cross_entropy.example(

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_ce import labels, ops
 from tinygrad_ce.data.dataset import Dataset, as_dataset, batches, split
+from tinygrad_ce.guard import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.tensor import Tensor
@@ -206,9 +207,8 @@ class _Training:
             loss.backward(retain_graph=False)
             self.optimizer.step()
         except BaseException:
-            for p, data in zip(parameters, before, strict=True):
-                p._data = data
-            self.optimizer.memory = memory
+            kept = [(p, "_data", data) for p, data in zip(parameters, before, strict=True)]
+            at_once([*kept, (self.optimizer, "memory", memory)])
             raise
         return value, output._data
 
@@ -230,7 +230,12 @@ class _Training:
         """Write all that is needed to go on."""
         generators = {name: rng.bit_generator.state for name, rng in self.model.named_generators()}
         groups = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
-        files.save(path, groups, {**self.meta, "history": self.history.state(), "generators": generators})
+        try:
+            files.save(path, groups, {**self.meta, "history": self.history.state(), "generators": generators})
+        except ValueError as error:  # zipfile's complaint that Ctrl-C left it half done
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
 
     def restore(self, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str, held: bool) -> None:
         """Go back to what was saved. If it doesn't fit, nothing changes."""

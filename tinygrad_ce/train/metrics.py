@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import labels
+from tinygrad_ce.guard import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.primitive import no_grad
 from tinygrad_ce.tensor import Tensor
@@ -29,15 +30,13 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
         x = x[0]
     if np.ndim(x) < 2:
         raise ValueError(f"x has shape {np.shape(x)}, expected rows: (N, features); for a single row give x[None]")
-    modes = [(m, m.training) for _, m in model.named_modules()] if isinstance(model, Module) else []
-    for module, _ in modes:
-        module.training = False
+    modes = [(m, "training", m.training) for _, m in model.named_modules()] if isinstance(model, Module) else []
     try:
+        at_once((module, "training", False) for module, _, _ in modes)
         with no_grad():
             parts = [model(x[i : i + batch_size]) for i in range(0, max(len(x), 1), batch_size)]
     finally:
-        for module, mode in modes:
-            module.training = mode
+        at_once(modes)
     return np.concatenate([part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts])
 
 
