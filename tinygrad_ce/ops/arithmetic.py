@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.example import normal, positive, spaced
+from tinygrad_ce.example import fixed, normal, positive, spaced
 from tinygrad_ce.primitive import composite, primitive
 
 
@@ -84,7 +84,12 @@ def _power_rule(g, y, a, b):
     return g * b * a ** np.where((a == 0) & (b == 0), 1, np.subtract(b, 1.0)).astype(y.dtype)
 
 
-power.vjp(a=_power_rule, b=lambda g, y, a, b: g * y * np.log(np.where((a == 0) & (b >= 0), 1, a)))
+def _exponent_rule(g, y, a, b):
+    a = y.dtype.type(a) if isinstance(a, int | float) else a
+    return g * y * np.log(np.where((a == 0) & (b >= 0), 1, a))
+
+
+power.vjp(a=_power_rule, b=_exponent_rule)
 power.example(positive(3, 4), normal(4))
 power.example(spaced(3, 4), 3)
 power.example(2.0, normal(3))
@@ -244,6 +249,12 @@ tanh.vjp(x=lambda g, y, x: g * (1 - y * y))
 tanh.example(normal(3, 4))
 
 
+def floating(x: Any) -> Any:
+    """x, if it is floating; else as the floats that NumPy's exp makes of it: unsigned integers have no negatives."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
+
+
 @primitive
 def sigmoid(x):
     """σ(x) = 1 / (1 + exp(-x)). Its slope is σ(x) σ(-x), which doesn't cancel where σ is close to 1.
@@ -252,6 +263,7 @@ def sigmoid(x):
         >>> sigmoid([0.0, -800.0])
         array([0.5, 0. ])
     """
+    x = floating(x)
     e = np.exp(-np.abs(x))
     return np.where(np.less(x, 0), e, 1) / (1 + e)
 
@@ -283,7 +295,7 @@ def logsigmoid(x):
         >>> logsigmoid([0.0, -800.0, 40.0])
         array([-6.93147181e-01, -8.00000000e+02, -4.24835426e-18])
     """
-    return -softplus(np.negative(x))
+    return -softplus(np.negative(floating(x)))
 
 
 logsigmoid.example(normal(3, 4))
@@ -298,10 +310,18 @@ def xlogy(x, y):
         array([0.        , 0.69314718])
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, np.log(y)))
+        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, _weak(np.log, y)))
 
 
-xlogy.vjp(x=lambda g, y, a, b: g * np.log(b), y=lambda g, y, a, b: np.where(a == 0, 0, g * a / np.where(a == 0, 1, b)))
+def _weak(log: Any, x: Any) -> Any:
+    """A logarithm; that of a Python number as a Python number, which leaves the dtype to the other operand."""
+    return float(log(x)) if type(x) in (int, float) else log(x)
+
+
+xlogy.vjp(
+    x=lambda g, y, a, b: g * _weak(np.log, b),
+    y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == 0), 1, b),
+)
 xlogy.example(normal(3, 4), positive(4))
 
 
@@ -314,12 +334,12 @@ def xlog1py(x, y):
         array([0.e+00, 1.e-20])
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, np.log1p(y)))
+        return np.where(np.equal(x, 0) & ~np.isnan(y), 0, np.multiply(x, _weak(np.log1p, y)))
 
 
 xlog1py.vjp(
-    x=lambda g, y, a, b: g * np.log1p(b),
-    y=lambda g, y, a, b: np.where(a == 0, 0, g * a / np.where(a == 0, 1, 1 + b)),
+    x=lambda g, y, a, b: g * _weak(np.log1p, b),
+    y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == -1), 1, 1 + b),
 )
 xlog1py.example(normal(3, 4), positive(4))
 
@@ -363,9 +383,9 @@ def normal_cdf(x):
         >>> normal_cdf([0.0, -10.0])
         array([5.00000000e-01, 7.61985302e-24])
     """
-    x = np.asarray(x)
+    x = floating(x)
     erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no erfc of its own
-    return np.asarray(0.5 * erfc(-x / math.sqrt(2))).astype(np.result_type(x, np.float16))
+    return np.asarray(0.5 * erfc(-x / math.sqrt(2))).astype(x.dtype)
 
 
 normal_cdf.vjp(x=lambda g, y, x: g * _normal_density(x))
@@ -388,6 +408,7 @@ def gelu(x, approximate="none"):
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
+    x = floating(x)
     return np.multiply(x, _gelu_gate(x, approximate))
 
 
@@ -439,6 +460,7 @@ def maximum(a, b):
 
 maximum.vjp(a=lambda g, y, a, b: _share(g, a == b, a < b), b=lambda g, y, a, b: _share(g, a == b, b < a))
 maximum.example(spaced(3, 4), spaced(4, offset=0.75))
+maximum.example(fixed([1.0, 2.0, 3.0]), fixed([1.0, 0.0, 3.0]))
 
 
 def _share(g: Any, tie: Any, lost: Any) -> Any:
@@ -458,6 +480,7 @@ def minimum(a, b):
 
 minimum.vjp(a=lambda g, y, a, b: _share(g, a == b, a > b), b=lambda g, y, a, b: _share(g, a == b, b > a))
 minimum.example(spaced(3, 4), spaced(4, offset=0.75))
+minimum.example(fixed([1.0, 2.0, 3.0]), fixed([1.0, 0.0, 3.0]))
 
 
 @primitive

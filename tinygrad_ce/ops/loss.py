@@ -171,7 +171,7 @@ def _mass(input: Any, target: Any, axis: int, *options: Any) -> Any:
         return np.sum(target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
     rows = rows_of(np.zeros(input.shape, input.dtype), target, axis, *options)
     mass = rows.factor if rows.mass is None else rows.mass.sum(axis=1) * rows.scale
-    return rows.put_back(np.broadcast_to(mass, len(rows.x))[:, None], 1)
+    return rows.put_back(np.broadcast_to(np.asarray(mass, rows.x.dtype), len(rows.x))[:, None], 1)
 
 
 class Rows(NamedTuple):

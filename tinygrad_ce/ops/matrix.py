@@ -89,14 +89,15 @@ def linear(x, weight, bias=None):
     return y if bias is None else y + bias
 
 
-def _rows(x: Any) -> Any:
+def rows(x: Any) -> Any:
+    """A matrix of all rows, whatever axes they were along."""
     return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
-    weight=lambda g, y, x, weight, bias: _rows(g).T.dot(_rows(x)),
-    bias=lambda g, y, x, weight, bias: _rows(g).T.dot(np.ones(math.prod(g.shape[:-1]), g.dtype)),
+    weight=lambda g, y, x, weight, bias: rows(g).T.dot(rows(x)),
+    bias=lambda g, y, x, weight, bias: rows(g).T.dot(np.ones(math.prod(g.shape[:-1]), g.dtype)),
 )
 linear.example(normal(3, 4), normal(2, 4), normal(2))
 linear.example(normal(2, 3, 4), normal(2, 4))
@@ -163,8 +164,8 @@ def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
 def _einsum_rule(i, g, y, subscripts, *operands):
     """g with all operands but the i-th, summed onto the i-th's letters.
 
-    A letter that stands twice in that operand is told apart by an identity matrix; one that stands nowhere else is
-    brought in by a vector of ones.
+    A letter that stands twice in that operand is told apart by an identity matrix; one that stands nowhere else, or is
+    broadcast from 1 wherever it does, is brought in by a vector of ones.
     """
     terms, result = _spell_out(subscripts, operands)
     spare = iter([c for c in string.ascii_letters if c not in "".join(terms)])
@@ -175,7 +176,7 @@ def _einsum_rule(i, g, y, subscripts, *operands):
         if letter in target:
             name = next(spare)
             sources.append((letter + name, np.eye(length, dtype=y.dtype)))
-        elif not any(letter in term for term, _ in sources):
+        elif not any(letter in t and length in (1, a.shape[t.index(letter)]) for t, a in sources):
             sources.append((letter, np.ones(length, y.dtype)))
         target += name
     return einsum(",".join(term for term, _ in sources) + "->" + target, *(a for _, a in sources))
@@ -185,4 +186,6 @@ einsum.vjp(operands=_einsum_rule)
 einsum.example("ij,jk->ik", normal(3, 4), normal(4, 2))
 einsum.example("...i,ij->...", normal(2, 3), normal(3, 4))
 einsum.example("ii,i", normal(3, 3), normal(3))
+einsum.example("ij,jk", normal(2, 1), normal(3, 2))
+einsum.example("...i,...", normal(2, 3, 2), normal(3))
 einsum.example("b...,c->bc...", normal(2, 3), normal(4))

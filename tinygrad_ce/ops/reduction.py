@@ -14,8 +14,8 @@ from tinygrad_ce.primitive import primitive
 
 
 def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
-    """An axis argument (None, an int, a tuple) as a tuple of axes."""
-    if axis is None:
+    """An axis argument (None, an int, a tuple) as a tuple of axes. NumPy takes 0 and -1 of a single number too."""
+    if axis is None or not ndim:
         return tuple(range(ndim))
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim, "axis")
 
@@ -115,6 +115,7 @@ def max(x, axis=None, *, keepdims=False):
 max.vjp(x=_extreme_rule)
 max.example(spaced(3, 4))
 max.example(spaced(3, 4), axis=1, keepdims=True)
+max.example(fixed([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
 
 
 @primitive
@@ -131,6 +132,7 @@ def min(x, axis=None, *, keepdims=False):
 min.vjp(x=_extreme_rule)
 min.example(spaced(3, 4))
 min.example(spaced(3, 4), axis=(0, 1))
+min.example(fixed([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
 
 
 @primitive

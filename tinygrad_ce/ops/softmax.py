@@ -73,7 +73,8 @@ def softmin(x, axis=-1):
         >>> softmin(np.array([1.0, 2.0, 3.0])).round(6)
         array([0.665241, 0.244728, 0.090031])
     """
-    return softmax(np.negative(x), axis)
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return softmax(np.negative(x if x.dtype.kind == "f" else x.astype(float)), axis)  # unsigned ones have no negatives
 
 
 softmin.example(normal(3, 4))
