@@ -1,6 +1,6 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
-from tinygrad_ce import data, nn, optim, study, train
+from tinygrad_ce import data, export, nn, optim, study, train
 from tinygrad_ce.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.gradreport import GradientError
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     *_operators, "AnomalyError", "CheckpointError", "GradientError", "History", "Tensor", "accuracy",
-    "confusion_matrix", "data", "detect_anomaly", "fit", "get_num_threads", "grad", "gradcheck", "gradgradcheck",
-    "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict", "primitive",
-    "set_num_threads", "study", "train", "value_and_grad",
+    "confusion_matrix", "data", "detect_anomaly", "export", "fit", "get_num_threads", "grad", "gradcheck",
+    "gradgradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict",
+    "primitive", "set_num_threads", "study", "train", "value_and_grad",
 ]  # fmt: skip

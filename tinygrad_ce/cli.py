@@ -254,7 +254,9 @@ def _load(args: argparse.Namespace) -> tuple[Path, sets.Dataset, list[str]]:
 def _check_same(path: Path, about: dict[str, Any]) -> None:
     """A resumed run goes on to the same bits only with the settings it began with."""
     _, meta = load_checkpoint(path)
-    before = meta.get("classifier", {})
+    before = meta.get("classifier")
+    if not isinstance(before, dict):
+        raise CheckpointError(f"{path}: holds no classifier of the command line")
     for key, value in about.items():
         if before.get(key) != value:
             raise CheckpointError(f"{path}: was trained with {key} {before.get(key)!r}, now it is {value!r}")

@@ -53,7 +53,10 @@ def _numbers(data: Any, dtype: Any) -> np.ndarray:
     if isinstance(data, list | tuple) and any(isinstance(t, Node) and t._requires_grad for t in data):
         raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
     try:
-        array = np.array(_plain(data), dtype=dtype)
+        with np.errstate(over="raise"):
+            array = np.array(_plain(data), dtype=dtype)
+    except FloatingPointError:
+        raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
     except (ValueError, TypeError) as error:
         cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
         raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.data.files import DAMAGE
+from tinygrad_ce.data import arrays
+from tinygrad_ce.data.arrays import Damage
 
 _FORMAT = "tinygrad_ce checkpoint 1"
+_GENERATORS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+_BUFFERS = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}  # where a generator stands in how long a buffer
 
 
 class CheckpointError(ValueError):
@@ -20,6 +27,10 @@ class CheckpointError(ValueError):
 
 def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]], meta: dict[str, Any]) -> None:
     """Write groups of named arrays, and what JSON can hold. The file at path is the old one or the new one, never less.
+
+    Errors:
+        TypeError: an array of neither numbers nor text.
+        ValueError: a group's name has a slash, which would make two of it.
 
     Example:
         >>> import numpy as np, os, tempfile, tinygrad_ce as tg
@@ -30,12 +41,17 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
     """
     path = Path(path)
     head = {"format": _FORMAT, "groups": sorted(groups), "meta": meta}
-    text = json.dumps(head, default=lambda a: a.tolist())  # a generator's state may hold arrays
-    arrays = {f"{group}/{name}": array for group, named in groups.items() for name, array in named.items()}
+    text = _json(head)
+    named = {f"{group}/{name}": np.asarray(array) for group in groups for name, array in groups[group].items()}
+    for name, array in named.items():
+        arrays.check_plain(f"checkpoint.save: {name}", array)
+    for group in groups:
+        if "/" in group:
+            raise ValueError(f"checkpoint.save: group {group!r}, expected a name without a slash")
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with open(part, "xb") as file:
-            np.savez(file, allow_pickle=False, meta=np.frombuffer(text.encode(), np.uint8), **arrays)
+            np.savez(file, allow_pickle=False, meta=np.frombuffer(text.encode(), np.uint8), **named)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -45,29 +61,105 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
-    """Read groups of arrays and the rest.
+    """Read groups of arrays and the rest. What ``fit`` goes on from is checked to be of the types that it wrote.
 
     Errors:
         CheckpointError: not a checkpoint of this project, or a damaged one.
         OSError: it can't be opened.
     """
-    with open(path, "rb") as file:
-        return _read(path, file)
-
-
-def _read(path: Any, file: IO[bytes]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            head = json.loads(bytes(arrays["meta"]))
-            if head["format"] != _FORMAT:
-                raise CheckpointError(f"{path}: format {head['format']!r}, expected {_FORMAT!r}")
-            groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in head["groups"]}
-            for key in arrays.files:
-                group, _, name = key.partition("/")
-                if group in groups:
-                    groups[group][name] = arrays[key]
-            return groups, head["meta"]
-    except CheckpointError:
-        raise
-    except DAMAGE as error:
+        with arrays.open_file(path) as file:
+            groups, meta = _parts(arrays.read_npz(file)[0])
+        if meta.keys() >= {"history", "generators"}:
+            _check_training(groups, meta)
+    except Damage as error:
         raise CheckpointError(f"{path}: no whole checkpoint (truncated, or another program's file): {error}") from None
+    return groups, meta
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=lambda a: a.tolist())  # a generator's state may hold arrays
+
+
+def require(true: bool, what: str, value: Any, expected: str) -> None:
+    """Refuse a field of a checkpoint that isn't what is expected."""
+    if not true:
+        raise Damage(f"{what} {arrays.shown(value)}, expected {expected}")
+
+
+def is_list(value: Any, *kinds: type) -> bool:
+    """Whether a value from JSON is a list of these types, and of nothing that merely inherits from them."""
+    return isinstance(value, list) and all(type(entry) in kinds for entry in value)
+
+
+def _parts(found: dict[str, np.ndarray]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """The groups of arrays, and what stands beside them."""
+    text = found.pop("meta", None)
+    if text is None or text.dtype != np.uint8 or text.ndim != 1:
+        raise Damage(f"it holds {arrays.listed(list(found)) or 'nothing'}, expected an array 'meta' of a text's bytes")
+    try:
+        head = json.loads(text.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise Damage(f"meta: {str(error)[:200]}, expected JSON") from None
+    require(isinstance(head, dict), "meta:", head, "a dict")
+    require(head.get("format") == _FORMAT, "meta: format", head.get("format"), repr(_FORMAT))
+    names, meta = head.get("groups"), head.get("meta")
+    require(is_list(names, str), "meta: groups", names, "a list of names")
+    require(isinstance(meta, dict), "meta: meta", meta, "a dict")
+    groups: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
+    for key, array in found.items():
+        group, _, name = key.partition("/")
+        require(group in groups, "array", key, f"its name to begin with a group's: {arrays.listed(names)}")
+        groups[group][name] = array
+    return groups, meta
+
+
+def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, Any]) -> None:
+    """Hold every field that ``fit`` goes on from against what it writes; what it can't use would fail midway."""
+    for group in ("model", "optimizer", "best"):
+        require(group in groups, "groups", sorted(groups), f"{group!r} among them")
+        for name, array in groups[group].items():
+            require(
+                array.dtype.kind in "fiub", f"{group}/{arrays.word(name)} has dtype", str(array.dtype), "real numbers"
+            )
+    shapes = {group: {name: array.shape for name, array in groups[group].items()} for group in ("model", "best")}
+    require(
+        shapes["best"] in ({}, shapes["model"]), "best has names and shapes", shapes["best"], "none, or those of model"
+    )
+    rate = groups["optimizer"].get("lr")
+    require(rate is not None and rate.shape == (), "optimizer/lr:", rate, "a number")
+    _check_history(meta["history"])
+    generators = meta["generators"]
+    require(isinstance(generators, dict), "meta: generators", generators, "a dict")
+    for name, state in generators.items():
+        _check_generator(f"meta: generators: {arrays.word(name)}", state)
+
+
+def _check_history(state: Any) -> None:
+    require(isinstance(state, dict), "meta: history", state, "a dict")
+    epochs, measured = state.get("epoch"), state.get("history")
+    counted = is_list(epochs, int) and epochs == list(range(len(epochs)))
+    require(counted, "meta: history: epoch", epochs, "a list of 0, 1, 2, …")
+    require(isinstance(measured, dict), "meta: history: history", measured, "a dict")
+    for name, values in measured.items():
+        what = f"meta: history: {arrays.word(name)}"
+        require(is_list(values, float, int) and len(values) == len(epochs), what, values, f"{len(epochs)} numbers")
+        require(all(isinstance(v, float) or abs(v) < 2**53 for v in values), what, values, "numbers below 2**53")
+
+
+def _check_generator(what: str, state: Any) -> None:
+    """Try a state of one of NumPy's generators on a fresh one: NumPy itself takes positions outside of its buffers."""
+    named = isinstance(state, dict) and isinstance(state.get("bit_generator"), str)
+    require(named, what, state, "a generator's state")
+    kind = _GENERATORS.get(state["bit_generator"])
+    if kind is None:  # another package's; NumPy's own refuse it by its name
+        return
+    fresh = kind(0)
+    with contextlib.suppress(KeyError, IndexError, TypeError, ValueError, OverflowError):
+        fresh.state = state
+    found = json.loads(_json(fresh.state))
+    require(found == state, what, state, f"a state of {kind.__name__}")
+    if kind.__name__ in _BUFFERS:
+        name, length = _BUFFERS[kind.__name__]
+        position = {**found, **found["state"]}[name]
+        require(0 <= position <= length, f"{what}: {name}", position, f"0 to {length}")

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
+from tinygrad_ce.data.arrays import Damage, is_printable
 from tinygrad_ce.train import checkpoint
+from tinygrad_ce.train.checkpoint import is_list, require
 
 ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
 
@@ -58,13 +60,45 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
         OSError: it can't be opened.
     """
     groups, meta = checkpoint.load(path)
+    state = groups.get("best") or groups.get("model") or {}
     try:
-        about = meta["classifier"]
-        if groups["model"]["0.mean"].shape != (about["features"],):
-            raise ValueError(f"{about['features']} features announced, {groups['model']['0.mean'].shape} there")
-        model = make(about["features"], len(about["classes"]), about["hidden"], about["activation"])
-        model.load_state_dict(groups["best"] or groups["model"])
-    except (KeyError, ValueError, TypeError) as error:
+        about = _check_about(meta.get("classifier"))
+        _check_state(state, about["features"], len(about["classes"]), about["hidden"])
+    except Damage as error:
         raise checkpoint.CheckpointError(f"{path}: holds no classifier of the command line: {error}") from None
+    model = make(about["features"], len(about["classes"]), about["hidden"], about["activation"])
+    model.load_state_dict(state)
     model.eval()
     return model, about
+
+
+def _check_about(about: Any) -> dict[str, Any]:
+    """What a checkpoint says of its classifier, every field that is used being of its type."""
+    require(isinstance(about, dict), "classifier:", about, "a dict")
+    features, classes, hidden = about.get("features"), about.get("classes"), about.get("hidden")
+    require(type(features) is int and features > 0, "features:", features, "a whole number of at least 1")
+    named = is_list(classes, str) and len(classes) > 0 and all(map(is_printable, classes))
+    require(named, "classes:", classes, "a list of names without control characters")
+    require(is_list(hidden, int) and all(n > 0 for n in hidden), "hidden:", hidden, "a list of widths")
+    activation, names = about.get("activation"), about.get("names", [])
+    require(
+        is_list([activation], str) and activation in ACTIVATIONS, "activation:", activation, " or ".join(ACTIVATIONS)
+    )
+    require(is_list(names, str) and len(names) in (0, features), "names:", names, f"none, or {features} names")
+    return about  # type: ignore[no-any-return]
+
+
+def _check_state(state: dict[str, np.ndarray], features: int, classes: int, hidden: list[int]) -> None:
+    """Hold the arrays against the widths announced, before a model of these widths takes memory."""
+    require(len(state) == 4 + 2 * len(hidden), "arrays:", sorted(state), f"{4 + 2 * len(hidden)} of them")
+    shapes: dict[str, tuple[int, ...]] = {"0.mean": (features,), "0.scale": (features,)}
+    for i, (width, out) in enumerate(itertools.pairwise([features, *hidden, classes])):
+        shapes |= {f"{2 * i + 1}.weight": (out, width), f"{2 * i + 1}.bias": (out,)}
+    for name, shape in shapes.items():
+        require(name in state, "arrays:", sorted(state), f"{name} among them")
+        array = state[name]
+        require(array.shape == shape, f"{name} has shape", array.shape, f"{shape}")
+        require(array.dtype.newbyteorder("=") == np.float32, f"{name} has dtype", str(array.dtype), "float32")
+        first = int(np.isfinite(array).argmin())
+        require(bool(np.isfinite(array.flat[first])), f"{name}[{first}]:", float(array.flat[first]), "a finite number")
+    require(bool((state["0.scale"] > 0).all()), "0.scale:", float(state["0.scale"].min()), "positive numbers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -247,6 +248,8 @@ class _Training:
                 raise KeyError(f"random generators {sorted(meta['generators'])}, expected {sorted(generators)}")
             if history.epoch and held != ("val_loss" in history.history):
                 raise ValueError("it began with validation" if not held else "it began without validation")
+            for name, state in meta["generators"].items():
+                copy.deepcopy(generators[name].bit_generator).state = state  # it refuses what isn't its own
             before = self.model.state_dict()
             self.model.load_state_dict(groups["model"])
             try:
