@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
@@ -39,9 +40,17 @@ def test_the_course_has_twelve_numbered_parts():
     assert [path.name[:2] for path in COURSE] == [f"{k:02}" for k in range(1, 13)]
 
 
-def test_every_solution_passes_its_check(cells, capsys, monkeypatch, tmp_path):
+@pytest.fixture
+def plt(monkeypatch, tmp_path):
+    """matplotlib, in a folder of its own; what a notebook sets there and in NumPy is set back."""
     plt = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.chdir(tmp_path)
+    with plt.rc_context(), np.printoptions():
+        yield plt
+    plt.close("all")
+
+
+def test_every_solution_passes_its_check(cells, plt, capsys):
     namespace, solved = {"__name__": "__main__"}, 0
     for (kind, code, _), (_, after, _) in zip(cells, [*cells[1:], ("", "", {})], strict=True):
         if kind != "code":
