@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import contextvars
 import dis
+import gc
 import os
 import sys
 import tempfile
@@ -44,12 +45,15 @@ class Interrupt:
 
     def during(self, function: Callable[[], Any]) -> Any:
         """Call a function; frames that it enters are watched."""
-        before = sys.gettrace()
+        before, collects = sys.gettrace(), gc.isenabled()
+        gc.disable()  # what others hang on the collector would swallow the interrupt, and comes when it likes
         sys.settrace(self._enter)
         try:
             return function()
         finally:
             sys.settrace(before)
+            if collects:
+                gc.enable()
 
     def _enter(self, frame: Any, event: str, argument: Any) -> Any:
         code = self.codes.setdefault(frame.f_code, frame.f_code.co_code)

@@ -25,8 +25,18 @@ def matmul(a, b):
     """
     try:
         return np.matmul(a, b)
-    except ValueError as error:
-        raise ValueError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} don't fit: {error}") from None
+    except ValueError:
+        raise ValueError(
+            f"matmul: shapes {np.shape(a)} and {np.shape(b)} don't fit: {_misfit(np.shape(a), np.shape(b))}"
+        ) from None
+
+
+def _misfit(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """Why two shapes have no matrix product."""
+    if not a or not b:
+        return "a single number is no matrix; use *"
+    across, down = a[-1], b[max(len(b) - 2, 0)]
+    return f"rows of {across} against columns of {down}" if across != down else "the axes ahead don't broadcast"
 
 
 def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
