@@ -153,7 +153,7 @@ class _Check:
     """A function at a point, and what its rules say there."""
 
     def __init__(self, f: Callable[..., Any], arrays: list[np.ndarray], order: int, seed: int) -> None:
-        self.order, self.seed = order, seed
+        self.order = order
         self.rng = np.random.default_rng(seed)
         self.smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
         if not self.smooth:

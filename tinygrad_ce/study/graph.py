@@ -7,13 +7,13 @@ import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.study.layout import Box, Edge, Frame, path, place
 from tinygrad_ce.study.numbers import number, numbers
+from tinygrad_ce.study.page import written
 from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
 
 CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
@@ -67,14 +67,6 @@ class Graph:
     def to_dot(self) -> str:
         """The whole graph, nothing folded, in Graphviz's language."""
         return _dot(self.trace)
-
-
-def written(where: str, file: Any, *endings: str) -> Path:
-    """A file to write, if its name says what will be in it."""
-    path = Path(file)
-    if path.suffix.lower() not in endings:
-        raise ValueError(f"{where}: the file is {str(path)!r}, expected a name that ends in {' or '.join(endings)}")
-    return path
 
 
 def graph(

@@ -67,9 +67,7 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to an ``.html`` file, in UTF-8."""
-        if Path(path).suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"save: the file is {str(path)!r}, expected a name that ends in .html")
-        Path(path).write_text(self.html, encoding="utf-8", newline="\n")
+        written("page.save", path, ".html", ".htm").write_text(self.html, encoding="utf-8", newline="\n")
 
     def __repr__(self) -> str:
         return f'<a page, "{self.title}": .save("page.html") writes it, a browser shows it>'
@@ -80,6 +78,14 @@ class Page:
             f'<iframe srcdoc="{html.escape(self.html)}" title="{html.escape(self.title)}" sandbox="allow-scripts" '
             f'width="100%" height="{self.height}" style="border: 0"></iframe>'
         )
+
+
+def written(where: str, file: Any, *endings: str) -> Path:
+    """A file to write, if its name says what will be in it."""
+    path = Path(file)
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{where}: the file is {str(path)!r}, expected a name that ends in {' or '.join(endings)}")
+    return path
 
 
 def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any = None, height: int = 800) -> Page:
