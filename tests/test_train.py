@@ -310,7 +310,7 @@ def test_progress_is_a_line_for_each_epoch(blobs, capsys):
     tg.fit(nn.Linear(2, 3, rng=0), blobs, epochs=3)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("epoch 1/3  loss ")
+    assert lines[0].startswith("epoch 1/3  training: loss ")
     assert "accuracy" in lines[0]
 
 

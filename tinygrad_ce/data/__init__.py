@@ -1,4 +1,4 @@
-"""Data: sets that ship with the package, seeded toy sets, readers of files, splitting and batches."""
+"""Data: sets that ship with the package, seeded toy sets, readers of files, splitting, batches, and streams."""
 
 from tinygrad_ce.data.dataset import Dataset, batches, split
 from tinygrad_ce.data.files import (
@@ -12,8 +12,10 @@ from tinygrad_ce.data.files import (
     read_idx,
 )
 from tinygrad_ce.data.sets import load_digits, load_iris, make_blobs, make_moons, make_spirals
+from tinygrad_ce.data.stream import Stream, stream
 
 __all__ = [
-    "DataError", "Dataset", "batches", "feature_names", "load_csv", "load_digits", "load_features", "load_file",
-    "load_idx", "load_iris", "load_npz", "make_blobs", "make_moons", "make_spirals", "read_idx", "split",
+    "DataError", "Dataset", "Stream", "batches", "feature_names", "load_csv", "load_digits", "load_features",
+    "load_file", "load_idx", "load_iris", "load_npz", "make_blobs", "make_moons", "make_spirals", "read_idx", "split",
+    "stream",
 ]  # fmt: skip

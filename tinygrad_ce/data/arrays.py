@@ -1,7 +1,7 @@
 """Arrays in files from anyone: every size is checked before memory is taken for it, and nothing is ever executed.
 
-The ``.npy`` headers inside a ``.npz`` are parsed here, by a pattern that knows plain arrays only: no pickles, no
-evaluation of literals, and no size that the file's own bytes don't bear out.
+Headers of ``.npy`` files, alone or inside a ``.npz``, are parsed here, by a pattern that knows plain arrays only: no
+pickles, no evaluation of literals, and no size that the file's own bytes don't bear out.
 """
 
 from __future__ import annotations
@@ -145,9 +145,14 @@ class Stream:
 
 
 def read_npz(
-    file: BinaryIO, wanted: Container[str] | None = None, max_bytes: int | None = None
+    file: BinaryIO,
+    wanted: Container[str] | None = None,
+    max_bytes: int | None = None,
+    outlined: Container[str] = (),
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of a ``.npz`` that are wanted (None: all), and the names of all that it holds.
+
+    Of those to be outlined the header alone is read: they come as zeros of their dtype and shape that take no memory.
 
     Errors:
         Damage: no zip archive, a name that stands there twice, a size that nothing bears out, arrays that aren't plain.
@@ -168,7 +173,7 @@ def read_npz(
             entries[name] = info
         chosen = {name: info for name, info in entries.items() if wanted is None or name in wanted}
         _check_sizes(list(chosen.values()), size, max_bytes)
-        return {name: _read_entry(archive, info) for name, info in chosen.items()}, list(entries)
+        return {name: _read_entry(archive, info, name in outlined) for name, info in chosen.items()}, list(entries)
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], size: int, max_bytes: int | None) -> None:
@@ -183,18 +188,26 @@ def _check_sizes(entries: list[zipfile.ZipInfo], size: int, max_bytes: int | Non
     check_allowance("the directory", sum(info.file_size for info in entries), allowance(size, max_bytes))
 
 
-def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, outlined: bool) -> np.ndarray:
     name = word(info.filename)
     try:
         entry = archive.open(info)
     except _BROKEN as error:
         raise Damage(f"{name}: {str(error)[:200]}, expected an entry as the directory tells it") from None
     with entry:
-        return _read_npy(Stream(entry, f"{name}: ", "zip data"), info.file_size)
+        stream = Stream(entry, f"{name}: ", "zip data")
+        dtype, shape, order = read_header(stream, info.file_size)
+        if outlined:
+            return np.broadcast_to(np.zeros((), dtype), shape)
+        place = stream.here()
+        length = math.prod(shape) * dtype.itemsize
+        data = stream.take(length, f"{length:,} bytes for shape {shown(shape)} of {dtype.name}")
+        check_items(place, dtype, data)
+        return np.ndarray(shape, dtype, data, order=order)
 
 
-def _read_npy(stream: Stream, size: int) -> np.ndarray:
-    """An array in NumPy's format that fills size bytes exactly."""
+def read_header(stream: Stream, size: int) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+    """The dtype, shape and order ("C" or "F") of an array in NumPy's format that fills size bytes exactly."""
     magic = bytes(stream.take(8, "the magic number"))
     if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
         raise Damage(f"{stream.where}offset 0: {magic.hex(' ')}, expected 93 4e 55 4d 50 59 and version 1, 2 or 3")
@@ -210,9 +223,7 @@ def _read_npy(stream: Stream, size: int) -> np.ndarray:
     if stream.offset + wanted != size:
         what = f"{wanted:,} for shape {shown(shape)} of {dtype.name}"
         raise Damage(f"{stream.here()}: {size - stream.offset:,} bytes of numbers, expected {what}")
-    data = stream.take(wanted, f"{wanted:,} bytes for shape {shown(shape)} of {dtype.name}")
-    _check_items(place, dtype, data)
-    return np.ndarray(shape, dtype, data, order=order)
+    return dtype, shape, order
 
 
 def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
@@ -239,7 +250,7 @@ def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
         raise Damage(f"descr {descr!r}: {error}, expected a dtype of this machine") from None
 
 
-def _check_items(place: str, dtype: np.dtype[Any], data: bytearray) -> None:
+def check_items(place: str, dtype: np.dtype[Any], data: bytearray | np.ndarray) -> None:
     """Refuse bytes that are no truth value and no character: NumPy takes them unseen."""
     if dtype.kind == "b" and (last := np.ndarray(len(data), np.uint8, data).max(initial=0)) > 1:
         raise Damage(f"{place}: a truth value of {last}, expected 0 or 1")

@@ -9,7 +9,14 @@ import numpy as np
 
 
 class Dataset(NamedTuple):
-    """Features, labels and the names of the classes; unpacks as ``x, y, classes = data``."""
+    """Features, labels and the names of the classes; unpacks as ``x, y, classes = data``.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x, y, classes = tg.data.load_iris()
+        >>> x.shape, classes[y[0]]
+        ((150, 4), 'setosa')
+    """
 
     x: np.ndarray
     """(N, …) features, float32."""
@@ -66,23 +73,31 @@ def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
         (120, 30)
     """
     data = as_dataset("split", data)
+    held = hold_out(data.y, fraction, seed)
+    return data._replace(x=data.x[~held], y=data.y[~held]), data._replace(x=data.x[held], y=data.y[held])
+
+
+def hold_out(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which rows ``split`` holds out, given all labels."""
     if not 0 < fraction < 1:
         raise ValueError(f"split: fraction is {fraction!r}, expected a number between 0 and 1")
     rng = np.random.default_rng(seed)
-    label = data.y if data.y.ndim == 1 else data.y.argmax(axis=-1)
+    label = y if y.ndim == 1 else y.argmax(axis=-1)
     held = np.zeros(len(label), bool)
     for c in np.unique(label):
         rows = rng.permutation(np.flatnonzero(label == c))
         held[rows[: round(fraction * len(rows))]] = True
     if held.all() or not held.any():
         raise ValueError(f"split: fraction {fraction} of {len(label)} rows leaves one side empty")
-    return data._replace(x=data.x[~held], y=data.y[~held]), data._replace(x=data.x[held], y=data.y[held])
+    return held
 
 
 def batches(
-    data: Any, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
+    data: Any, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, start: int = 0, shuffle: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows in batches of (x, y), the last one smaller. Seed and epoch fix the order, so training can go on midway.
+    """Rows in batches of (x, y), the last one smaller.
+
+    Seed and epoch fix the order, so training can go on midway: with the batch number start, counted from 0.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -90,9 +105,16 @@ def batches(
         [64, 64, 22]
     """
     x, y = data[0], data[1]
+    for rows in batch_rows(len(y), batch_size, seed, epoch, start, shuffle):
+        yield x[rows], y[rows]
+
+
+def batch_rows(
+    count: int, batch_size: int, seed: int, epoch: int, start: int = 0, shuffle: bool = True
+) -> Iterator[np.ndarray]:
+    """Which of count rows are in each batch."""
     if batch_size < 1:
         raise ValueError(f"batches: batch_size is {batch_size!r}, expected at least 1")
-    order = np.random.default_rng([seed, epoch]).permutation(len(y)) if shuffle else np.arange(len(y))
-    for start in range(0, len(y), batch_size):
-        rows = order[start : start + batch_size]
-        yield x[rows], y[rows]
+    order = np.random.default_rng([seed, epoch]).permutation(count) if shuffle else np.arange(count)
+    for first in range(start * batch_size, count, batch_size):
+        yield order[first : first + batch_size]

@@ -6,11 +6,10 @@ import contextlib
 import csv
 import gzip
 import io
-import itertools
 import math
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +21,7 @@ from tinygrad_ce.data.dataset import Dataset
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
 _EXACT = 2.0**53  # below it every whole number has a float of its own
+_LONGEST_LINE = 1 << 24  # characters of a table's line
 
 
 class DataError(ValueError):
@@ -29,7 +29,7 @@ class DataError(ValueError):
 
 
 @contextlib.contextmanager
-def _reading(path: str | os.PathLike[str], what: str = "") -> Iterator[BinaryIO]:
+def reading(path: str | os.PathLike[str], what: str = "") -> Iterator[BinaryIO]:
     """The file, open; what is wrong in it becomes a DataError that names it."""
     try:
         with arrays.open_file(path) as file:
@@ -49,9 +49,19 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> n
         DataError: the file, the offset, what stands there and what was expected.
         OSError: it can't be opened.
 
+    Example:
+        >>> import struct, tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> head = bytes([0, 0, 8, 2]) + struct.pack(">II", 2, 3)  # bytes (8) along two axes
+        >>> _ = (folder / "x.idx").write_bytes(head + bytes(range(6)))
+        >>> tg.data.read_idx(folder / "x.idx")
+        array([[0, 1, 2],
+               [3, 4, 5]], dtype=uint8)
+
     Source: LeCun, Cortes, Burges, The MNIST database, file formats.
     """
-    with _reading(path) as file:
+    with reading(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not gzipped:
@@ -93,13 +103,25 @@ def load_idx(
 
     Errors:
         DataError: a damaged file, or two files that don't belong together.
+
+    Example:
+        >>> import struct, tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> head = bytes([0, 0, 8, 3]) + struct.pack(">III", 2, 1, 2)  # bytes (8) along three axes
+        >>> _ = (folder / "x.idx").write_bytes(head + bytes([0, 255, 51, 0]))
+        >>> _ = (folder / "y.idx").write_bytes(bytes([0, 0, 8, 1]) + struct.pack(">I", 2) + bytes([1, 0]))
+        >>> data = tg.data.load_idx(folder / "x.idx", folder / "y.idx")
+        >>> data.x, data.y
+        (array([[0. , 1. ],
+               [0.2, 0. ]], dtype=float32), array([1, 0]))
     """
     x, y = read_idx(images, max_bytes=max_bytes), read_idx(labels, max_bytes=max_bytes)
     if y.ndim != 1 or len(x) != len(y):
         raise DataError(f"{labels}: shape {y.shape}, expected a label for each of the {len(x)} rows of {images}")
     if x.dtype == np.uint8:
         x = np.divide(x, 255, dtype=np.float32)
-    return _dataset(labels, _features(images, x), y, None)
+    return _dataset(labels, features(images, x.reshape(len(x), -1)), y, None)
 
 
 def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Dataset:
@@ -111,28 +133,40 @@ def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> D
 
     Errors:
         DataError: a damaged file, a missing array, or arrays that don't fit.
+
+    Example:
+        >>> import numpy as np, os, tempfile, tinygrad_ce as tg
+        >>> path = os.path.join(tempfile.mkdtemp(), "data.npz")
+        >>> np.savez(path, x=np.ones((3, 4)), y=np.array(["cat", "dog", "cat"]))
+        >>> tg.data.load_npz(path)
+        Dataset(x: float32 (3, 4), y: int64 (3,), classes=('cat', 'dog'))
     """
-    found = _arrays(path, max_bytes, "x", "y")
+    found = npz_arrays(path, max_bytes, "x", "y")
     x, y, classes = found["x"], found["y"], found.get("classes")
     if y.shape != x.shape[:1]:
         raise DataError(f"{path}: y has shape {y.shape}, expected {x.shape[:1]}: a label for each row of x")
-    if classes is not None and (classes.ndim != 1 or classes.dtype.kind not in "USiu"):
-        raise DataError(f"{path}: classes has shape {classes.shape} and dtype {classes.dtype}, expected a row of names")
-    return _dataset(path, _features(path, x), y, classes)
+    return _dataset(path, features(path, x.reshape(len(x), -1)), y, classes)
 
 
-def _arrays(path: Any, max_bytes: int | None, *needed: str) -> dict[str, np.ndarray]:
+def npz_arrays(path: Any, max_bytes: int | None, *needed: str, outlined: Container[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` that a data set may have; x is checked to be rows of numbers."""
-    with _reading(path, "no .npz file of plain arrays: ") as file:
-        found, names = arrays.read_npz(file, ("x", "y", "classes"), max_bytes)
+    with reading(path, "no .npz file of plain arrays: ") as file:
+        found, names = arrays.read_npz(file, ("x", "y", "classes"), max_bytes, outlined)
     for name in needed:
         if name not in found:
             there = arrays.listed(names) or "nothing"
             raise DataError(f"{path}: no array {name!r}; it holds {there}, expected {' and '.join(needed)}")
-    x = found["x"]
-    if x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
-        raise DataError(f"{path}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, …)")
+    check_rows(path, found["x"].shape, found["x"].dtype)
+    classes = found.get("classes")
+    if classes is not None and (classes.ndim != 1 or classes.dtype.kind not in "USiu"):
+        raise DataError(f"{path}: classes has shape {classes.shape} and dtype {classes.dtype}, expected a row of names")
     return found
+
+
+def check_rows(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse features that are no numbers, or have no row or no column."""
+    if dtype.kind not in "fiub" or len(shape) < 2 or 0 in shape:
+        raise DataError(f"{path}: x has shape {shape} and dtype {dtype}, expected numbers of shape (N, …)")
 
 
 def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
@@ -144,28 +178,40 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
 
     Errors:
         DataError: the file, the line, the column, what stands there and what was expected.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("width,length,species\\n1,2,iris\\n3,4,rose\\n")
+        >>> tg.data.load_csv(path, label="species")
+        Dataset(x: float32 (2, 2), y: int64 (2,), classes=('iris', 'rose'))
     """
     x, codes, place = array("f"), array("q"), dict[str, int]()
-    with _table(path) as (names, lines):
-        column = _column(path, names, label)
-        others = names[:column] + names[column + 1 :]
-        for number, cells in lines:
-            name = cells.pop(column).strip()
-            if name not in place:
-                _check_name(f"{path}: line {number}, column {arrays.word(names[column])}", name)
+    with opened(path) as table:
+        column = table.column(label)
+        for name, numbers in table.rows(column):
             codes.append(place.setdefault(name, len(place)))
-            x.extend(_numbers(path, number, others, cells))
-    classes = list(place)
-    if all(_number(name).is_integer() and abs(_number(name)) < _EXACT for name in classes):
-        classes = [str(int(_number(name))) for name in classes]  # 1 and 1.0 are one class
-    y, classes = _in_order(classes, np.asarray(codes))
-    return _dataset(path, np.asarray(x).reshape(len(codes), len(others)), y, classes)
+            x.extend(numbers)
+    index, classes = class_index(list(place))
+    y = np.array([index[name] for name in place], np.int64)[np.asarray(codes)]
+    return _dataset(path, np.asarray(x).reshape(len(codes), table.width - 1), y, classes)
 
 
 def feature_names(path: str | os.PathLike[str], label: int | str = -1) -> list[str]:
-    """The names that a ``.csv``'s first line gives its features; none if it has no such line."""
-    with _table(path) as (names, _):
-        del names[_column(path, names, label)]
+    """The names that a ``.csv``'s first line gives its features; none if it has no such line.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("width,length,species\\n1,2,iris\\n3,4,rose\\n")
+        >>> tg.data.feature_names(path)
+        ['width', 'length']
+    """
+    with opened(path) as table:
+        names, column = table.names, table.column(label)
+    names = names[:column] + names[column + 1 :]
     return [] if all(name.isdecimal() for name in names) else names
 
 
@@ -176,17 +222,26 @@ def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str
 
     Errors:
         DataError: a damaged file, or rows that aren't width wide.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "new.csv"
+        >>> _ = path.write_text("length,width\\n2,1\\n4,3\\n")
+        >>> tg.data.load_features(path, 2, wanted=["width", "length"])
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
     """
     if Path(path).suffix == ".npz":
-        x = _arrays(path, None, "x")["x"]
+        x = npz_arrays(path, None, "x")["x"]
         _check_width(path, math.prod(x.shape[1:]), width)
-        return _features(path, x)
+        return features(path, x.reshape(len(x), -1))
     rows = array("f")
-    with _table(path) as (names, lines):
-        picked = _picked(path, names, wanted)
-        names = [names[i] for i in picked]
+    with opened(path) as table:
+        picked = _picked(path, table.names, wanted)
+        names = [table.names[i] for i in picked]
         _check_width(path, len(names), width)
-        for number, cells in lines:
+        for number, cells in table.lines():
             rows.extend(_numbers(path, number, names, [cells[i] for i in picked]))
     if not rows:
         raise DataError(f"{path}: no rows, expected at least one below the names")
@@ -216,43 +271,113 @@ def _picked(path: Any, names: list[str], wanted: Sequence[str]) -> Sequence[int]
 
 
 @contextlib.contextmanager
-def _table(path: Any) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
-    """A table's column names, and its lines of equal length with their numbers, as they are read."""
-    with _reading(path) as file:
+def opened(path: Any) -> Iterator[Table]:
+    """A ``.csv``, open to be read line by line."""
+    with reading(path) as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise arrays.Damage("offset 0: the mark of UTF-16, expected a table in UTF-8")
         file.seek(0)
         # Bytes that aren't UTF-8 become halves of surrogate pairs, which no number and no label has.
         with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
-            lines = _lines(path, text)
-            first = next(lines, None)
-            if first is None:
-                raise DataError(f"{path}: the file is empty, expected a table")
-            if any(map(_is_number, first[1])):
-                yield [str(i) for i in range(len(first[1]))], itertools.chain([first], lines)
-            else:
-                yield [cell.strip() for cell in first[1]], lines
+            yield Table(path, text)
 
 
-def _lines(path: Any, text: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    reader, width = csv.reader(text), 0
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{path}: line {number}: {error}, expected a row of a table in UTF-8") from None
-        width = width or len(cells)
-        if cells and len(cells) != width:
-            raise DataError(f"{path}: line {number}: {len(cells)} columns, expected {width}")
-        if cells:
-            yield number, cells
+class Table:
+    """A table's column names, and its lines of equal length, as they are read.
+
+    Args:
+        path: the file, for messages.
+        text: it, open at its beginning.
+    """
+
+    def __init__(self, path: Any, text: io.TextIOWrapper) -> None:
+        self.path = path
+        self.width = 0
+        self._text = text
+        self._line = 0  # how many are read
+        self._labels: set[str] = set()  # those that were looked at
+        start = self.place()
+        first = next(self.lines(), None)
+        if first is None:
+            raise DataError(f"{path}: the file is empty, expected a table")
+        self.named = not any(map(_is_number, first[1]))
+        self.names = [cell.strip() if self.named else str(i) for i, cell in enumerate(first[1])]
+        if not self.named:
+            self.go(start)
+
+    def place(self) -> tuple[int, int]:
+        """Where the next line begins, for ``go``."""
+        return self._text.tell(), self._line
+
+    def go(self, place: tuple[int, int]) -> None:
+        """Read on from a place, of this file or of the same one opened before."""
+        offset, self._line = place
+        self._text.seek(offset)
+
+    def column(self, label: int | str) -> int:
+        """The position of the label's column."""
+        path, names = self.path, self.names
+        if len(names) < 2:
+            raise DataError(f"{path}: {len(names)} column, expected features and a label, separated by commas")
+        if isinstance(label, str) and label in names:
+            return names.index(label)
+        if isinstance(label, int) and -len(names) <= label < len(names):
+            return label % len(names)
+        raise DataError(f"{path}: no column {label!r}; the columns are {arrays.listed(names)}")
+
+    def lines(self) -> Iterator[tuple[int, list[str]]]:
+        """The cells of each line from here on, with its number."""
+        reader, before = csv.reader(self._physical()), self._line
+        while True:
+            number = before + reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise DataError(f"{self.path}: line {number}: {error}, expected a row of a table in UTF-8") from None
+            self._line = before + reader.line_num
+            self.width = self.width or len(cells)
+            if cells and len(cells) != self.width:
+                raise DataError(f"{self.path}: line {number}: {len(cells)} columns, expected {self.width}")
+            if cells:
+                yield number, cells
+
+    def rows(self, column: int) -> Iterator[tuple[str, list[float]]]:
+        """The label and the features of each line from here on."""
+        others = self.names[:column] + self.names[column + 1 :]
+        for number, cells in self.lines():
+            name = self._label(number, column, cells.pop(column), check_name)
+            yield name, _numbers(self.path, number, others, cells)
+
+    def labels(self, column: int, look: Callable[[str, str], None]) -> Iterator[str]:
+        """The label alone of each line from here on; the first of each name is looked at."""
+        for number, cells in self.lines():
+            yield self._label(number, column, cells[column], look)
+
+    def _label(self, number: int, column: int, cell: str, look: Callable[[str, str], None]) -> str:
+        name = cell.strip()
+        if name not in self._labels:
+            look(f"{self.path}: line {number}, column {arrays.word(self.names[column])}", name)
+            self._labels.add(name)
+        return name
+
+    def _physical(self) -> Iterator[str]:
+        """Lines as the file has them, of which a cell in quotes may span several; after next() tell() would fail."""
+        while line := self._text.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE:
+                where = f"{self.path}: line {self._line + 1}"
+                raise DataError(f"{where}: more than {_LONGEST_LINE:,} characters, expected a line for each row")
+            yield line
 
 
 def _numbers(path: Any, number: int, names: Sequence[str], cells: list[str]) -> list[float]:
     """A line's cells as numbers."""
+    with contextlib.suppress(ValueError):
+        values = list(map(float, cells))
+        # A nan or an infinity would make the sum one: what passes here needs no second look, cell by cell.
+        if sum(map(abs, values)) < _FLOAT32_END and "_" not in ",".join(cells):
+            return values
     values = [_number(cell) for cell in cells]
     for name, cell, value in zip(names, cells, values, strict=True):
         if math.isnan(value):
@@ -274,7 +399,7 @@ def _is_number(cell: str) -> bool:
     return not math.isnan(_number(cell))
 
 
-def _check_name(where: str, name: str) -> None:
+def check_name(where: str, name: str) -> None:
     """Refuse a label that is nothing, or that a terminal would obey."""
     if not name:
         raise DataError(f"{where}: no label, expected a class name")
@@ -282,26 +407,16 @@ def _check_name(where: str, name: str) -> None:
         raise DataError(f"{where}: {arrays.shown(name)}, expected a class name in UTF-8 without control characters")
 
 
-def _column(path: Any, names: list[str], label: int | str) -> int:
-    if len(names) < 2:
-        raise DataError(f"{path}: {len(names)} column, expected features and a label, separated by commas")
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    if isinstance(label, int) and -len(names) <= label < len(names):
-        return label % len(names)
-    raise DataError(f"{path}: no column {label!r}; the columns are {arrays.listed(names)}")
-
-
-def _features(path: Any, x: np.ndarray) -> np.ndarray:
-    """Rows of any shape as float32 features."""
+def features(path: Any, x: np.ndarray, first: int = 0) -> np.ndarray:
+    """Rows of numbers, of which the first has this number in the file, as float32."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked at below
-        found = x.reshape(len(x), -1).astype(np.float32, copy=False)
+        found = x.astype(np.float32, copy=False)
     finite = np.isfinite(found)
     if not finite.all():
-        row, column = divmod(int(finite.argmin()), found.shape[1])
-        value = x.reshape(len(x), -1)[row, column]
+        place = np.unravel_index(int(finite.argmin()), found.shape)
         raise DataError(
-            f"{path}: row {row} has a feature that is {value}, expected a finite number of float32; a missing value?"
+            f"{path}: row {first + place[0]} has a feature that is {x[place]}, "
+            "expected a finite number of float32; a missing value?"
         )
     return found
 
@@ -311,42 +426,75 @@ def _dataset(path: Any, x: np.ndarray, y: np.ndarray, classes: Sequence[Any] | n
     if not len(y):
         raise DataError(f"{path}: no rows, expected at least one")
     if y.dtype.kind in "US":
-        unique, y = np.unique(_text(path, "y", y), return_inverse=True)
-        y, classes = _in_order(unique.tolist(), y)
+        unique, y = np.unique(words(path, "y", y), return_inverse=True)
+        names = unique.tolist()
+        classes = _in_order(names)
+        place = {name: i for i, name in enumerate(classes)}
+        y = np.array([place[name] for name in names], np.int64)[y]
     elif y.dtype.kind not in "iu":
         raise DataError(f"{path}: labels have dtype {y.dtype}, expected integers or names")
     count = int(y.max()) + 1 if classes is None else len(classes)
     if y.min() < 0 or y.max() >= count:
         wrong = int(np.flatnonzero((y < 0) | (y >= count))[0])
         raise DataError(f"{path}: y[{wrong}] is {y[wrong]}, expected labels from 0 to {count - 1}")
-    if count > max(1000, 10 * len(y)):
-        raise DataError(f"{path}: {count:,} classes in {len(y):,} rows, expected fewer; are these class labels?")
+    check_count(path, count, len(y))
     if isinstance(classes, np.ndarray):
-        classes = _text(path, "classes", classes).tolist()
+        classes = words(path, "classes", classes).tolist()
     names = tuple(map(str, range(count) if classes is None else classes))
     for name in names:
-        _check_name(path, name)
+        check_name(path, name)
     return Dataset(x, y.astype(np.int64, copy=False), names)
 
 
-def _text(path: Any, name: str, words: np.ndarray) -> np.ndarray:
+def check_count(path: Any, classes: int, rows: int) -> None:
+    """Refuse so many classes that the labels are likely something else."""
+    if classes > max(1000, 10 * rows):
+        raise DataError(f"{path}: {classes:,} classes in {rows:,} rows, expected fewer; are these class labels?")
+
+
+def words(path: Any, name: str, array: np.ndarray) -> np.ndarray:
     """An array of bytes as one of text; others as they are."""
     try:
-        return words.astype(str) if words.dtype.kind == "S" else words
+        return array.astype(str) if array.dtype.kind == "S" else array
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {name}: {error}, expected names in ASCII, or an array of str") from None
 
 
-def _in_order(names: list[str], codes: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Labels as positions in the sorted names, which are sorted as numbers where all of them are."""
+def class_index(found: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """The index of every label found in tables, and the names of the classes, in order."""
+    whole = all(map(_is_whole, found))
+    names = list(map(plain, found)) if whole else found
+    classes = _in_order(names)
+    place = {name: i for i, name in enumerate(classes)}
+    return {label: place[name] for label, name in zip(found, names, strict=True)}, classes
+
+
+def plain(label: str) -> str:
+    """A whole number as it is usually written, as 1 and 1.0 are one class; other labels as they are."""
+    return str(int(_number(label))) if _is_whole(label) else label
+
+
+def _is_whole(label: str) -> bool:
+    return _number(label).is_integer() and abs(_number(label)) < _EXACT
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    """Names of classes, each once, sorted as numbers where all of them are."""
     key = (lambda name: (float(name), name)) if all(map(_is_number, names)) else str
-    ordered = sorted(set(names), key=key)
-    place = {name: i for i, name in enumerate(ordered)}
-    return np.array([place[name] for name in names], np.int64)[codes], ordered
+    return sorted(set(names), key=key)
 
 
 def load_file(paths: list[str], label: int | str = -1, *, max_bytes: int | None = None) -> Dataset:
-    """A data set from a ``.csv``, a ``.npz``, or a pair of IDX files (images, labels)."""
+    """A data set from a ``.csv``, a ``.npz``, or a pair of IDX files (images, labels).
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("width,length,species\\n1,2,iris\\n3,4,rose\\n")
+        >>> tg.data.load_file([path], label="species").classes
+        ('iris', 'rose')
+    """
     if len(paths) == 2:
         return load_idx(*paths, max_bytes=max_bytes)
     if len(paths) == 1 and Path(paths[0]).suffix == ".csv":

@@ -13,6 +13,8 @@ import numpy as np
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
 
+__all__ = ["CheckpointError", "load", "save"]
+
 _FORMAT = "tinygrad_ce checkpoint 1"
 _GENERATORS: dict[str, Any] = {
     kind.__name__: kind
@@ -77,6 +79,14 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]]
     Errors:
         CheckpointError: not a checkpoint of this project, or a damaged one.
         OSError: it can't be opened.
+
+    Example:
+        >>> import numpy as np, os, tempfile, tinygrad_ce as tg
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.npz")
+        >>> tg.train.checkpoint.save(path, {"model": {"w": np.ones(2)}}, {"epoch": 3})
+        >>> groups, meta = tg.train.checkpoint.load(path)
+        >>> groups["model"]["w"], meta["epoch"]
+        (array([1., 1.]), 3)
     """
     try:
         with arrays.open_file(path) as file:
@@ -127,7 +137,7 @@ def _parts(found: dict[str, np.ndarray]) -> tuple[dict[str, dict[str, np.ndarray
 
 def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, Any]) -> None:
     """Hold every field that ``fit`` goes on from against what it writes; what it can't use would fail midway."""
-    for group in ("model", "optimizer", "best"):
+    for group in ("model", "optimizer", "best", "callbacks"):
         require(group in groups, "groups", sorted(groups), f"{group!r} among them")
         for name, array in groups[group].items():
             require(
@@ -140,6 +150,7 @@ def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, An
     rate = groups["optimizer"].get("lr")
     require(rate is not None and rate.shape == (), "optimizer/lr:", rate, "a number")
     _check_history(meta["history"])
+    _check_under_way(meta.get("under_way"))
     generators = meta["generators"]
     require(isinstance(generators, dict), "meta: generators", generators, "a dict")
     for name, state in generators.items():
@@ -156,6 +167,18 @@ def _check_history(state: Any) -> None:
         what = f"meta: history: {arrays.word(name)}"
         require(is_list(values, float, int) and len(values) == len(epochs), what, values, f"{len(epochs)} numbers")
         require(all(isinstance(v, float) or abs(v) < 2**53 for v in values), what, values, "numbers below 2**53")
+
+
+def _check_under_way(state: Any) -> None:
+    """How far an epoch was, if the checkpoint was written in the middle of one."""
+    if state is None:
+        return
+    require(isinstance(state, dict), "meta: under_way", state, "a dict")
+    for name, least in {"step": 1, "batch_size": 1, "accumulate": 1, "seed": 0}.items():
+        value = state.get(name)
+        require(type(value) is int and least <= value < 2**53, f"meta: under_way: {name}", value, f"a number ≥ {least}")
+    for name in ("lr", "loss", "right", "counted"):
+        require(type(state.get(name)) in (float, int), f"meta: under_way: {name}", state.get(name), "a number")
 
 
 def _check_generator(what: str, state: Any) -> None:

@@ -17,8 +17,9 @@ ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU
 
 
 def make(
-    features: int, classes: int, hidden: Any = (), activation: str = "relu", *, x: Any = None, seed: int = 0
-) -> nn.Sequential:
+    features: int, classes: int, hidden: Any = (), activation: str = "relu", *, x: Any = None, moments: Any = None,
+    seed: int = 0,
+) -> nn.Sequential:  # fmt: skip
     """Standardize, then Linear layers with an activation between them; without hidden ones a linear classifier.
 
     Args:
@@ -26,7 +27,8 @@ def make(
         classes: how many logits come out.
         hidden: the widths of the hidden layers.
         activation: "relu", "tanh", "gelu" or "silu".
-        x: the rows to measure mean and deviation of; None leaves features as they are until weights are loaded.
+        x: the rows to measure mean and deviation of.
+        moments: mean and deviation, of each feature, instead; without either features are left as they are.
         seed: of the weights.
 
     Example:
@@ -42,7 +44,8 @@ def make(
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     rng = np.random.default_rng(seed)
-    first = nn.Standardize(np.zeros(features), np.ones(features)) if x is None else nn.Standardize.of(x)
+    as_they_are = np.zeros(features), np.ones(features)
+    first = nn.Standardize.of(x) if x is not None else nn.Standardize(*(as_they_are if moments is None else moments))
     layers: list[nn.Module] = [first]
     widths = [features, *hidden, classes]
     for i, (width, out) in enumerate(itertools.pairwise(widths)):
@@ -58,6 +61,16 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     Errors:
         CheckpointError: the file is damaged, or holds another kind of model.
         OSError: it can't be opened.
+
+    Example:
+        >>> import os, tempfile, tinygrad_ce as tg
+        >>> path = os.path.join(tempfile.mkdtemp(), "flowers.npz")
+        >>> model = tg.train.classifier.make(4, 2, [8])
+        >>> about = {"features": 4, "hidden": [8], "activation": "relu", "classes": ["iris", "rose"]}
+        >>> tg.train.checkpoint.save(path, {"model": model.state_dict()}, {"classifier": about})
+        >>> model, about = tg.train.classifier.load(path)
+        >>> model(tg.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape, about["classes"]
+        ((1, 2), ['iris', 'rose'])
     """
     groups, meta = checkpoint.load(path)
     state = groups.get("best") or groups.get("model") or {}
@@ -85,6 +98,8 @@ def _check_about(about: Any) -> dict[str, Any]:
         is_list([activation], str) and activation in ACTIVATIONS, "activation:", activation, " or ".join(ACTIVATIONS)
     )
     require(is_list(names, str) and len(names) in (0, features), "names:", names, f"none, or {features} names")
+    rows = about.get("rows", [])
+    require(is_list(rows, int), "rows:", rows, "how many there were to train on, to validate and to test with")
     return about  # type: ignore[no-any-return]
 
 

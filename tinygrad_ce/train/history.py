@@ -10,6 +10,14 @@ class History:
 
     ``history["loss"]`` and ``history.history["loss"]`` are the same. ``epoch`` holds the epochs' numbers from 0,
     ``stopped`` why training ended early ("" if it didn't), ``best_epoch`` where the watched loss was lowest.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> history = tg.History()
+        >>> history.add(0, {"loss": 0.7})
+        >>> history.add(1, {"loss": 0.5})
+        >>> history["loss"], history.best_epoch
+        ([0.7, 0.5], 1)
     """
 
     def __init__(self) -> None:

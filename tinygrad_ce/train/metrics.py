@@ -25,7 +25,13 @@ def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
 
 
 def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
-    """The model's output for each row of x, as an array; computed in batches, in evaluation, without recording."""
+    """The model's output for each row of x, as an array; computed in batches, in evaluation, without recording.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.train.logits(tg.nn.Linear(4, 3, rng=0), np.zeros((5, 4))).shape
+        (5, 3)
+    """
     if isinstance(x, tuple) and len(x) == 3:  # a Dataset
         x = x[0]
     if np.ndim(x) < 2:
@@ -80,6 +86,49 @@ def precision_recall(confusion: Any) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
         right = np.diag(counts)
         return right / counts.sum(axis=0), right / counts.sum(axis=1)
+
+
+def macro_f1(predicted: Any, y: Any) -> float:
+    """The mean of F1, the harmonic mean of precision and recall, over the classes that occur or are predicted.
+
+    Args:
+        predicted: (N, C) logits, or (N) class indices.
+        y: (N) class indices.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.train.macro_f1([0, 1, 1], [0, 0, 1])
+        0.6666666666666666
+
+    Source: van Rijsbergen, Information retrieval, 1979.
+    """
+    p, y = _pair("macro_f1", predicted, y, None)
+    if not y.size:
+        return float("nan")
+    counts = confusion_matrix(p, y, 1 + max(int(p.max()), int(y.max())))
+    right, both = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
+    return float(np.mean((2 * right / np.maximum(both, 1))[both > 0]))
+
+
+def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
+    """The fraction of rows whose label is among the k largest logits.
+
+    Args:
+        logits: (N, C).
+        y: (N) class indices.
+        k: from 1 to C.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> tg.train.top_k_accuracy([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]], [1, 2], k=2)
+        0.5
+    """
+    z = logits._data if isinstance(logits, Tensor) else np.asarray(logits)
+    if not isinstance(k, int | np.integer) or z.ndim != 2 or not 1 <= k <= z.shape[1]:
+        raise ValueError(f"top_k_accuracy: k is {k!r} for logits of shape {z.shape}, expected 1 to C of (N, C)")
+    _, index = _pair("top_k_accuracy", z, y, z.shape[1])
+    best = np.argpartition(-z, k - 1, axis=1)[:, :k]
+    return float(np.mean((best == index[:, None]).any(axis=1))) if index.size else float("nan")
 
 
 def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,90 +1,86 @@
-"""How a training shows itself: a tqdm bar on a terminal where tqdm is installed, else a line for each epoch."""
+"""Callbacks that show a training: a tqdm bar on a terminal where tqdm is installed, else a line for each epoch."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_ce.callback import Callback
+
+if TYPE_CHECKING:
+    from tinygrad_ce.train.history import History
+    from tinygrad_ce.train.training import Training
 
 
-class Progress(Protocol):
-    """What the trainer tells of its progress."""
-
-    def step(self) -> None:
-        """Another batch is done."""
-
-    def epoch(self, number: int, measured: dict[str, float]) -> None:
-        """An epoch is done."""
-
-    def close(self) -> None:
-        """Training is over."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def step(self) -> None:
-        """Nothing."""
-
-    def epoch(self, number: int, measured: dict[str, float]) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class Lines(Silent):
+class Lines(Callback):
     """A line for each epoch, but no more than about twenty in all."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.every = max(1, epochs // 20)
+    writes = True
 
-    def epoch(self, number: int, measured: dict[str, float]) -> None:
+    def on_epoch_end(self, training: Training) -> None:
         """The line of an epoch."""
-        if (number + 1) % self.every == 0 or number + 1 == self.epochs:
-            print(f"epoch {number + 1:>{len(str(self.epochs))}}/{self.epochs}  {words(measured)}", flush=True)
+        done, epochs = training.epoch, training.epochs
+        if done % max(1, epochs // 20) == 0 or done == epochs:
+            words = "; ".join(f"{part}: {numbers}" for part, numbers in last(training.history).items())
+            print(f"epoch {done:>{len(str(epochs))}}/{epochs}  {words}", flush=True)
 
 
-class Bar:
-    """A tqdm bar over all batches, with the last epoch's numbers beside it."""
+class Bar(Callback):
+    """A tqdm bar over all steps, with the last epoch's numbers beside it."""
 
-    def __init__(self, tqdm: Any, epochs: int, done: int, steps: int) -> None:
-        self.epochs = epochs
-        self.bar = tqdm(
-            total=epochs * steps,
-            initial=done * steps,
+    writes = True
+
+    def __init__(self, tqdm: Any) -> None:
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def on_train_begin(self, training: Training) -> None:
+        """Begin where the training begins."""
+        self._bar = self._tqdm(
+            total=training.epochs * training.steps,
+            initial=training.updates,
             unit="step",
             dynamic_ncols=True,
             bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
-            desc=f"epoch {done}/{epochs}",
+            desc=f"epoch {training.epoch}/{training.epochs}",
         )
-        self.step = self.bar.update
 
-    def epoch(self, number: int, measured: dict[str, float]) -> None:
+    def after_update(self, training: Training) -> None:
+        """Another step is done."""
+        self._bar.update(training.updates - self._bar.n)
+
+    def on_epoch_end(self, training: Training) -> None:
         """The numbers of an epoch."""
-        self.bar.set_description(f"epoch {number + 1}/{self.epochs}", refresh=False)
-        held = {name: value for name, value in measured.items() if name.startswith("val_")}
-        self.bar.set_postfix_str(words(held or measured), refresh=False)
+        part, numbers = list(last(training.history).items())[-1]
+        self._bar.set_description(f"epoch {training.epoch}/{training.epochs}", refresh=False)
+        self._bar.set_postfix_str(f"{part}: {numbers}", refresh=False)
+        self._bar.update(training.updates - self._bar.n)
 
-    def close(self) -> None:
+    def on_train_end(self, training: Training) -> None:
         """Leave the bar as it stands."""
-        self.bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
-def words(measured: dict[str, float]) -> str:
-    """An epoch's numbers as text."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in measured.items() if name != "lr")
+def last(history: History) -> dict[str, str]:
+    """The last epoch's numbers as text: of training, and of validation if there is any."""
+    parts: dict[str, list[str]] = {"training": [], "validation": []}
+    for name, values in history.history.items():
+        if name != "lr":
+            part = "validation" if name.startswith("val_") else "training"
+            parts[part].append(f"{name.removeprefix('val_')} {values[-1]:.4f}")
+    return {part: ", ".join(numbers) for part, numbers in parts.items() if numbers}
 
 
-def show(progress: bool, epochs: int, done: int, steps: int) -> Progress:
-    """The kind that fits where the output goes."""
+def show(progress: bool) -> list[Callback]:
+    """The kind that fits where the output goes; none if nobody wants any."""
     if not progress:
-        return Silent()
+        return []
     if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
         try:
             from tqdm import tqdm
         except ImportError:
-            return Lines(epochs)
-        return Bar(tqdm, epochs, done, steps)
-    return Lines(epochs)
+            return [Lines()]
+        return [Bar(tqdm)]
+    return [Lines()]

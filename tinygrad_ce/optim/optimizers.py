@@ -1,4 +1,4 @@
-"""Optimisers (SGD, Adam, AdamW) and learning-rate schedules. Their numbers are PyTorch's."""
+"""Optimisers: SGD, Adam, AdamW. Their numbers are PyTorch's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tinygrad_ce.guard import at_once
 from tinygrad_ce.tensor import Tensor
 
 
-def _check(where: str, name: str, value: float, low: float = 0.0, below: float = math.inf) -> float:
+def check(where: str, name: str, value: float, low: float = 0.0, below: float = math.inf) -> float:
+    """An option that is a finite number of at least low, and below a bound if there is one."""
     if not low <= value < below:
         span = f"[{low:g}, {below:g})" if below < math.inf else f"of at least {low:g}"
         raise ValueError(f"{where}: {name} is {value!r}, expected a finite number {span}")
@@ -26,6 +27,16 @@ class Optimizer:
     Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
     before it keeps the numbers it was made with; it takes the one of two steps before, where nobody holds it any more.
     Parameters without a gradient are left alone.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> w = tg.Tensor([1.0], requires_grad=True)
+        >>> optimizer = tg.optim.SGD([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> optimizer.zero_grad()
+        >>> w
+        Tensor([0.8], dtype=float64, requires_grad=True)
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
@@ -42,7 +53,8 @@ class Optimizer:
             raise ValueError(f"{name}: a parameter is listed twice, and would be updated twice")
         if not self.parameters:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
-        self.lr = _check(name, "lr", lr)
+        self.lr = check(name, "lr", lr)
+        self.scheduled = (self.lr, self.lr)  # the rate before a schedule that begins with another, and that one
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         self._rooms = [Rooms() for _ in self.parameters]
 
@@ -83,7 +95,7 @@ class Optimizer:
         name = type(self).__name__
         if "lr" not in state:
             raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
-        _check(name, "lr", float(state["lr"]))
+        check(name, "lr", float(state["lr"]))
         memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         for key, value in state.items():
             if key == "lr":
@@ -163,8 +175,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.momentum = _check("SGD", "momentum", momentum)
-        self.weight_decay = _check("SGD", "weight_decay", weight_decay)
+        self.momentum = check("SGD", "momentum", momentum)
+        self.weight_decay = check("SGD", "weight_decay", weight_decay)
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -224,9 +236,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr)
         name = type(self).__name__
-        self.betas = (_check(name, "betas[0]", betas[0], below=1.0), _check(name, "betas[1]", betas[1], below=1.0))
-        self.eps = _check(name, "eps", eps)
-        self.weight_decay = _check(name, "weight_decay", weight_decay)
+        self.betas = (check(name, "betas[0]", betas[0], below=1.0), check(name, "betas[1]", betas[1], below=1.0))
+        self.eps = check(name, "eps", eps)
+        self.weight_decay = check(name, "weight_decay", weight_decay)
 
     @property
     def remembers(self) -> set[str]:
@@ -286,63 +298,3 @@ class AdamW(Adam):
         new = self._direction(g, memory, rooms)
         new += w * (1 - self.lr * self.weight_decay)
         return new
-
-
-class Schedule:
-    """A learning rate that changes with the epochs: call ``step()`` after each one."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.start = optimizer.lr
-        self.epoch = 0
-
-    def step(self) -> None:
-        """Another epoch is over: set the optimiser's rate for the next."""
-        self.epoch += 1
-        self.optimizer.lr = self.rate(self.epoch)
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate after so many epochs; a subclass says it."""
-        raise TypeError(f"{type(self).__name__} has no rate: say what it is after `epoch` epochs")
-
-
-class StepLR(Schedule):
-    r"""The rate times gamma after every step_size epochs: $η_0\, γ^{\lfloor t / s \rfloor}$.
-
-    Example:
-        >>> import tinygrad_ce as tg
-        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
-        >>> tg.optim.StepLR(sgd, step_size=2, gamma=0.5).rate(4)
-        0.25
-    """
-
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        super().__init__(optimizer)
-        self.step_size = int(_check("StepLR", "step_size", step_size, low=1))
-        self.gamma = _check("StepLR", "gamma", gamma)
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate after so many epochs."""
-        return float(self.start * self.gamma ** (epoch // self.step_size))
-
-
-class CosineAnnealingLR(Schedule):
-    r"""The rate along half a cosine, $η_{min} + (η_0 - η_{min}) (1 + \cos(π t / T)) / 2$.
-
-    Example:
-        >>> import tinygrad_ce as tg
-        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
-        >>> round(tg.optim.CosineAnnealingLR(sgd, T_max=10).rate(5), 12)
-        0.5
-
-    Source: Loshchilov, Hutter, SGDR, 2016, arXiv:1608.03983.
-    """
-
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        super().__init__(optimizer)
-        self.T_max = int(_check("CosineAnnealingLR", "T_max", T_max, low=1))
-        self.eta_min = _check("CosineAnnealingLR", "eta_min", eta_min)
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate after so many epochs."""
-        return self.eta_min + (self.start - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2

@@ -1,0 +1,326 @@
+"""Stream: data sets larger than memory, in batches of a seeded order that can be gone on with midway."""
+
+from __future__ import annotations
+
+import contextlib
+from _thread import allocate_lock, get_ident, start_new_thread
+from collections.abc import Generator, Iterator, Sequence
+from queue import SimpleQueue
+from sys import is_finalizing
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from tinygrad_ce.data import sources
+from tinygrad_ce.data.files import DataError
+
+T = TypeVar("T")
+
+
+def stream(
+    source: Any,
+    *,
+    label: int | str = -1,
+    classes: Sequence[str] | None = None,
+    block: int = 1 << 18,
+    window: int = 1 << 24,
+    prefetch: int = 1,
+) -> Stream:
+    """Rows and their labels that need not fit in memory, to be read in batches.
+
+    Args:
+        source: one of
+
+            - a pair (x, y) of paths of ``.npy`` files or of arrays, or a Dataset. Of arrays only slices are taken, so
+              ``np.memmap`` and h5py's datasets will do. x has shape (N, …), y (N) or, of soft targets, (N, classes).
+            - the path of a ``.csv``, as ``load_csv`` reads it. It is read once at the start, to count its rows and find
+              its classes.
+            - the path of a ``.npz`` with the arrays of such a pair and maybe ``classes``. It is read in one piece, so it
+              must be no larger than a window.
+            - the path of a folder of shards of one kind, in the order of their names: ``.csv`` files, ``.npz`` files,
+              or pairs ``NAME.x.npy`` and ``NAME.y.npy``. Files of other kinds and hidden ones are passed over.
+        label: the column of a ``.csv`` with the label, by position or name.
+        classes: the names of the classes, in order: of a data set that was trained on before, ``its.classes``. Unless
+            given they are those found.
+        block: bytes, as float32, of neighbouring rows that are read together.
+        window: bytes of blocks whose rows are shuffled together.
+        prefetch: how many windows a thread reads ahead; 0 for no thread.
+
+    Features become float32 and are otherwise left as they are, those of images from 0 to 255 too: see
+    ``Stream.moments``. A label of -100 marks a row without one. At any time prefetch + 1 windows and a block are in
+    memory.
+
+    Errors:
+        DataError: a file that isn't what it should be: its name, the place in it, and what was expected; likewise where
+            rows are read later, and there also for a file that has changed since.
+        TypeError, ValueError: a source of another kind, or an option out of range.
+        OSError: a file can't be opened.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> rows = tg.data.stream(tg.data.load_digits())
+        >>> rows
+        Stream(1,797 rows of shape (64,), 10 classes)
+        >>> for x, y in rows.batches(600, seed=0, epoch=3, start=1):
+        ...     print(x.shape, y.shape)
+        (600, 64) (600,)
+        (597, 64) (597,)
+    """
+    for name, value, least in (("block", block, 1), ("window", window, 1), ("prefetch", prefetch, 0)):
+        _check(f"stream: {name}", value, least)
+    if classes is not None:
+        if isinstance(classes, str) or len(set(map(str, classes))) < len(classes):
+            raise ValueError(f"stream: classes is {classes!r}, expected names, each once")
+        classes = tuple(map(str, classes))
+    found, names = sources.find(source, label, classes, min(block, window), window)
+    return Stream(found, names, window, prefetch)
+
+
+class _Window(NamedTuple):
+    """Rows in memory, and the order in which they are handed out."""
+
+    x: np.ndarray
+    y: np.ndarray
+    order: np.ndarray
+
+
+class Stream:
+    """Rows that are read as they are needed; made by ``stream``.
+
+    Attributes:
+        classes: the names of the classes.
+        shape: that of a row's features.
+
+    ``len()`` is the number of rows.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("1,2,iris\\n3,4,rose\\n5,6,iris\\n")
+        >>> rows = tg.data.stream(path)
+        >>> len(rows), [x.shape for x, y in rows.batches(2)]
+        (3, [(2, 2), (1, 2)])
+    """
+
+    def __init__(self, source: sources.Source, classes: tuple[str, ...], window: int, prefetch: int) -> None:
+        self.classes = classes
+        self.shape = source.shape
+        self._source = source
+        self._window = window
+        self._prefetch = prefetch
+        self._blocks = np.flatnonzero(source.counts)
+
+    def __len__(self) -> int:
+        return int(self._source.counts.sum())
+
+    def __repr__(self) -> str:
+        return f"Stream({len(self):,} rows of shape {self.shape}, {len(self.classes):,} classes)"
+
+    def batches(
+        self, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, start: int = 0, shuffle: bool = True
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Every row once, in batches of (x, y), the last one smaller.
+
+        Args:
+            batch_size: how many rows a batch has.
+            seed: fixes the order, together with the epoch and the stream's block and window.
+            epoch: the number of the pass over the data.
+            start: the batch to begin with. Those before it are not read, and those from it on are the same, bit for
+                bit, as if they had been.
+            shuffle: whether to shuffle; else the rows come as they are in the source.
+
+        Rows are shuffled in two steps. The blocks, each of neighbouring rows, are put in a random order; then the rows
+        of as many successive blocks as fill a window are put in a random order among themselves. This is **not** a
+        uniform permutation of all rows: a row can turn up anywhere in an epoch, but the rows of its block all turn up
+        within the same window. In files whose neighbouring rows differ no more than others one won't notice. In a file
+        sorted by class, a window of m blocks has m draws of a class, and batches vary as much: make blocks smaller or
+        the window larger, by default they are 64 to one, or sort the file otherwise. Blocks of one row (``block=1``)
+        are a uniform permutation, and the slowest to read.
+
+        The iterator has a thread of its own. It ends with the loop, however the loop ends, or with the iterator's
+        ``close()``.
+
+        Errors:
+            ValueError: batch_size below 1, or a start beyond the end.
+            DataError: what is wrong in a block, when it is read.
+
+        Example:
+            >>> import tinygrad_ce as tg
+            >>> rows = tg.data.stream(tg.data.load_iris())
+            >>> [len(y) for x, y in rows.batches(64)]
+            [64, 64, 22]
+        """
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
+            _check(f"Stream.batches: {name}", value, least)
+        rows = min(len(self), _check("Stream.batches: start", start, 0) * batch_size)
+        if start > -(-len(self) // batch_size):
+            raise ValueError(
+                f"Stream.batches: start is {start}, expected at most the {-(-len(self) // batch_size)} batches"
+            )
+        groups = self._groups(seed, epoch, shuffle)
+        ends = np.cumsum([self._source.counts[group].sum() for group in groups])
+        first = int(np.searchsorted(ends, rows, side="right"))
+        skip = rows - int(ends[first - 1]) if first else rows
+        windows = (
+            self._read(groups[i], _generator(seed, epoch, i + 1) if shuffle else None)
+            for i in range(first, len(groups))
+        )
+        return _cut(_ahead(windows, self._prefetch) if self._prefetch else windows, batch_size, skip)
+
+    def _groups(self, seed: int, epoch: int, shuffle: bool) -> list[np.ndarray]:
+        """The blocks of each window: those that begin within the same length of a window."""
+        blocks = _generator(seed, epoch, 0).permutation(self._blocks) if shuffle else self._blocks
+        counts = self._source.counts[blocks]
+        begin = np.cumsum(counts) - counts
+        window = begin // max(1, self._window // self._source.row_bytes)
+        return np.split(blocks, np.flatnonzero(np.diff(window)) + 1)
+
+    def _read(self, blocks: np.ndarray, rng: np.random.Generator | None) -> _Window:
+        """The rows of some blocks."""
+        rows = int(self._source.counts[blocks].sum())
+        x, y, place = np.empty((rows, *self.shape), np.float32), [], 0
+        for i in blocks.tolist():
+            found, labels = self._source.read(i)
+            if len(found) != self._source.counts[i]:
+                raise DataError(f"stream: {len(found)} rows, expected {self._source.counts[i]}; has the data changed?")
+            x[place : place + len(found)] = found
+            y.append(labels)
+            place += len(found)
+        return _Window(x, np.concatenate(y), np.arange(rows) if rng is None else rng.permutation(rows))
+
+    def split(self, fraction: float = 0.2, seed: int = 0) -> tuple[Stream, Stream]:
+        """Hold out a fraction of the rows of each block: (train, held out). The same seed gives the same rows.
+
+        Both sides read all blocks.
+
+        Errors:
+            ValueError: the fraction isn't between 0 and 1, or too small or large for any row on either side.
+
+        Example:
+            >>> import tinygrad_ce as tg
+            >>> train, test = tg.data.stream(tg.data.load_iris()).split(0.2)
+            >>> len(train), len(test)
+            (120, 30)
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"Stream.split: fraction is {fraction!r}, expected a number between 0 and 1")
+        _check("Stream.split: seed", seed, 0)
+        sides = [sources.Part(self._source, fraction, seed, held) for held in (False, True)]
+        kept, held = (Stream(side, self.classes, self._window, self._prefetch) for side in sides)
+        if not len(kept) or not len(held):
+            raise ValueError(f"Stream.split: fraction {fraction} of {len(self)} rows leaves one side empty")
+        return kept, held
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the deviation of each feature over all rows, float64; the deviation of a constant one is 1.
+
+        They are what ``nn.Standardize`` takes, which so begins a model for rows that are not in memory:
+        ``nn.Standardize(*rows.moments())``.
+
+        Example:
+            >>> import tinygrad_ce as tg
+            >>> mean, deviation = tg.data.stream(tg.data.load_iris()).moments()
+            >>> mean.round(2), deviation.round(2)
+            (array([5.84, 3.06, 3.76, 1.2 ]), array([0.83, 0.43, 1.76, 0.76]))
+
+        Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
+        """
+        count, mean, squares = 0, np.zeros(self.shape), np.zeros(self.shape)
+        shift = self._source.read(self._blocks[0])[0][0].astype(np.float64)
+        for i in self._blocks.tolist():
+            x = self._source.read(i)[0] - shift  # so that a constant feature is exactly one
+            more = x.mean(axis=0)
+            x -= more
+            apart, total = more - mean, count + len(x)
+            squares += np.square(x, out=x).sum(axis=0) + apart**2 * (count * len(x) / total)
+            mean += apart * (len(x) / total)
+            count = total
+        deviation = np.sqrt(squares / count)
+        return shift + mean, np.where(deviation > 0, deviation, 1)
+
+
+def _check(what: str, value: Any, least: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least {least}")
+    return int(value)
+
+
+def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
+    """That of an epoch's blocks, number 0, or of one of its windows."""
+    # Without a key of their own [s, e] and [s, e, 0] would be the same seed.
+    return np.random.default_rng(np.random.SeedSequence([seed, epoch], spawn_key=(number,)))
+
+
+def _cut(
+    windows: Generator[_Window, None, None], batch_size: int, skip: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches from windows, after some rows that are skipped; a batch may have rows of several windows."""
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    missing = batch_size
+    with contextlib.closing(windows):
+        for x, y, order in windows:
+            while skip < len(order):
+                rows = order[skip : skip + missing]
+                parts.append((x[rows], y[rows]))
+                skip, missing = skip + len(rows), missing - len(rows)
+                if not missing:
+                    yield _joined(parts)
+                    parts, missing = [], batch_size
+            skip = 0
+            del x, y, order  # before the next window is waited for
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
+    x, y = zip(*parts, strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def _ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, None]:
+    """The items of an iterator, made by a thread up to so many ahead of their use.
+
+    Each lock and queue here is taken in one step of C: an interrupt finds none of them half taken, as it could those of
+    ``threading``, and leave the thread waiting forever.
+    """
+    wanted, made = SimpleQueue[bool](), SimpleQueue[tuple[Any, BaseException | None]]()
+    over: list[bool] = []
+    running = allocate_lock()
+
+    def work() -> None:
+        try:
+            while wanted.get() and not over:
+                made.put((next(items), None))
+        except BaseException as error:
+            made.put((None, error))
+        finally:
+            running.release()
+
+    worker = None
+    try:
+        running.acquire()
+        worker = start_new_thread(work, ())
+        for _ in range(count):
+            wanted.put(True)
+        while True:
+            item, error = made.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # it holds this frame, which must not hold it
+            wanted.put(True)
+            yield item
+            del item
+    finally:
+        over.append(True)
+        wanted.put(False)
+        # Where the garbage collector ends this, it may run in that very thread, which can't wait for itself; and when
+        # Python shuts down, no other thread runs any more.
+        if worker not in (None, get_ident()) and not is_finalizing():
+            running.acquire()

@@ -1,0 +1,385 @@
+"""Learning-rate schedules: Callbacks that set an optimiser's rate. Their numbers are PyTorch's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.optim.optimizers import Optimizer, check
+
+if TYPE_CHECKING:
+    from tinygrad_ce.train.history import History
+    from tinygrad_ce.train.training import Training
+
+
+class Schedule(Callback):
+    """A learning rate that changes as training goes on: inherit, and say in ``rate`` what it is.
+
+    ``fit(schedule=…)`` calls ``step`` after every epoch, or with ``per="step"`` after every update; a loop of one's own
+    calls it itself. The optimiser's rate is set where the schedule's changes; in between it is anybody's.
+
+    Args:
+        optimizer: whose rate it sets; the rate that it has now is the ``start``.
+        per: "epoch" or "step": what is counted, also by numbers of epochs such as step_size, T_max and total_iters.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> class Halved(tg.optim.Schedule):
+        ...     def rate(self, epoch):
+        ...         return self.start / 2**epoch
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=0.4)
+        >>> schedule = Halved(sgd)
+        >>> for _ in range(3):
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> sgd.lr
+        0.05
+    """
+
+    def __init__(self, optimizer: Optimizer, per: str = "epoch") -> None:
+        name = type(self).__name__
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{name}: optimizer is of type {type(optimizer).__name__}, expected an optimiser")
+        _choice(name, "per", per, ("epoch", "step"))
+        self.optimizer = optimizer
+        self.per = per
+        before, scheduled = optimizer.scheduled
+        self.start = before if optimizer.lr == scheduled else optimizer.lr
+        self.epoch = 0
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs (with per="step": updates); a subclass says it."""
+        raise TypeError(f"{type(self).__name__} has no rate: say what it is after `epoch` epochs")
+
+    def step(self) -> None:
+        """Another epoch is over: set the optimiser's rate for the next."""
+        self.epoch += 1
+        rate = self.rate(self.epoch)
+        if rate != self.rate(self.epoch - 1):
+            self.optimizer.lr = rate
+
+    def _begin(self) -> None:
+        """Set the rate of the first epoch, where it isn't the start; a schedule made later starts from the start."""
+        self.optimizer.lr = self.rate(0)
+        self.optimizer.scheduled = (self.start, self.optimizer.lr)
+
+    def on_train_begin(self, training: Training) -> None:
+        """Refuse to change the rate of an optimiser that trains nothing here."""
+        if training.optimizer is not self.optimizer:
+            name = type(self).__name__
+            raise ValueError(f"{name}: it was made for another optimizer than fit has; give fit(optimizer=…) the same")
+
+    def after_update(self, training: Training) -> None:
+        """With per="step": step."""
+        if self.per == "step":
+            self.step()
+
+    def on_epoch_end(self, training: Training) -> None:
+        """With per="epoch": step."""
+        if self.per == "epoch":
+            self.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often it was stepped, and the rate it started from. (The present rate is the optimiser's to keep.)"""
+        return {"epoch": self.epoch, "start": self.start}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Errors:
+            ValueError: it isn't a schedule's; nothing has changed then.
+        """
+        name = type(self).__name__
+        found = _numbers(name, state, ("epoch", "start"))
+        epoch, start = _whole(name, "epoch", found["epoch"], 0), check(name, "start", found["start"])
+        self.epoch, self.start = epoch, start
+
+
+class StepLR(Schedule):
+    r"""The rate times gamma after every step_size epochs: $η_0\, γ^{\lfloor t / s \rfloor}$.
+
+    Args:
+        optimizer: whose rate it sets.
+        step_size: s, a whole number of epochs.
+        gamma: γ ≥ 0.
+        per: "epoch" or "step", what is counted.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> model = tg.nn.Linear(4, 3, rng=0)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=1.0)
+        >>> schedule = tg.optim.StepLR(sgd, step_size=2, gamma=0.5)
+        >>> history = tg.fit(model, tg.data.load_iris(), epochs=5, optimizer=sgd, schedule=schedule, progress=False)
+        >>> history["lr"]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, per: str = "epoch") -> None:
+        super().__init__(optimizer, per)
+        self.step_size = _whole("StepLR", "step_size", step_size, 1)
+        self.gamma = check("StepLR", "gamma", gamma)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        return float(self.start * self.gamma ** (epoch // self.step_size))
+
+
+class CosineAnnealingLR(Schedule):
+    r"""The rate along half a cosine, $η_{min} + (η_0 - η_{min}) (1 + \cos(π t / T)) / 2$.
+
+    Args:
+        optimizer: whose rate it sets.
+        T_max: T, after how many epochs it is lowest; it rises again after them.
+        eta_min: the lowest rate.
+        per: "epoch" or "step", what is counted.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> round(tg.optim.CosineAnnealingLR(sgd, T_max=10).rate(5), 12)
+        0.5
+
+    Source: Loshchilov, Hutter, SGDR, 2016, arXiv:1608.03983.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, per: str = "epoch") -> None:
+        super().__init__(optimizer, per)
+        self.T_max = _whole("CosineAnnealingLR", "T_max", T_max, 1)
+        self.eta_min = check("CosineAnnealingLR", "eta_min", eta_min)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        return self.eta_min + (self.start - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+
+
+class LinearLR(Schedule):
+    r"""Warm-up: the rate times a factor that goes in a line from start_factor to end_factor, $η_0 (a + (b - a) t / T)$.
+
+    The optimiser has the first rate, η₀ a, as soon as the schedule is made.
+
+    Args:
+        optimizer: whose rate it sets.
+        start_factor: a, above 0 and at most 1.
+        end_factor: b, from 0 to 1.
+        total_iters: T, after how many epochs the factor is b, and stays.
+        per: "epoch" or "step", what is counted.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> warmup = tg.optim.LinearLR(sgd, start_factor=0.25, total_iters=3)
+        >>> sgd.lr, [warmup.rate(t) for t in range(5)]
+        (0.25, [0.25, 0.5, 0.75, 1.0, 1.0])
+
+    Source: Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        per: str = "epoch",
+    ) -> None:
+        super().__init__(optimizer, per)
+        for factor, name in ((start_factor, "start_factor"), (end_factor, "end_factor")):
+            if not 0 <= factor <= 1 or (factor == 0 and factor is start_factor):
+                span = "above 0, and at most 1" if name == "start_factor" else "from 0 to 1"
+                raise ValueError(f"LinearLR: {name} is {factor!r}, expected a number {span}")
+        self.start_factor, self.end_factor = float(start_factor), float(end_factor)
+        self.total_iters = _whole("LinearLR", "total_iters", total_iters, 1)
+        self._begin()
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        done = min(epoch, self.total_iters) / self.total_iters
+        return self.start * (self.start_factor + (self.end_factor - self.start_factor) * done)
+
+
+class SequentialLR(Schedule):
+    """One schedule after another, each as if it began at its milestone; for instance warm-up, then a cosine.
+
+    Args:
+        optimizer: whose rate it sets; the schedules are made for it, too.
+        schedules: in their order; all count epochs, or all steps.
+        milestones: after how many epochs the second begins, the third, and so on.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> warmup = tg.optim.LinearLR(sgd, start_factor=0.5, total_iters=2)
+        >>> cosine = tg.optim.CosineAnnealingLR(sgd, T_max=4)
+        >>> schedule = tg.optim.SequentialLR(sgd, [warmup, cosine], milestones=[2])
+        >>> [round(schedule.rate(t), 3) for t in range(7)]
+        [0.5, 0.75, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, schedules: Sequence[Schedule], milestones: Sequence[int]) -> None:
+        self.schedules = list(schedules)
+        self.milestones = [_whole("SequentialLR", f"milestones[{i}]", m, 1) for i, m in enumerate(milestones)]
+        for i, schedule in enumerate(self.schedules):
+            if not isinstance(schedule, Schedule) or isinstance(schedule, ReduceLROnPlateau):
+                what = type(schedule).__name__
+                raise TypeError(f"SequentialLR: schedules[{i}] is a {what}, expected a Schedule that has a rate")
+            if schedule.optimizer is not optimizer:
+                raise ValueError(f"SequentialLR: schedules[{i}] was made for another optimizer")
+            if schedule.per != (per := self.schedules[0].per):
+                raise ValueError(f"SequentialLR: schedules[{i}] has per={schedule.per!r}, the first one per={per!r}")
+        if not self.schedules or len(self.milestones) != len(self.schedules) - 1:
+            counts = f"{len(self.schedules)} schedules and {len(self.milestones)} milestones"
+            raise ValueError(f"SequentialLR: {counts}, expected a milestone between each two schedules")
+        if any(b <= a for a, b in itertools.pairwise(self.milestones)):
+            raise ValueError(f"SequentialLR: milestones are {self.milestones}, expected rising ones")
+        super().__init__(optimizer, self.schedules[0].per)
+        self._begin()
+
+    @property
+    def start(self) -> float:
+        """The rate that each of them starts from."""
+        return self.schedules[0].start
+
+    @start.setter
+    def start(self, start: float) -> None:
+        for schedule in self.schedules:
+            schedule.start = start
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate after so many epochs."""
+        i = bisect_right(self.milestones, epoch)
+        return self.schedules[i].rate(epoch - [0, *self.milestones][i])
+
+
+class ReduceLROnPlateau(Schedule):
+    r"""The rate times factor, whenever a measured number has not improved for more than patience epochs.
+
+    A number improves on the best one, $b$, if it is below $b (1 - θ)$ (threshold_mode "abs": below $b - θ$); with mode
+    "max", above $b (1 + θ)$ or $b + θ$. ``fit(schedule=…)`` gives it the validation's loss, or the training's where
+    there is no validation; a loop of one's own calls ``step(value)`` after each epoch.
+
+    Args:
+        optimizer: whose rate it sets.
+        mode: "min" or "max": whether lower or higher is better. None: "max" if monitor names an accuracy, else "min".
+        factor: in [0, 1).
+        patience: how many epochs without improvement pass before the rate is lowered at the next one.
+        threshold: θ ≥ 0; for numbers above 0 if threshold_mode is "rel".
+        threshold_mode: "rel" or "abs".
+        cooldown: for how many epochs after a change nothing counts against patience.
+        min_lr: the rate is never lowered below.
+        eps: a change that is no larger isn't made.
+        monitor: the number in the history to watch, such as "val_accuracy".
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> sgd = tg.optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=1.0)
+        >>> schedule = tg.optim.ReduceLROnPlateau(sgd, factor=0.5, patience=1)
+        >>> for loss in (3.0, 2.0, 2.0, 2.0):
+        ...     schedule.step(loss)
+        >>> sgd.lr
+        0.5
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str | None = None,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+        monitor: str | None = None,
+    ) -> None:
+        super().__init__(optimizer)
+        name = "ReduceLROnPlateau"
+        self.mode, self.monitor = direction(name, mode, monitor), monitor
+        self.factor = check(name, "factor", factor, below=1.0)
+        self.patience, self.cooldown = _whole(name, "patience", patience, 0), _whole(name, "cooldown", cooldown, 0)
+        self.threshold_mode = _choice(name, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.threshold = check(name, "threshold", threshold, below=1.0 if threshold_mode == "rel" else math.inf)
+        self.min_lr, self.eps = check(name, "min_lr", min_lr), check(name, "eps", eps)
+        self.best = math.inf if self.mode == "min" else -math.inf
+        self.bad_epochs = 0  # since the best, or since the rate was lowered
+        self.cooling = 0  # epochs that are left of cooldown
+
+    def step(self, value: float) -> None:  # type: ignore[override]
+        """Another epoch is over, and this was measured: lower the optimiser's rate if it is time."""
+        value = float(value)
+        self.epoch += 1
+        if self._improves(value):
+            self.best, self.bad_epochs = value, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooling:
+            self.cooling, self.bad_epochs = self.cooling - 1, 0
+        if self.bad_epochs > self.patience:
+            lower = max(self.optimizer.lr * self.factor, self.min_lr)
+            if self.optimizer.lr - lower > self.eps:
+                self.optimizer.lr = lower
+            self.cooling, self.bad_epochs = self.cooldown, 0
+
+    def _improves(self, value: float) -> bool:
+        sign = 1 if self.mode == "min" else -1
+        relative = self.threshold_mode == "rel"
+        bound = self.best * (1 - sign * self.threshold) if relative else self.best - sign * self.threshold
+        return sign * value < sign * bound
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Step with what the epoch measured."""
+        self.step(watched("ReduceLROnPlateau", training.history, self.monitor)[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best number so far, and how many epochs passed since."""
+        return {**super().state_dict(), "best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        name = "ReduceLROnPlateau"
+        found = _numbers(name, state, ("epoch", "start", "best", "bad_epochs", "cooling"))
+        bad, cooling = (_whole(name, what, found[what], 0) for what in ("bad_epochs", "cooling"))
+        super().load_state_dict({"epoch": found["epoch"], "start": found["start"]})
+        self.best, self.bad_epochs, self.cooling = found["best"], bad, cooling
+
+
+def watched(where: str, history: History, monitor: str | None) -> list[float]:
+    """What each epoch measured of the number to watch: by its name, or the validation's loss, or the training's."""
+    if monitor is not None and monitor not in history.history:
+        raise ValueError(f"{where}: monitor is {monitor!r}; measured are {', '.join(history.history) or 'none yet'}")
+    return history.watched if monitor is None else history.history[monitor]
+
+
+def direction(where: str, mode: str | None, monitor: str | None) -> str:
+    """Whether lower ("min") or higher ("max") is better, guessed from the name where nobody says it."""
+    if mode is None:
+        return "max" if monitor is not None and "accuracy" in monitor else "min"
+    return _choice(where, "mode", mode, ("min", "max"))
+
+
+def _choice(where: str, name: str, value: str, choices: tuple[str, str]) -> str:
+    if value not in choices:
+        raise ValueError(f"{where}: {name} is {value!r}, expected {choices[0]!r} or {choices[1]!r}")
+    return value
+
+
+def _whole(where: str, name: str, value: Any, low: int) -> int:
+    if not (isinstance(value, int | float | np.integer) and value == value // 1 and low <= value < 2**53):
+        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number of at least {low}")
+    return int(value)
+
+
+def _numbers(where: str, state: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
+    """The numbers of a state that has these and no others."""
+    if set(state) != set(names):
+        raise ValueError(f"{where}: the state has {sorted(state) or 'nothing'}, expected {sorted(names)}")
+    for name in names:
+        if np.shape(state[name]) != ():
+            raise ValueError(f"{where}: {name} has shape {np.shape(state[name])}, expected a number")
+    return {name: float(state[name]) for name in names}

@@ -1,0 +1,146 @@
+"""Callbacks that write down what each epoch measured: as a CSV file, for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.train.callbacks import require_folder
+
+if TYPE_CHECKING:
+    from tinygrad_ce.train.history import History
+    from tinygrad_ce.train.training import Training
+
+
+class CSVLog(Callback):
+    """Write a line for each epoch: how many epochs are done, then each number measured in its column.
+
+    The file is replaced when training begins, and after each epoch it holds the whole history: of a training that is
+    resumed, first the epochs before. Numbers have all their digits.
+
+    Args:
+        path: the file; its folder must exist.
+
+    Errors:
+        FileNotFoundError: there is no such folder.
+
+    Example:
+        >>> import pathlib, tempfile, tinygrad_ce as tg
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "log.csv")
+        >>> model = tg.nn.Linear(4, 3, rng=0)
+        >>> history = tg.fit(
+        ...     model, tg.data.load_iris(), epochs=2, callbacks=[tg.train.CSVLog(path)], progress=False
+        ... )
+        >>> lines = path.read_text().split()
+        >>> lines[0], len(lines)
+        ('epoch,loss,accuracy,lr', 3)
+        >>> float(lines[2].split(",")[1]) == history["loss"][1]
+        True
+    """
+
+    writes = True
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_folder("CSVLog", path)
+        self.path = path
+        self._file: TextIO | None = None
+        self._columns: list[str] = []
+
+    def on_train_begin(self, training: Training) -> None:
+        """Begin the file, with the epochs before."""
+        self._columns = []
+        self._file = open(self.path, "w", encoding="utf-8", newline="")  # noqa: SIM115  (on_train_end closes it)
+        for i in range(training.epoch):
+            self._write(training.history, i)
+        self._file.flush()
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Write the epoch's line."""
+        self._write(training.history, training.epoch - 1)
+
+    def on_train_end(self, training: Training) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, history: History, i: int) -> None:
+        assert self._file is not None
+        writer = csv.writer(self._file, lineterminator="\n")
+        if not self._columns:
+            self._columns = list(history.history)
+            writer.writerow(["epoch", *self._columns])
+        writer.writerow([i + 1, *(history[name][i] for name in self._columns)])
+        self._file.flush()
+
+
+class TensorBoard(Callback):
+    """Write what each epoch measured for TensorBoard: ``tensorboard --logdir folder`` draws it.
+
+    Training and validation are two runs, so that one chart shows both losses, and one both accuracies. The folder shows
+    the whole history of the last training that wrote into it; to compare trainings, give each its own.
+
+    Args:
+        folder: where to write; made if it isn't there.
+
+    Errors:
+        ImportError: tensorboard isn't installed; it is an extra.
+
+    Example:
+        >>> import os, tempfile, tinygrad_ce as tg
+        >>> folder = tempfile.mkdtemp()
+        >>> model = tg.nn.Linear(4, 3, rng=0)
+        >>> history = tg.fit(
+        ...     model, tg.data.load_iris(), epochs=2, validation=0.2, callbacks=[tg.train.TensorBoard(folder)],
+        ...     progress=False,
+        ... )
+        >>> sorted(os.listdir(folder))
+        ['training', 'validation']
+    """
+
+    writes = True
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError as error:
+            raise ImportError(
+                f"TensorBoard needs tensorboard: pip install 'tinygrad-ce[tensorboard]' ({error})"
+            ) from error
+        self.folder = Path(folder)
+        self._open: Any = EventFileWriter
+        self._event, self._summary, self._session = event_pb2.Event, summary_pb2.Summary, event_pb2.SessionLog
+        self._runs: dict[str, Any] = {}
+
+    def on_train_begin(self, training: Training) -> None:
+        """Write the epochs before."""
+        for i in range(training.epoch):
+            self._write(training.history, i)
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Write the epoch's numbers."""
+        self._write(training.history, training.epoch - 1)
+
+    def on_train_end(self, training: Training) -> None:
+        """Close the files."""
+        while self._runs:
+            self._runs.popitem()[1].close()
+
+    def _write(self, history: History, i: int) -> None:
+        for name, values in history.history.items():
+            run = "validation" if name.startswith("val_") else "training"
+            value = self._summary.Value(tag=name.removeprefix("val_"), simple_value=values[i])
+            self._add(run, step=i + 1, summary=self._summary(value=[value]))
+        for run in self._runs.values():
+            run.flush()
+
+    def _add(self, run: str, **event: Any) -> None:
+        if run not in self._runs:
+            self._runs[run] = self._open(os.fspath(self.folder / run))
+            # What another training wrote here before is not to be shown any more.
+            self._add(run, step=1, session_log=self._session(status=self._session.START))
+        self._runs[run].add_event(self._event(wall_time=time.time(), **event))

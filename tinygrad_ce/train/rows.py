@@ -1,0 +1,204 @@
+"""Rows: what a training takes its batches from, arrays or a stream, and what each row weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tinygrad_ce import labels
+from tinygrad_ce.data.dataset import as_dataset, batch_rows, hold_out
+from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.train.team import Team
+
+_MEASURED = 4096  # rows of a stream that are measured at a time
+
+
+class Batch(NamedTuple):
+    """Rows that go through the model together."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+    @property
+    def counted(self) -> int:
+        """How many rows have a label; those that are ignored have a negative one."""
+        return len(self.y) if self.y.dtype.kind == "f" else int(np.count_nonzero(self.y >= 0))
+
+
+class Rows(Protocol):
+    """What a training asks of its data."""
+
+    class_weight: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+
+    @property
+    def first(self) -> np.ndarray:
+        """The features of a row, as a batch of one."""
+
+    def check_labels(self, classes: int) -> None:
+        """Hold the labels against the number of logits."""
+
+    def labels(self) -> Iterable[np.ndarray]:
+        """All labels, in pieces."""
+
+    def split(self, fraction: float, seed: int) -> tuple[Rows, Rows]:
+        """Hold out a fraction of the rows."""
+
+    def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        """The batches of an epoch from number start on, of each the rows that are computed here."""
+
+    def all(self, team: Team) -> Iterator[Batch]:
+        """All rows in order, in pieces as large as memory may hold; of each those that are computed here."""
+
+
+class ArrayRows:
+    """Rows in memory."""
+
+    def __init__(self, where: str, data: Any, weight: Any = None) -> None:
+        self.where = where
+        self.data = as_dataset(where, data)
+        self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "row")
+        self.class_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.data.y)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.classes
+
+    @property
+    def first(self) -> np.ndarray:
+        return self.data.x[:1]
+
+    def check_labels(self, classes: int) -> None:
+        if not labels.is_soft(self.data.y, (len(self), classes)):
+            labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
+
+    def labels(self) -> Iterable[np.ndarray]:
+        return [self.data.y]
+
+    def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
+        out = hold_out(self.data.y, fraction, seed)
+        kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
+        return kept, held
+
+    def _only(self, where: str, rows: np.ndarray) -> ArrayRows:
+        data = self.data._replace(x=self.data.x[rows], y=self.data.y[rows])
+        return ArrayRows(where, data, None if self.weight is None else self.weight[rows])
+
+    def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        x, y, weight = self.data.x, self.data.y, self.weight
+        for rows in batch_rows(team.rows(len(y)), batch_size, seed, epoch, start):
+            mine = team.part(rows)
+            yield _weighed(x[mine], y[mine], None if weight is None else weight[mine], self.class_weight)
+
+    def all(self, team: Team) -> Iterator[Batch]:
+        mine = team.slice(len(self))
+        yield Batch(self.data.x[mine], self.data.y[mine])
+
+
+class StreamRows:
+    """Rows of a Stream, whose labels it checks as it reads them."""
+
+    def __init__(self, where: str, stream: Stream) -> None:
+        self.where = where
+        self.stream = stream
+        self.class_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.stream.classes
+
+    @property
+    def first(self) -> np.ndarray:
+        return next(self.stream.batches(1, shuffle=False))[0]
+
+    def check_labels(self, classes: int) -> None:
+        if len(self.stream.classes) > classes:
+            there = len(self.stream.classes)
+            raise ValueError(f"{self.where}: the stream has {there} classes, but the model gives {classes} logits")
+
+    def labels(self) -> Iterable[np.ndarray]:
+        return (y for _, y in self.stream.batches(_MEASURED, shuffle=False))
+
+    def split(self, fraction: float, seed: int) -> tuple[StreamRows, StreamRows]:
+        kept, held = self.stream.split(fraction, seed)
+        return StreamRows(self.where, kept), StreamRows(f"{self.where}: validation", held)
+
+    def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        for x, y in self.stream.batches(batch_size, seed=seed, epoch=epoch, start=start):
+            mine = team.slice(len(y))
+            yield _weighed(x[mine], y[mine], None, self.class_weight)
+
+    def all(self, team: Team) -> Iterator[Batch]:
+        for x, y in self.stream.batches(_MEASURED, shuffle=False):
+            mine = team.slice(len(y))
+            yield Batch(x[mine], y[mine])
+
+
+def as_rows(where: str, data: Any, weight: Any = None) -> Rows:
+    """Rows of a Stream, a Dataset or a pair (x, y); weight is one for each row of arrays."""
+    if not isinstance(data, Stream):
+        return ArrayRows(where, data, weight)
+    if weight is not None:
+        raise ValueError(f"{where}: sample_weight is for rows in memory; for a Stream's give class_weight")
+    return StreamRows(where, data)
+
+
+def weights_of_classes(where: str, rows: Rows, given: Any, classes: int) -> np.ndarray:
+    """What each class weighs: a number for each, a mapping of some by index or name, or "balanced"."""
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(f"{where}: class_weight is {given!r}, expected 'balanced', a mapping or numbers")
+        counts = sum((np.bincount(_index(where, y), minlength=classes) for y in rows.labels()), np.zeros(classes, int))
+        return np.asarray(counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1))
+    if isinstance(given, Mapping):
+        weight = np.ones(classes)
+        for key, value in given.items():
+            index = rows.classes.index(key) if key in rows.classes else key
+            if not isinstance(index, int | np.integer) or not 0 <= index < classes:
+                raise ValueError(f"{where}: class_weight has {key!r}, expected classes of {', '.join(rows.classes)}")
+            weight[index] = value
+        given = weight
+    for y in rows.labels():
+        _index(where, y)
+        break
+    return _weights(where, "class_weight", given, classes, "class")
+
+
+def _index(where: str, y: np.ndarray) -> np.ndarray:
+    if y.ndim > 1:
+        raise ValueError(f"{where}: class_weight needs class indices, but y has shape {y.shape}: soft targets")
+    return y[y >= 0]
+
+
+def _weights(where: str, name: str, given: Any, count: int, what: str) -> np.ndarray:
+    weight = np.asarray(given)
+    if weight.shape != (count,) or weight.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{where}: {name} has shape {weight.shape} and dtype {weight.dtype}, expected a number for each of "
+            f"{count} {what}{'es' if what == 'class' else 's'}"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if wrong.size:
+        raise ValueError(f"{where}: {name}[{wrong[0]}] is {weight[wrong[0]]}, expected a finite number ≥ 0")
+    return weight
+
+
+def _weighed(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, class_weight: np.ndarray | None) -> Batch:
+    if class_weight is not None:
+        each = class_weight[np.maximum(y, 0)]  # a row that is ignored has no loss to weigh
+        weight = each if weight is None else weight * each
+    return Batch(x, y, weight)
