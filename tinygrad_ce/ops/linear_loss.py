@@ -73,23 +73,34 @@ def linear_cross_entropy(
     """
     tally = Tally()
     loss = blocked_linear_cross_entropy(
-        given(input), given(linear_weight), target, linear_bias, weight, ignore_index, reduction, label_smoothing, tally
-    )
+        given(input), given(linear_weight), target, linear_bias, weight, ignore_index, reduction, label_smoothing,
+        tally=tally,
+    )  # fmt: skip
     return (loss, tally.accuracy) if return_accuracy else loss
 
 
 @primitive
 def blocked_linear_cross_entropy(
-    input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, tally, keep=()
+    input,
+    linear_weight,
+    target,
+    linear_bias,
+    weight,
+    ignore_index,
+    reduction,
+    label_smoothing,
+    slices=None,
+    tally=None,
+    keep=(),
 ):
-    """linear_cross_entropy as it is recorded; tally is told the accuracy.
+    """linear_cross_entropy as it is recorded; slices joins those of several processes, tally is told the accuracy.
 
     Example:
         >>> x, w = np.zeros((1, 2)), np.zeros((4, 2))
-        >>> float(blocked_linear_cross_entropy(x, w, [0], None, None, -100, "sum", 0.0, None))
+        >>> float(blocked_linear_cross_entropy(x, w, [0], None, None, -100, "sum", 0.0))
         1.3862943611198906
     """
-    case = _Case(input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing)
+    case = _Case(input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, slices)
     sweep = case.sweep()
     if tally is not None:
         right = sweep.largest == case.answer
@@ -105,18 +116,15 @@ class _Case:
 
     def __init__(
         self, input: Any, linear_weight: Any, target: Any, linear_bias: Any, weight: Any, ignore_index: int,
-        reduction: str, label_smoothing: float,
+        reduction: str, label_smoothing: float, slices: Any = None,
     ) -> None:  # fmt: skip
         where = "linear_cross_entropy"
         labels.check_options(where, reduction, label_smoothing)
         x, w, target = np.asarray(input), np.asarray(linear_weight), np.asarray(target)
-        if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
-            raise ValueError(
-                f"{where}: input has shape {x.shape} and linear_weight {w.shape}; expected (…, F) and (C, F)"
-            )
-        classes = len(w)
-        if linear_bias is not None and np.shape(linear_bias) != (classes,):
-            raise ValueError(f"{where}: linear_bias has shape {np.shape(linear_bias)}, expected ({classes},)")
+        check_shapes(where, x.shape, w.shape, linear_bias)
+        self.slices = slices
+        first, classes = (0, len(w)) if slices is None else (slices.first, slices.classes)
+        self.here = slice(first, first + len(w))
         self.shape, self.dtype = x.shape, x.dtype
         work = np.result_type(x, w, np.float32)
         self.x, self.w = rows(x).astype(work, copy=False), w.astype(work, copy=False)
@@ -148,8 +156,10 @@ class _Case:
             self.scale = work.type(1 / total if total else np.nan)
 
     def sweep(self) -> Sweep:
-        """The first sweep."""
-        return Sweep(self.x, self.w, self.b, self.label, self.alpha, self.dense)
+        """The first sweep, over the classes that are here."""
+        label = None if self.label is None else self.label - self.here.start
+        dense = None if self.dense is None else self.dense[..., self.here]
+        return Sweep(self.x, self.w, self.b, label, self.alpha, dense, self.slices)
 
     def spread(self, found: np.ndarray, *last: int) -> np.ndarray:
         """Rows that count among all, zeros elsewhere, in the input's shape."""
@@ -167,6 +177,16 @@ class _Case:
         return g if self.counts is None else g[self.counts]
 
 
+def check_shapes(where: str, input: tuple[int, ...], linear_weight: tuple[int, ...], linear_bias: Any) -> None:
+    """Reject an input's and a weight's shape, or a bias, that don't fit together."""
+    if len(linear_weight) != 2 or not input or input[-1] != linear_weight[1]:
+        raise ValueError(
+            f"{where}: input has shape {input} and linear_weight {linear_weight}; expected (…, F) and (C, F)"
+        )
+    if linear_bias is not None and np.shape(linear_bias) != linear_weight[:1]:
+        raise ValueError(f"{where}: linear_bias has shape {np.shape(linear_bias)}, expected ({linear_weight[0]},)")
+
+
 def _gradient(name: str, g: Any, options: tuple[Any, ...], kept: Any) -> Any:
     """One of the gradients, on arrays: in the sweep that the forward began, or in one of its own."""
     reduction = options[6]
@@ -181,7 +201,12 @@ def _gradient(name: str, g: Any, options: tuple[Any, ...], kept: Any) -> Any:
 
 def _slope(g: Any, options: tuple[Any, ...]) -> Any:
     """The gradient in the logits, on Tensors: all of them, as (rows, C)."""
-    input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, _ = options
+    input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, slices, _ = options
+    if slices is not None:
+        raise RuntimeError(
+            "linear_cross_entropy: no second derivatives where its classes are spread over ranks; "
+            "leave create_graph out, or give every rank the whole linear_weight and use tg.linear_cross_entropy"
+        )
     z = linear(input, linear_weight, linear_bias)
     slope = softmax_minus_onehot(z, target, z.ndim - 1, weight, ignore_index, reduction, label_smoothing)
     slope = (np.expand_dims(g, -1) if reduction == "none" else g) * slope
@@ -223,10 +248,10 @@ blocked_linear_cross_entropy.vjp(
     input=_input_rule, linear_weight=_weight_rule, target=_target_rule, linear_bias=_bias_rule
 )
 blocked_linear_cross_entropy.example(
-    normal(4, 2), normal(3, 2), probabilities(4, 3), normal(3), None, -100, "mean", 0.0, None
+    normal(4, 2), normal(3, 2), probabilities(4, 3), normal(3), None, -100, "mean", 0.0
 )
 blocked_linear_cross_entropy.example(
-    normal(2, 2, 2), normal(3, 2), probabilities(2, 2, 3), None, np.array([0.5, 1.0, 2.0]), -100, "sum", 0.1, None
+    normal(2, 2, 2), normal(3, 2), probabilities(2, 2, 3), None, np.array([0.5, 1.0, 2.0]), -100, "sum", 0.1
 )
 linear_cross_entropy.example(normal(4, 2), normal(3, 2), np.array([0, 2, -100, 1]), linear_bias=normal(3))
 linear_cross_entropy.example(

@@ -1,0 +1,77 @@
+"""Training by several processes: real ones, started by mpiexec."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce.train import checkpoint
+
+HERE = pathlib.Path(__file__).parent
+MPIEXEC = pathlib.Path(sys.executable).with_name("mpiexec")
+
+
+def mpiexec(ranks, program, *arguments):
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, HERE / "mpi_programs" / program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "kind"), [(1, "whole"), (2, "whole"), (3, "sharded"), (4, "sharded"), (2, "sharded"), (2, "stream")]
+)
+def test_any_number_of_ranks_trains_as_one(ranks, kind, tmp_path):
+    done = mpiexec(ranks, "train.py", kind, tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    assert words[:2] == ["ranks", str(ranks)]
+    assert float(words[3]) < 1e-12
+    assert float(words[5]) < 1e-12
+    assert words[7] == "True"
+    assert (tmp_path / "together.csv").read_text().count("\n") == 5
+    assert len(checkpoint.load(tmp_path / "together.npz")[1]["history"]["epoch"]) == 4
+
+
+def test_a_rank_that_fails_ends_all_with_its_traceback_and_a_whole_checkpoint(tmp_path):
+    path = tmp_path / "c.npz"
+    done = mpiexec(2, "fail.py", path)
+    assert done.returncode != 0
+    assert "rank 1 of 2 failed" in done.stderr
+    assert "ArithmeticError: on purpose, on rank 1" in done.stderr
+    assert "never printed" not in done.stdout
+    assert checkpoint.load(path)[1]["history"]["epoch"] == [0, 1]
+    assert done.stdout.count("epoch  2/50") == 1  # rank 0 alone shows progress
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("rows", "rows of data differ: rank 0 has (60, 2), rank 1 has (61, 2)"),
+        ("options", "options differ"),
+        ("weights", "rank 1 has other weights than rank 0"),
+    ],
+)
+def test_ranks_that_differ_are_named(what, message):
+    done = mpiexec(2, "differ.py", what)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_dropout_draws_other_numbers_on_each_rank():
+    done = mpiexec(2, "differ.py", "dropout")
+    assert done.stdout.strip() == "own numbers True", done.stderr
+
+
+def test_one_process_needs_no_mpiexec():
+    blobs = tg.data.make_blobs(60)
+    models = [tg.nn.Linear(2, 3, rng=0) for _ in range(2)]
+    histories = [
+        tg.mpi.fit(models[0], blobs, epochs=2, progress=False), tg.fit(models[1], blobs, epochs=2, progress=False)
+    ]  # fmt: skip
+    assert histories[0].history == histories[1].history
+    assert models[0].weight.data.tobytes() == models[1].weight.data.tobytes()
+    with pytest.raises(ValueError, match="epochs is 0"):
+        tg.mpi.fit(models[0], blobs, epochs=0)
+    with pytest.raises(TypeError, match="comm is of type int"):
+        tg.mpi.fit(models[0], blobs, comm=3)

@@ -1,0 +1,125 @@
+"""mpi.fit: one training by several processes, which ends in the numbers that one process would have come to."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.mpi.ranks import Ranks, communicator
+from tinygrad_ce.nn.module import Module
+from tinygrad_ce.train import fit as fit_
+from tinygrad_ce.train.history import History
+from tinygrad_ce.train.training import Training
+
+
+def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **options: Any) -> History:
+    r"""Train a model by all ranks of a communicator, as ``tg.fit`` does by one process.
+
+    The rows of each step are shared among the ranks. Each computes the gradients of its rows' losses, their sum over
+    all ranks is one Allreduce of one flat array, and it is divided by the number of all rows:
+
+    $$g = \frac{1}{\sum_r n_r} \sum_r \sum_{i \in r} \nabla \ell_i.$$
+
+    So the numbers are those of one process, up to the rounding of the sums: whatever the number of ranks, and however
+    unevenly the rows are spread. (Dropout draws other numbers on each rank.) The weights are rank 0's to begin with,
+    and stay the same bits on all. Rank 0 alone shows and writes; a rank that fails prints its traceback and ends them
+    all, with the last checkpoint whole. Start it with ``mpiexec -n 4 python train.py``.
+
+    Args:
+        model: a Module; the other ranks' weights are replaced by rank 0's.
+        data: as for ``tg.fit``. Each rank has to give the same; a Stream is read whole by each.
+        comm: a communicator of mpi4py; MPI.COMM_WORLD, all processes, unless given.
+        sharded: whether data, sample_weight and validation are this rank's own rows instead. Together they are the data
+            set, in the order of the ranks; a step has the same rows as it would have in one process, and each rank
+            computes those that are its own.
+        options: all that ``tg.fit`` takes.
+
+    Returns:
+        The same History on every rank.
+
+    Errors:
+        All of ``tg.fit``'s, if there is one rank. If there are more, an error on any ends all processes.
+        ValueError: shards of a Stream; ranks whose number of rows or options differ.
+
+    Example:
+        >>> import tinygrad_ce as tg, tinygrad_ce.mpi
+        >>> model = tg.nn.Linear(4, 3, rng=0)
+        >>> history = tg.mpi.fit(model, tg.data.load_iris(), epochs=3, progress=False)
+        >>> len(history)
+        3
+
+    Source: Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
+    """
+    team = Ranks(comm, sharded)
+    with failing_together(team.comm):
+        if sharded and team.size > 1 and isinstance(data, Stream):
+            raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")
+        if not sharded:
+            _check_alike(team, "rows of data", len(data) if isinstance(data, Stream) else np.shape(data[0]))
+        plain = {k: v for k, v in options.items() if isinstance(v, int | float | str | None)}
+        _check_alike(team, "options", sorted(plain.items(), key=str))
+        model.load_state_dict(team.agreed(model.state_dict()))
+        callbacks = [*options.pop("callbacks", ()), _Together(team)]
+        return fit_(model, data, callbacks=callbacks, team=team, **options)
+
+
+@contextmanager
+def failing_together(comm: Any = None) -> Iterator[None]:
+    """Let all ranks end if one fails, with its traceback; the others would wait for it forever.
+
+    ``fit`` does so. What else the ranks do, reading data or making the model, can go into one of these, too; or start
+    the program by ``python -m mpi4py``, which does the same.
+
+    Args:
+        comm: a communicator of mpi4py; MPI.COMM_WORLD unless given. If it has one rank, errors are raised as ever.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> with tg.mpi.failing_together():
+        ...     data = tg.data.load_iris()
+    """
+    comm = communicator(comm)
+    try:
+        yield
+    except BaseException:
+        if comm.size == 1:
+            raise
+        sys.stdout.flush()
+        print(f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        comm.Abort(1)
+        raise
+
+
+def _check_alike(team: Ranks, what: str, value: Any) -> None:
+    values = team.comm.allgather(value)
+    for rank, other in enumerate(values):
+        if other != values[0]:
+            raise ValueError(f"mpi.fit: {what} differ: rank 0 has {values[0]}, rank {rank} has {other}")
+
+
+class _Together(Callback):
+    """Gives each rank random numbers of its own, and makes sure that all ranks have the same weights."""
+
+    def __init__(self, team: Ranks) -> None:
+        self.team = team
+
+    def on_epoch_begin(self, training: Training) -> None:
+        for _, rng in training.model.named_generators():
+            rng.bit_generator.state = self.team.agreed(rng.bit_generator.state)
+            if self.team.rank:
+                rng.bit_generator.state = rng.bit_generator.jumped(self.team.rank).state  # type: ignore[attr-defined]
+
+    def on_epoch_end(self, training: Training) -> None:
+        sums = np.array([float(np.sum(p._data, dtype=float)) for p in training.optimizer.parameters])
+        if not np.array_equal(sums, self.team.agreed(sums)):
+            raise RuntimeError(
+                f"mpi.fit: after epoch {training.epoch} rank {self.team.rank} has other weights than rank 0; does a "
+                "callback, or the loss, change them on one rank only?"
+            )
