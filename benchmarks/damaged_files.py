@@ -88,9 +88,10 @@ def _write_packed(paths: list[Path]) -> None:
 
 
 def _write_classifier(paths: list[Path]) -> None:
-    command = ["train", "iris", "--hidden", "3", "--epochs", "2", "--quiet", "--save", str(paths[0])]
+    run = paths[0].with_name("run")
     with contextlib.redirect_stdout(io.StringIO()):
-        cli.main(command)
+        cli.main(["train", "iris", "--hidden", "3", "--epochs", "2", "--quiet", "--run", str(run)])
+    (run / "model.npz").rename(paths[0])
 
 
 def _dropout() -> tuple[tg.nn.Module, tg.optim.Optimizer]:

@@ -1,58 +1,491 @@
 """The command line, as a user runs it."""
 
+import csv
+import os
+import re
 import subprocess
 import sys
+import tomllib
+import tracemalloc
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import main
+from tinygrad_ce.cli import config, main, options, study
+from tinygrad_ce.primitive import registry
+from tinygrad_ce.train import checkpoint, classifier
+
+LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK")
+QUIET = ["--quiet", "--epochs", "2"]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
-def test_train_digits_shows_accuracy_confusion_and_where_the_model_is(capsys, elsewhere):
-    assert main(["train", "digits"]) == 0
-    out = capsys.readouterr().out
-    assert "1438 rows to train on, 359 held out" in out
-    accuracy = float(out.split("test accuracy ")[1].split()[0])
-    assert accuracy >= 0.95
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+@pytest.fixture
+def flowers(elsewhere):
+    """A table with names for its columns and classes."""
+    iris = data.load_iris()
+    rows = ["sepal length,sepal width,petal length,petal width,species"]
+    rows += [",".join([*map(str, x), iris.classes[y]]) for x, y in zip(iris.x.tolist(), iris.y, strict=True)]
+    (elsewhere / "flowers.csv").write_text("\n".join(rows))
+    return iris
+
+
+def printed(capsys, *argv):
+    """What a command that succeeds prints."""
+    capsys.readouterr()
+    assert main(list(argv)) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys, *argv):
+    """The one line that a command ends with that fails."""
+    capsys.readouterr()
+    try:
+        code = main(list(argv))
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert sum("error:" in line for line in error) == 1
+    return error[-1]
+
+
+def weights(folder, group="model"):
+    return checkpoint.load(Path(folder) / "model.npz")[0][group]
+
+
+# train
+
+
+def test_train_digits_says_what_it_does_and_writes_a_run(capsys, elsewhere):
+    out = printed(capsys, "train", "digits")
+    lines = {line[:11].strip(): line[11:] for line in out.split("\nepoch")[0].splitlines()}
+    assert lines["data"] == "digits: 1,438 rows to train on, 359 held out for the test"
+    each = np.bincount(data.split(data.load_digits(), 0.2)[0].y)
+    assert lines[""] == f"64 features, 10 classes of {each.min()} to {each.max()} rows"
+    assert lines["model"] == "64 -> 10, 650 parameters"
+    assert lines["optimiser"] == "sgd with momentum 0.9, learning rate 0.02"
+    assert lines["steps"] == "45 epochs of 45 steps = 2,025, 32 rows in each"
+    assert float(out.split("test accuracy ")[1].split()[0]) >= 0.95
+    assert "epoch 45/45  training: loss " in out
     assert "recall" in out
-    assert "model saved to digits-model.npz" in out
-    first = (elsewhere / "digits-model.npz").read_bytes()
-    assert main(["train", "digits", "--quiet"]) == 0
-    assert (elsewhere / "digits-model.npz").read_bytes() == first
+    files = [
+        "config.toml",
+        "metrics.csv",
+        "model.npz",
+        "confusion.csv",
+        "figures/training.png",
+        "figures/confusion.png",
+    ]
+    assert out.endswith(f"\nsaved in digits-run/: {', '.join(files)}\n")
+    assert sorted(p.relative_to("digits-run").as_posix() for p in Path("digits-run").rglob("*.*")) == sorted(files)
+    for name in files[-2:]:
+        assert Path("digits-run", name).read_bytes().startswith(b"\x89PNG")
+    first = Path("digits-run/model.npz").read_bytes()
+    printed(capsys, "train", "digits", "--quiet")
+    assert Path("digits-run/model.npz").read_bytes() == first
 
 
-def test_predict_gives_the_names_of_classes(capsys, elsewhere):
-    assert main(["train", "iris", "--quiet", "--save", "m.npz"]) == 0
+def test_the_tables_of_a_run(capsys, elsewhere, no_figures):
+    out = printed(capsys, "train", "iris", "--epochs", "3", "--patience", "2")
+    assert "no figures: they need matplotlib: pip install 'tinygrad-ce[plot]'" in out
+    with open("iris-run/metrics.csv") as file:
+        metrics = list(csv.DictReader(file))
+    assert [row["epoch"] for row in metrics] == ["1", "2", "3"]
+    last = re.search(r"epoch 3/3  training: loss (.*), accuracy (.*); validation: loss (.*), accuracy (.*)", out)
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    assert [f"{float(metrics[-1][name]):.4f}" for name in names] == list(last.groups())
+    with open("iris-run/confusion.csv") as file:
+        head, *rows = csv.reader(file)
+    assert head[1:] == [row[0] for row in rows] == list(data.load_iris().classes)
+    counts = np.array([row[1:] for row in rows], int)
+    test = data.split(data.load_iris(), 0.2)[1]
+    model, _ = classifier.load("iris-run/model.npz")
+    np.testing.assert_array_equal(counts, tg.confusion_matrix(tg.predict(model, test.x), test.y, 3))
+    loss = float(tg.cross_entropy(tg.train.logits(model, test.x), test.y))
+    assert f"test accuracy {counts.trace() / 30:.4f} and loss {loss:.4g} on 30 rows held out" in out
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "argv"),
+    [(40_000, 200, []), (200, 20, ["--hidden", "1500,1000", "--optimizer", "adam", "--patience", "2"]),
+     (6000, 50, ["--hidden", "500,500", "--batch-size", "4096"])],
+)  # fmt: skip
+def test_the_memory_it_announces_is_what_it_takes(rows, width, argv, capsys, no_figures):
+    rng = np.random.default_rng(0)
+    np.savez("r.npz", x=rng.standard_normal((rows, width), np.float32), y=rng.integers(0, 10, rows))
+    tracemalloc.start()
+    try:
+        out = printed(capsys, "train", "r.npz", *argv, "--quiet", "--epochs", "1")
+        taken = tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+    total, *parts = map(float, re.findall(r"[\d.]+", re.search("memory .*", out)[0]))
+    assert sum(parts) == pytest.approx(total, abs=0.2)
+    assert 0.5 < total / taken < 2, (total, taken)
+
+
+def test_a_dry_run_writes_nothing(capsys, elsewhere):
+    assert "memory" in printed(capsys, "train", "digits", "--dry-run", "--tensorboard")
+    assert os.listdir(elsewhere) == []
+
+
+BY_HAND = {
+    "--accumulate": (["--accumulate", "3"], lambda o: {"accumulate": 3}),
+    "--class-weight": (["--class-weight", "balanced"], lambda o: {"class_weight": "balanced"}),
+    "--clip": (["--clip", "0.01"], lambda o: {"callbacks": [tg.train.ClipGradNorm(0.01)]}),
+    "--ema": (["--ema", "0.9"], lambda o: {"callbacks": [tg.train.EMA(0.9)]}),
+    "--batch-size": (["--batch-size", "7"], lambda o: {"batch_size": 7}),
+    "--schedule": (["--schedule", "plateau"],
+                   lambda o: {"schedule": tg.optim.ReduceLROnPlateau(o, factor=0.3, patience=3)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("argv", "by_hand"), BY_HAND.values(), ids=BY_HAND)
+def test_options_reach_the_training(argv, by_hand, capsys, no_figures):
+    Path("few.csv").write_text("\n".join(f"{i % 7},{i % 5},{'rare' if i % 6 == 0 else 'often'}" for i in range(60)))
+    printed(capsys, "train", "few.csv", "--quiet", "--epochs", "12", "--lr", "0.5", *argv)
+    train = data.split(data.load_csv("few.csv"), 0.2)[0]
+    model = classifier.make(2, 2, moments=data.stream(train).moments())
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    tg.fit(model, train, epochs=12, optimizer=optimizer, progress=False, **by_hand(optimizer))
+    plain = classifier.make(2, 2, moments=data.stream(train).moments())
+    sgd = tg.optim.SGD(plain.parameters(), lr=0.5, momentum=0.9)
+    tg.fit(plain, train, epochs=12, optimizer=sgd, progress=False)
+    found = weights("few-run")
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(found[name], array)
+    assert not np.array_equal(found["1.weight"], plain.state_dict()["1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate"),
+    [
+        ("constant", lambda t, rest: 1.0),
+        ("step", lambda t, rest: 0.1 ** (3 * t // rest)),
+        ("cosine", lambda t, rest: (1 + np.cos(np.pi * t / rest)) / 2),
+    ],
+)
+def test_the_rate_warms_up_and_follows_its_schedule(schedule, rate, capsys, no_figures):
+    printed(capsys, "train", "iris", "--quiet", "--epochs", "9", "--warmup", "3", "--schedule", schedule, "--lr", "0.1")
+    found = np.genfromtxt("iris-run/metrics.csv", delimiter=",", names=True)["lr"]
+    warm, rest = 3 * 4, 6 * 4  # 120 rows are 4 steps of 32
+    first = [1 / warm + (1 - 1 / warm) * t / warm for t in (0, 4, 8)]
+    np.testing.assert_allclose(found, 0.1 * np.array([*first, *(rate(t, rest) for t in range(0, rest, 4))]), rtol=1e-12)
+
+
+def test_train_on_files(capsys, flowers):
+    argv = ("train", "flowers.csv", "--label", "species", "--quiet", "--hidden", "8", "--optimizer", "adam")
+    assert "versicolor" in printed(capsys, *argv, "--epochs", "20")
+    assert Path("flowers-run/model.npz").exists()
+
+
+def test_what_is_larger_than_memory_is_streamed(capsys, flowers, no_figures):
+    rng = np.random.default_rng(0)
+    digits = data.load_digits()
+    images, labels = (digits.x.reshape(-1, 8, 8) * 16).astype(np.uint8)[:900], digits.y[:900]
+    np.save("a.x.npy", images)
+    np.save("a.y.npy", labels)
+    Path("shards").mkdir()
+    for i, rows in enumerate(np.split(rng.permutation(900), 3)):
+        np.savez(f"shards/{i}.npz", x=images[rows], y=labels[rows])
+    for name, argv in {
+        "a": ["a.x.npy", "a.y.npy"],
+        "shards": ["shards"],
+        "flowers": ["flowers.csv", "--stream"],
+    }.items():
+        out = printed(capsys, "train", *argv, "--quiet", "--epochs", "15", "--patience", "9")
+        rows = len(flowers.y) if name == "flowers" else 900
+        train, validation, test = (
+            int(n.replace(",", "")) for n in re.findall(r"([\d,]+) (?:rows to|for val|held)", out)[:3]
+        )
+        assert (train + validation + test, test) == (rows, rows // 5)
+        with open(f"{name}-run/confusion.csv") as file:
+            assert sum(int(n) for row in list(csv.reader(file))[1:] for n in row[1:]) == test
+        assert float(out.split("test accuracy ")[1].split()[0]) > 0.85
+        assert printed(capsys, "evaluate", f"{name}-run").split(" of ")[0] == out.split("\n\n")[1].split(" held")[0]
+    whole = data.stream((images.reshape(900, 64), labels)).split(0.2)[0].split(0.15)[0].moments()
+    found = weights("a-run")
+    np.testing.assert_allclose([found["0.mean"], found["0.scale"]], whole, rtol=1e-6)
+
+
+def test_train_refuses_folders_that_are_no_runs_and_labels_that_are_none(capsys, elsewhere):
+    rows = ["1,2,a", "2,3,b"] * 10
+    (elsewhere / "a.csv").write_text("\n".join(rows))
+    for name in ("mine", "a-run"):
+        (elsewhere / name).mkdir()
+        (elsewhere / name / "config.toml").write_text("mine = true\n")
+    assert "--run mine: exists and is no run of this program" in refused(capsys, "train", "a.csv", "--run", "mine")
+    assert "--run a-run: exists and is no run" in refused(capsys, "train", "a.csv")
+    assert "--run a.csv: exists and is no run" in refused(capsys, "train", "a.csv", "--run", "a.csv")
+    assert (elsewhere / "a.csv").read_text() == "\n".join(rows)
+    assert os.listdir("mine") == os.listdir("a-run") == ["config.toml"]
+    assert (elsewhere / "mine" / "config.toml").read_text() == "mine = true\n"
+    (elsewhere / "b.csv").write_text("\n".join([*rows, "3,4,"]))
+    assert "line 21, column 2: no label" in refused(capsys, "train", "b.csv")
+    (elsewhere / "c.csv").write_text("\n".join(f"1,2,{i}.5" for i in range(20)))
+    error = refused(capsys, "train", "c.csv")
+    assert "20 different labels in 20 rows; is the label in the last column?" in error
+
+
+def test_a_run_trained_anew_keeps_nothing_of_the_old_one(capsys, elsewhere, monkeypatch):
+    printed(capsys, "train", "iris", *QUIET, "--tensorboard")
+    before = {path: path.read_bytes() for path in Path("iris-run").rglob("*.*")}
+    assert "no run" not in refused(capsys, "train", "iris", "--warmup", "999")
+    assert {path: path.read_bytes() for path in Path("iris-run").rglob("*.*")} == before
+    monkeypatch.setattr(tg.optim.SGD, "step", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", "iris", *QUIET, "--seed", "1"])
+    assert sorted(p.name for p in Path("iris-run").rglob("*.*")) == ["config.toml", "metrics.csv"]
+    assert tomllib.loads(Path("iris-run/config.toml").read_text())["seed"] == 1
+
+
+# --resume
+
+
+EVERYTHING = [
+    "train", "moons", "--hidden", "8", "--quiet", "--optimizer", "adam", "--schedule", "cosine", "--warmup", "2",
+    "--ema", "0.9", "--clip", "1", "--accumulate", "2", "--class-weight", "balanced", "--patience", "9",
+    "--epochs", "6",
+]  # fmt: skip
+
+
+def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere, no_figures):
+    argv = ["train", "moons", "--hidden", "8", "--quiet"]
+    printed(capsys, *argv, "--epochs", "6", "--run", "a")
+    printed(capsys, *argv, "--epochs", "3", "--run", "b")
+    out = printed(capsys, *argv, "--epochs", "6", "--run", "b", "--resume")
+    assert "b/, goes on after epoch 3\n" in out
+    for name in ("model.npz", "metrics.csv", "confusion.csv"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+    error = refused(capsys, *argv, "--run", "b", "--resume", "--seed", "4")
+    assert "b/model.npz: was trained with seed 0, now it is 4; --config b/config.toml brings" in error
+    out = printed(capsys, "train", "--config", "b/config.toml", "--epochs", "5", "--resume")
+    assert "nothing to do: b/model.npz has seen 6 epochs" in out
+    assert Path("a/model.npz").read_bytes() == Path("b/model.npz").read_bytes()
+    assert tomllib.loads(Path("b/config.toml").read_text())["epochs"] == 6
+
+
+def test_resume_in_the_middle_of_an_epoch_with_everything(capsys, monkeypatch, no_figures):
+    printed(capsys, *EVERYTHING, "--run", "a")
+    step, steps = tg.optim.Adam.step, []
+
+    def interrupted(self):
+        steps.append(1)
+        if len(steps) == 12:
+            raise KeyboardInterrupt
+        step(self)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(tg.optim.Adam, "step", interrupted)
+        assert main([*EVERYTHING, "--run", "b", "--checkpoint-steps", "5"]) == 130
+    assert "interrupted; a checkpoint already written is whole" in capsys.readouterr().err
+    under_way = checkpoint.load("b/model.npz")[1]["under_way"]
+    assert under_way["step"] == 10 - 2 * 4  # 204 rows are 4 steps of 64
+    printed(capsys, "train", "--config", "b/config.toml", "--resume", "--run", "b")
+    for name in ("model.npz", "metrics.csv"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+    longer = ["train", "--config", "a/config.toml", "--resume", "--epochs", "7"]
+    assert "was trained with epochs 6, now it is 7" in refused(capsys, *longer)
+
+
+def test_patience_leaves_the_best_weights(capsys, no_figures):
+    argv = ["train", "moons", "--quiet", "--hidden", "16", "--optimizer", "adam", "--lr", "0.3", "--patience", "3"]
+    out = printed(capsys, *argv)
+    last, best = map(int, re.search(r"stopped after epoch (\d+): .* those of epoch (\d+)", out).groups())
+    assert last == best + 3
+    metrics = np.genfromtxt("moons-run/metrics.csv", delimiter=",", names=True)
+    assert metrics["val_loss"].argmin() + 1 == best
+    assert not np.array_equal(weights("moons-run", "best")["1.weight"], weights("moons-run")["1.weight"])
+    assert printed(capsys, "evaluate", "moons-run").split(" of ")[0] == out.split("\n\n")[1].split(" held")[0]
+
+
+# --config
+
+
+def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_figures):
+    printed(capsys, *EVERYTHING, "--run", "a")
+    text = Path("a/config.toml").read_text()
+    head = text.splitlines()[0]
+    assert head == f"# tinygrad-ce {options.version()}: tinygrad-ce {' '.join([*EVERYTHING, '--run', 'a'])}"
+    found = tomllib.loads(text)
+    assert found == {
+        "data": ["moons"], "stream": False, "hidden": [8], "activation": "relu", "optimizer": "adam", "lr": 0.005,
+        "epochs": 6, "batch-size": 32, "accumulate": 2, "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
+        "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
+        "data-parallel": False, "quiet": True,
+    }  # fmt: skip
+    assert text.splitlines()[-1] == "# not set: label, checkpoint-steps"
+    printed(capsys, "train", "--config", "a/config.toml", "--run", "b")
+    assert Path("a/model.npz").read_bytes() == Path("b/model.npz").read_bytes()
+
+
+def test_options_of_the_call_win_over_those_of_the_file(capsys, elsewhere):
+    Path("c.toml").write_text(
+        'data = "iris"\nhidden = [4, 3]\nlr = 1\ntensorboard = true\nclass-weight = "balanced"\nrun = "here"\n'
+    )
+    out = printed(capsys, "train", "--config", "c.toml", "--dry-run")
+    assert "iris: 120 rows" in out
+    assert "4 -> 4 -> 3 -> 3 with relu" in out
+    assert "learning rate 1, class weights balanced" in out
+    assert "here/" in out
+    argv = ["train", "--hidden", "7", "moons", "--no-tensorboard", "--config", "c.toml", "--lr", "0.5", "--dry-run"]
+    out = printed(capsys, *argv)
+    assert "moons: 240 rows" in out
+    assert "2 -> 7 -> 2 with relu" in out
+    assert "learning rate 0.5, class weights balanced" in out
+    parser = options.parser()
+    assert not config.merged(parser, argv, parser.parse_args(argv)).tensorboard
+
+
+NAMES = [
+    "Größe.csv",
+    "日本語.csv",
+    "العربية.csv",
+    'a "quoted" \\ one.csv',
+    "tab\tline\nend\x7f\x85.csv",
+    "🌸.csv",
+    "# no.csv",
+]
+
+
+def test_toml_holds_names_in_any_script():
+    for name in NAMES:
+        args = options.parser().parse_args(["train", name, "--label", name, "--run", name])
+        text = config.write(args, f"comment {name}")
+        found = tomllib.loads(text)
+        assert (found["data"], found["label"], found["run"]) == ([name], name, name)
+        assert text.count("\n") == len(found) + 2  # a comment before them, and one after
+        Path("c.toml").write_text(text, encoding="utf-8")
+        assert (
+            vars(config.settings(Path("c.toml"))).items() >= {"data": [name], "label": name, "run": Path(name)}.items()
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "c.toml: epoch: no such option; did you mean epochs?"),
+        ("batch_size = 3", "c.toml: batch_size: no such option; did you mean batch-size?"),
+        ('"\\u001b[2J" = 3', "c.toml: '\\x1b[2J': no such option; there are data, label"),
+        ("epochs = 0", "c.toml: epochs: '0', expected a whole number of at least 1"),
+        ("epochs = 2.5", "c.toml: epochs: '2.5', expected a whole number"),
+        ("lr = nan", "c.toml: lr: 'nan', expected a number above 0"),
+        ("lr = true", "c.toml: lr: True, expected a value"),
+        ("lr = [1, 2]", "c.toml: lr: [1, 2], expected one value"),
+        ("stream = 1", "c.toml: stream: 1, expected true or false"),
+        ("hidden = [8, 0]", "c.toml: hidden: '8,0', expected widths like 32,32"),
+        ('optimizer = "lion"', "c.toml: optimizer: invalid choice: 'lion'"),
+        ("[model]\nhidden = 3", "c.toml: model: no such option"),
+        ("[hidden]\na = 3", "c.toml: hidden: {'a': 3}, expected one value"),
+        ("data = 3", "c.toml: data: 3, expected a name, or a list of names"),
+        ("lr =\n", "c.toml: Invalid value (at line 1, column 5), expected TOML"),
+        ("lr = 1\nlr = 2\n", "c.toml: Cannot overwrite a value (at line 2, column 7), expected TOML"),
+    ],
+)
+def test_wrong_configs_are_refused_by_file_and_key(text, message, capsys, elsewhere):
+    Path("c.toml").write_text(text)
+    assert message in refused(capsys, "train", "iris", "--config", "c.toml")
+    assert os.listdir(elsewhere) == ["c.toml"]
+
+
+# evaluate, predict
+
+
+def test_evaluate_measures_what_was_held_out(capsys, elsewhere, flowers):
+    out = printed(capsys, "train", "flowers.csv", "--quiet", "--label", "species", "--epochs", "20")
+    measured = out[out.index("test accuracy") : out.index("\n\nsaved")]
+    for model in ("flowers-run", "flowers-run/model.npz"):
+        found = printed(capsys, "evaluate", model)
+        assert found.startswith(measured.split(" held out")[0] + " of flowers.csv\nIts training held them out.\n\n")
+        assert found.strip().endswith(measured.split("\n\n")[1])
+    with open("flowers.csv", "a") as file:
+        file.write("\n1,2,3,4,setosa\n")
+    error = refused(capsys, "evaluate", "flowers-run")
+    assert "flowers.csv: 151 rows, expected the 150 of the training: others would be held out now" in error
+    os.rename("flowers.csv", "gone.csv")
+    assert "flowers.csv: not found; a run's data is looked for from where" in refused(capsys, "evaluate", "flowers-run")
+    os.rename("flowers-run/model.npz", "m.npz")
+    assert "m.npz: a model without its run, so nothing tells its data" in refused(capsys, "evaluate", "m.npz")
+
+
+def test_evaluate_goes_by_the_names_of_columns_and_classes(capsys, elsewhere, flowers):
+    printed(capsys, "train", "flowers.csv", "--label", "species", *QUIET)
+    head = "species,petal width,extra,petal length,sepal width,sepal length"
+    rows = [
+        f"{flowers.classes[y]},{d},7,{c},{b},{a}" for (a, b, c, d), y in zip(flowers.x.tolist(), flowers.y, strict=True)
+    ]
+    Path("new.csv").write_text("\n".join([head, *rows[50:]]))  # without the first class
+    model, _ = classifier.load("flowers-run/model.npz")
+    right = tg.accuracy(tg.predict(model, flowers.x[50:]), flowers.y[50:])
+    for argv in ([], ["--label", "species"], ["--label", "0"], ["--stream"]):
+        found = printed(capsys, "evaluate", "flowers-run", "new.csv", *argv)
+        assert found.startswith(f"test accuracy {right:.4f} and loss ")
+        assert " on 100 rows of new.csv\n" in found
+        assert re.search(r"setosa +\. +\. +\. +nan", found)
+    note = "It was trained on most of them: without DATA it is measured on those held out."
+    assert note in printed(capsys, "evaluate", "flowers-run", "flowers.csv")
+    Path("new.csv").write_text("\n".join([head, *rows]).replace("setosa", "rose").replace("virginica", "tulip"))
+    error = refused(capsys, "evaluate", "flowers-run", "new.csv")
+    assert "new.csv: classes rose, tulip, expected the model's: setosa, versicolor, virginica" in error
+    Path("new.csv").write_text("\n".join([head.replace("sepal width", "height"), *rows]))
+    assert "new.csv: no column 'sepal width', which the model was trained on" in refused(
+        capsys, "evaluate", "flowers-run", "new.csv"
+    )
+
+
+def test_predict_gives_classes_and_their_probabilities(capsys, elsewhere):
+    printed(capsys, "train", "iris", "--quiet", "--epochs", "40", "--lr", "0.1", "--run", "m")
     iris = data.load_iris()
     np.savetxt("f.csv", iris.x, delimiter=",", header="a,b,c,d", comments="")
     np.savez("f.npz", x=iris.x)
-    answers = []
-    for file in ("f.csv", "f.npz"):
-        capsys.readouterr()
-        assert main(["predict", "m.npz", file]) == 0
-        answers.append(capsys.readouterr().out.splitlines())
+    answers = [printed(capsys, "predict", *argv) for argv in (("m", "f.csv"), ("m/model.npz", "f.npz"))]
     assert answers[0] == answers[1]
-    assert answers[0][0] == "prediction"
-    right = np.array(answers[0][1:]) == np.array(iris.classes)[iris.y]
-    assert right.mean() > 0.93
+    head, *rows = csv.reader(answers[0].splitlines())
+    assert head == ["prediction", "p(setosa)", "p(versicolor)", "p(virginica)"]
+    names = np.array([row[0] for row in rows])
+    assert (names == np.array(iris.classes)[iris.y]).mean() > 0.93
+    p = np.array([row[1:] for row in rows], np.float32)
+    model, _ = classifier.load("m/model.npz")
+    np.testing.assert_array_equal(p, tg.softmax(tg.train.logits(model, iris.x)))
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=3 * np.finfo(np.float32).eps)
+    assert printed(capsys, "predict", "m", "f.csv", "--output", "out.csv") == "150 predictions in out.csv\n"
+    assert Path("out.csv").read_text() == answers[0]
 
 
-def test_train_on_files(capsys, elsewhere):
-    iris = data.load_iris()
-    rows = ["sepal length,sepal width,petal length,petal width,species"]
-    rows += [",".join([*map(str, x), iris.classes[y]]) for x, y in zip(iris.x, iris.y, strict=True)]
-    (elsewhere / "flowers.csv").write_text("\n".join(rows))
-    assert main(["train", "flowers.csv", "--label", "species", "--quiet", "--hidden", "8", "--optimizer", "adam"]) == 0
-    assert "versicolor" in capsys.readouterr().out
-    assert (elsewhere / "flowers-model.npz").exists()
+def test_predict_never_writes_over_what_it_reads(capsys, elsewhere):
+    printed(capsys, "train", "iris", *QUIET)
+    Path("f.csv").write_text("1,2,3,4\n")
+    os.link("f.csv", "same.csv")
+    before = Path("iris-run/model.npz").read_bytes()
+    for output in ("f.csv", "same.csv", "../" + elsewhere.name + "/f.csv", "iris-run/model.npz"):
+        error = refused(capsys, "predict", "iris-run", "f.csv", "--output", output)
+        assert f"--output {output}: the file that is read" in error
+    assert Path("f.csv").read_text() == "1,2,3,4\n"
+    assert Path("iris-run/model.npz").read_bytes() == before
+    Path("out.csv").write_text("old")
+    Path("wrong.csv").write_text("1,2,3\n")
+    assert "rows of 3 columns" in refused(capsys, "predict", "iris-run", "wrong.csv", "--output", "out.csv")
+    assert Path("out.csv").read_text() == "old"
+    assert "the folder no does not exist" in refused(capsys, "predict", "iris-run", "f.csv", "--output", "no/o.csv")
+    assert sorted(os.listdir(elsewhere)) == ["f.csv", "iris-run", "out.csv", "same.csv", "wrong.csv"]
 
 
 def test_predict_goes_by_column_names(capsys, elsewhere):
@@ -60,79 +493,139 @@ def test_predict_goes_by_column_names(capsys, elsewhere):
     (elsewhere / "a.csv").write_text("\n".join(["wide,long,label", *rows]))
     (elsewhere / "b.csv").write_text("long,label,wide\n0.5,?,1\n5.5,?,0\n")
     (elsewhere / "c.csv").write_text("long,high\n0.5,1\n")
-    assert main(["train", "a.csv", "--quiet"]) == 0
-    capsys.readouterr()
-    assert main(["predict", "a-model.npz", "b.csv"]) == 0
-    assert capsys.readouterr().out.split() == ["prediction", "yes", "no"]
-    assert main(["predict", "a-model.npz", "c.csv"]) == 2
-    assert "no column 'wide', which the model was trained on" in capsys.readouterr().err
+    printed(capsys, "train", "a.csv", "--quiet", "--epochs", "30")
+    answers = printed(capsys, "predict", "a-run", "b.csv").splitlines()
+    assert [line.split(",")[0] for line in answers] == ["prediction", "yes", "no"]
+    assert "no column 'wide', which the model was trained on" in refused(capsys, "predict", "a-run", "c.csv")
 
 
-def test_train_refuses_to_overwrite_what_is_no_model_and_labels_that_are_none(capsys, elsewhere):
-    rows = ["1,2,a", "2,3,b"] * 10
-    (elsewhere / "a.csv").write_text("\n".join(rows))
-    assert main(["train", "a.csv", "--save", "a.csv"]) == 2
-    assert "a.csv: the file exists and is no model" in capsys.readouterr().err
-    assert (elsewhere / "a.csv").read_text() == "\n".join(rows)
-    (elsewhere / "b.csv").write_text("\n".join([*rows, "3,4,"]))
-    assert main(["train", "b.csv"]) == 2
-    assert "line 21, column 2: no label" in capsys.readouterr().err
-    (elsewhere / "c.csv").write_text("\n".join(f"1,2,{i}.5" for i in range(20)))
-    assert main(["train", "c.csv"]) == 2
-    assert "20 different labels in 20 rows; is the label in the last column?" in capsys.readouterr().err
+def test_bad_models_and_files_to_predict(capsys, elsewhere):
+    printed(capsys, "train", "iris", *QUIET)
+    (elsewhere / "wide.csv").write_text("1,2,3,4,setosa\n")
+    error = refused(capsys, "predict", "iris-run", "wide.csv")
+    assert "rows of 5 columns, but the model takes 4 features; without the label's column" in error
+    assert "a folder, but no run of this program" in refused(capsys, "predict", ".", "wide.csv")
+    (elsewhere / "iris-run/model.npz").write_bytes(b"PK\3\4 no")
+    for argv in (["predict", "iris-run", "wide.csv"], ["evaluate", "iris-run"], ["train", "iris", "--resume"]):
+        assert "iris-run/model.npz: no whole checkpoint" in refused(capsys, *argv)
 
 
-def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere):
-    options = ["train", "moons", "--hidden", "8", "--quiet"]
-    assert main([*options, "--epochs", "6", "--save", "a.npz"]) == 0
-    assert main([*options, "--epochs", "3", "--save", "b.npz"]) == 0
-    assert main([*options, "--epochs", "6", "--save", "b.npz", "--resume"]) == 0
-    assert (elsewhere / "a.npz").read_bytes() == (elsewhere / "b.npz").read_bytes()
-    assert main([*options, "--save", "b.npz", "--resume", "--seed", "4"]) == 2
-    assert "was trained with seed 0, now it is 4" in capsys.readouterr().err
+# Several processes
 
 
-def test_patience_and_plot(capsys, elsewhere):
-    assert (
-        main(
-            [
-                "train",
-                "moons",
-                "--quiet",
-                "--hidden",
-                "16",
-                "--optimizer",
-                "adam",
-                "--lr",
-                "0.3",
-                "--patience",
-                "3",
-                "--plot",
-            ]
-        )
-        == 0
+def mpiexec(*argv, code="from tinygrad_ce.cli import main; import sys; sys.exit(main())"):
+    """Run a program by two processes."""
+    pytest.importorskip("mpi4py")
+    launcher = Path(sys.executable).with_name("mpiexec")
+    if not launcher.exists():
+        pytest.skip("mpiexec is not installed beside Python")
+    command = [launcher, "-n", "2", sys.executable, "-c", code, *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_two_processes_end_in_the_model_of_one(capsys, no_figures):
+    argv = ["train", "digits", "--epochs", "3", "--hidden", "8", "--patience", "2", "--ema", "0.9"]
+    printed(capsys, *argv, "--run", "one")
+    done = mpiexec(*argv, "--run", "two", "--data-parallel")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("rows to train on") == done.stdout.count("epoch 3/3") == done.stdout.count("saved in") == 1
+    for name, array in weights("one").items():
+        np.testing.assert_allclose(weights("two")[name], array, atol=2e-6)
+    one, two = (np.genfromtxt(f"{run}/metrics.csv", delimiter=",", skip_header=1) for run in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+FAILING = """
+import sys
+from mpi4py import MPI
+from tinygrad_ce import optim
+from tinygrad_ce.cli import main
+
+step, steps = optim.SGD.step, []
+
+def failing(self):
+    steps.append(1)
+    if len(steps) == 6 and MPI.COMM_WORLD.rank == 1:
+        raise ZeroDivisionError("of rank 1")
+    step(self)
+
+optim.SGD.step = failing
+sys.exit(main())
+"""
+
+
+def test_a_process_that_fails_ends_all_with_the_last_checkpoint_whole(capsys):
+    done = mpiexec("train", "iris", "--quiet", "--data-parallel", code=FAILING)
+    assert done.returncode != 0
+    assert checkpoint.load("iris-run/model.npz")[1]["history"]["epoch"] == [0]  # 120 rows are 4 steps
+    done = mpiexec("train", "nothing.csv", "--data-parallel")
+    assert done.returncode == 2
+    assert done.stderr == "tinygrad-ce train: error: nothing.csv: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("name", "value", "several"), [
+    ("PMI_SIZE", "2", True), ("OMPI_COMM_WORLD_SIZE", "4", True), ("PMIX_RANK", "1", True),
+    ("PMI_SIZE", "1", False), ("PMIX_RANK", "0", False), ("OMPI_COMM_WORLD_SIZE", "", False),
+])  # fmt: skip
+def test_processes_that_share_nothing_are_refused(name, value, several, capsys, monkeypatch, elsewhere):
+    monkeypatch.setenv(name, value)
+    argv = ["train", "iris", "--dry-run"]
+    if not several:
+        printed(capsys, *argv)
+        return
+    error = refused(capsys, *argv)
+    assert "each would train the same model and write the same files; share the work with --data-parallel" in error
+
+
+# gradcheck, explain, notebooks, docs
+
+
+def test_gradcheck_prints_every_operator_and_succeeds(capsys, monkeypatch):
+    few = {name: registry[name] for name in ("exp", "cross_entropy", "matmul")}
+    monkeypatch.setattr(study, "registry", few)
+    out = printed(capsys, "gradcheck")
+    assert out.count(" ok\n") == 3
+    assert "3 of 3 operators agree with finite differences" in out
+    assert "1 of 1 operators agree with finite differences (1 examples, float32)" in printed(
+        capsys, "gradcheck", "exp", "--dtype", "float32"
     )
-    assert "stopped after epoch" in capsys.readouterr().out
-    assert (elsewhere / "moons-model.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_gradcheck_prints_every_operator_and_succeeds(capsys):
-    assert main(["gradcheck"]) == 0
-    out = capsys.readouterr().out
-    assert "cross_entropy" in out
-    assert "FAILED" not in out
-    assert main(["gradcheck", "softmax", "--dtype", "float32"]) == 0
 
 
 def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
-    import tinygrad_ce as tg
-
     made = tg.exp.primitive
     monkeypatch.setattr(made, "rules", [lambda g, y, x: g * y * 1.001])
     assert main(["gradcheck", "exp"]) == 1
     out = capsys.readouterr().out
     assert "FAILED" in out
     assert "<- wrong" in out
+
+
+def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
+    calls = []
+    course = types.SimpleNamespace(open_course=lambda folder, browser: calls.append((folder, browser)))
+    site = types.SimpleNamespace(build=lambda *folder: calls.append(folder) or Path("there/index.html"))
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.course", course)
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.site", site)
+    printed(capsys, "notebooks")
+    printed(capsys, "notebooks", "mine", "--no-browser")
+    assert printed(capsys, "docs") == "the documentation is in there/index.html\n"
+    printed(capsys, "docs", "mine")
+    assert calls == [(None, True), (Path("mine"), False), (), (Path("mine"),)]
+
+    def missing(*folder):
+        raise ImportError("the site needs Sphinx: pip install 'tinygrad-ce[docs]'")
+
+    def faulty(*folder):
+        raise RuntimeError("build: the site has faults")
+
+    site.build = missing
+    assert refused(capsys, "docs") == "tinygrad-ce docs: error: the site needs Sphinx: pip install 'tinygrad-ce[docs]'"
+    site.build = faulty
+    assert main(["docs"]) == 1
+    assert capsys.readouterr().err == "build: the site has faults\n"
+
+
+# Wrong input, help
 
 
 @pytest.mark.parametrize(
@@ -142,45 +635,36 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
         (["train", "digits", "--epochs", "0"], "argument --epochs: '0', expected a whole number of at least 1"),
         (["train", "digits", "--lr", "-1"], "argument --lr: '-1', expected a number above 0"),
         (["train", "digits", "--lr", "nan"], "argument --lr: 'nan'"),
+        (["train", "digits", "--ema", "1"], "argument --ema: '1', expected a number above 0 and below 1"),
         (["train", "digits", "--hidden", "8,x"], "argument --hidden: '8,x', expected widths like 32,32"),
         (["train", "digits", "--seed", "-3"], "argument --seed"),
         (["train", "digits", "--optimizer", "lion"], "invalid choice: 'lion'"),
-        (["train", "digits", "--save", "no/where.npz"], "the folder no does not exist"),
-        (["train", "digits", "--resume"], "digits-model.npz: No such file"),
+        (["train", "digits", "--schedule", "linear"], "invalid choice: 'linear'"),
+        (["train", "digits", "--warmup", "45"], "--warmup 45: expected fewer than the 45 epochs"),
+        (["train", "digits", "--run", "no/where"], "--run no/where: the folder no does not exist"),
+        (["train", "digits", "--resume"], "--resume: digits-run/model.npz: there is no such model to go on from"),
+        (["train", "digits", "--stream"], "--stream is for a .csv; digits comes with its labels"),
+        (["train", "digits", "--label", "species"], "--label is for a .csv"),
+        (["train", "digits", "--config", "no.toml"], "no.toml: No such file or directory"),
         (["train", "x.parquet"], "expected a .csv file, a .npz file, or two IDX files"),
-        (["predict", "none.npz", "none.csv"], "none.npz: No such file"),
-        (["gradcheck", "sofmax"], "no operator 'sofmax'; there are abs"),
         (["train", "digit"], "no such data set; there are digits, iris"),
         (["train", "digits", "iris"], "expected one data set"),
-        (["train", "digits", "--label", "species"], "--label is for a .csv"),
+        (["train"], "no DATA: give one of digits, iris"),
+        (["predict", "none.npz", "none.csv"], "none.npz: No such file"),
+        (["evaluate", "none-run"], "none-run: No such file"),
+        (["gradcheck", "sofmax"], "no operator 'sofmax'; there are abs"),
         (["tain"], "invalid choice: 'tain'"),
         ([], "required"),
     ],
 )
-def test_bad_arguments_and_files_are_one_line_and_exit_2(argv, message, capsys):
-    try:
-        code = main(argv)
-    except SystemExit as stop:
-        code = stop.code
-    error = capsys.readouterr().err.splitlines()
-    assert code == 2
-    assert message in error[-1]
-    assert sum("error:" in line for line in error) == 1
-
-
-def test_bad_predict_files(capsys, elsewhere):
-    assert main(["train", "iris", "--quiet", "--epochs", "1"]) == 0
-    capsys.readouterr()
-    (elsewhere / "wide.csv").write_text("1,2,3,4,setosa\n")
-    assert main(["predict", "iris-model.npz", "wide.csv"]) == 2
-    assert "rows of 5 columns, but the model takes 4 features; without the label's column" in capsys.readouterr().err
-    (elsewhere / "iris-model.npz").write_bytes(b"PK\3\4 no")
-    assert main(["predict", "iris-model.npz", "wide.csv"]) == 2
-    assert "no whole checkpoint" in capsys.readouterr().err
+def test_bad_arguments_and_files_are_one_line_and_exit_2(argv, message, capsys, elsewhere):
+    assert message in refused(capsys, *argv)
+    assert os.listdir(elsewhere) == []
 
 
 def test_help_has_examples(capsys):
-    for argv in (["--help"], ["train", "--help"], ["predict", "--help"], ["gradcheck", "--help"]):
+    commands = ("train", "evaluate", "predict", "gradcheck", "explain", "notebooks", "docs")
+    for argv in (["--help"], *([command, "--help"] for command in commands)):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0

@@ -1,0 +1,141 @@
+"""The commands that use a trained model: evaluate and predict."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from tinygrad_ce import data as sets
+from tinygrad_ce import nn, ops
+from tinygrad_ce.cli import config, sources
+from tinygrad_ce.cli.options import column
+from tinygrad_ce.cli.runs import is_run, open_model
+from tinygrad_ce.cli.score import score, table
+from tinygrad_ce.cli.sources import MEASURED, Rows, Source
+from tinygrad_ce.data.arrays import listed
+from tinygrad_ce.train import logits
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure a model: on the rows that its training held out, or on all rows of DATA."""
+    model, about, path = open_model(args.model)
+    trained = config.settings(path.with_name("config.toml")) if is_run(path.parent) else None
+    where, note = " ".join(args.data), ""
+    if args.data:
+        if args.label is None and trained is not None and Path(args.data[0]).suffix == ".csv":
+            args.label = trained.label
+        source, rows = _given(args)
+        if trained is not None and args.data == trained.data:
+            note = "It was trained on most of them: without DATA it is measured on those held out.\n"
+    elif trained is None or not trained.data:
+        raise ValueError(f"{path}: a model without its run, so nothing tells its data; give DATA")
+    else:
+        where = " ".join(trained.data)
+        source, rows = _held_out(trained, about, where)
+        note = "Its training held them out.\n"
+    found = score(model, _matched(source, rows, where, about), len(about["classes"]))
+    print(f"{found} of {where}\n{note}\n{table(found.confusion, about['classes'])}")
+    return 0
+
+
+def _given(args: argparse.Namespace) -> tuple[Source, Rows]:
+    source = sources.load(args.data, None if args.label is None else column(args.label), args.stream)
+    return source, source.rows
+
+
+def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Source, Rows]:
+    """The rows that a training held out."""
+    try:
+        source, rows = _given(trained)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error.filename or error}: not found; a run's data is looked for from where it was trained. Or give DATA"
+        ) from None
+    total, before = sources.count(rows), sum(about.get("rows", []))
+    if total != before:
+        raise ValueError(
+            f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held "
+            "out now. To measure the model on all of them give DATA"
+        )
+    return source, sources.split(rows, 0.2)[1]
+
+
+def _matched(source: Source, rows: Rows, where: str, about: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows in pieces, with the model's features and classes, which the files name in any order."""
+    place = {name: i for i, name in enumerate(about["classes"])}
+    index = np.array([place.get(name, -1) for name in rows.classes])
+    columns = _columns(source.names, where, about)
+    for x, y in sources.pieces(rows):
+        if y.ndim > 1:
+            raise ValueError(f"{where}: soft targets of shape {y.shape[1:]}, expected a class index for each row")
+        x, y = x[y >= 0], y[y >= 0]
+        if unknown := [rows.classes[i] for i in np.unique(y[index[y] < 0])]:
+            raise ValueError(f"{where}: classes {listed(unknown)}, expected the model's: {listed(about['classes'])}")
+        x = x if columns is None else x[:, columns]
+        if x.shape[1] != about["features"]:
+            raise ValueError(f"{where}: rows of {x.shape[1]} features, expected the model's {about['features']}")
+        yield x, index[y]
+
+
+def _columns(names: Sequence[str], where: str, about: dict[str, Any]) -> list[int] | None:
+    """Where the model's features stand, if file and model both name theirs."""
+    wanted = about.get("names", [])
+    if not names or not wanted:
+        return None
+    for name in wanted:
+        if list(names).count(name) != 1:
+            there = "more than one column" if name in names else "no column"
+            raise ValueError(f"{where}: {there} {name!r}, which the model was trained on; there are {listed(names)}")
+    return [names.index(name) for name in wanted]
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Write the class of each row, and the probability of every class."""
+    model, about, path = open_model(args.model)
+    for read in (args.file, path):
+        if args.output is not None and args.output.exists() and args.output.samefile(read):
+            raise ValueError(f"--output {args.output}: the file that is read; choose another")
+    x = sets.load_features(args.file, about["features"], about.get("names", ()))
+    with _output(args.output) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["prediction", *(f"p({name})" for name in about["classes"])])
+        for first in range(0, len(x), MEASURED):
+            writer.writerows(_answers(model, x[first : first + MEASURED], about["classes"]))
+    if args.output is not None:
+        print(f"{len(x):,} predictions in {args.output}")
+    return 0
+
+
+def _answers(model: nn.Module, x: np.ndarray, classes: Sequence[str]) -> Iterator[list[str]]:
+    """A row's class and its probabilities, in as many digits as tell them from others in float32."""
+    output = logits(model, x)
+    for best, row in zip(output.argmax(axis=1), ops.softmax(output), strict=True):
+        yield [classes[best], *map(str, row)]
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, a device, or a file that is written whole or not at all."""
+    if path is None:
+        yield sys.stdout
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist")
+    replaced = path.is_file() or not path.exists()
+    part = path.with_name(f".{path.name}.part") if replaced else path
+    try:
+        with open(part, "w", encoding="utf-8", newline="") as file:
+            yield file
+        if replaced:
+            os.replace(part, path)
+    finally:
+        if replaced:
+            part.unlink(missing_ok=True)

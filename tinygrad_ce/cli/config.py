@@ -1,0 +1,115 @@
+"""The options of train as TOML: what a run writes down, and what --config reads."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinygrad_ce.cli import options
+from tinygrad_ce.data.arrays import word
+
+_OF_ONE_CALL = ("argv", "command", "config", "dry_run", "resume")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
+    """The options of a call: those of its --config file, which stand before its own, so that its own win.
+
+    Errors:
+        ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
+        OSError: it can't be opened.
+    """
+    there, data = read(given.config)
+    args = parser.parse_args([argv[0], *there, *argv[1:]])
+    args.data = args.data or data
+    return args
+
+
+def settings(path: Path) -> argparse.Namespace:
+    """The options in a file, with the defaults of the others."""
+    there, data = read(path)
+    args = _parser().parse_args(there)
+    args.data = data
+    return args
+
+
+def read(path: Path) -> tuple[list[str], list[str]]:
+    """A file's options as arguments, and its data."""
+    with open(path, "rb") as file:
+        try:
+            found = tomllib.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}, expected TOML") from None
+    data = found.pop("data", [])
+    data = [data] if isinstance(data, str) else data
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise ValueError(f"{path}: data: {data!r}, expected a name, or a list of names")
+    defaults = {name: value for name, value in _named(_parser().parse_args([])).items() if name != "data"}
+    return [_argument(path, key, value, defaults) for key, value in found.items()], data
+
+
+def write(args: argparse.Namespace, comment: str) -> str:
+    """Options as TOML, below a comment of one line."""
+    named = _named(args)
+    lines = [f"{name} = {_toml(value)}" for name, value in named.items() if value is not None]
+    unset = ", ".join(name for name, value in named.items() if value is None)
+    return "\n".join([f"# {_escaped(comment)}", *lines, *([f"# not set: {unset}"] if unset else []), ""])
+
+
+def _named(args: argparse.Namespace) -> dict[str, Any]:
+    """What belongs into a file, by the options' names."""
+    return {name.replace("_", "-"): value for name, value in vars(args).items() if name not in _OF_ONE_CALL}
+
+
+def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str:
+    """A key and its value as one argument, which was tried by itself."""
+    if key not in defaults:
+        near = difflib.get_close_matches(key.replace("_", "-"), defaults, 1)
+        more = f"did you mean {near[0]}?" if near else f"there are data, {', '.join(defaults)}"
+        raise ValueError(f"{path}: {word(key)}: no such option; {more}")
+    if isinstance(value, bool) != isinstance(defaults[key], bool):
+        raise ValueError(
+            f"{path}: {key}: {value!r}, expected {'a value' if isinstance(value, bool) else 'true or false'}"
+        )
+    if isinstance(value, dict) or isinstance(value, list) > isinstance(defaults[key], list):
+        raise ValueError(f"{path}: {key}: {value!r}, expected one value")
+    if isinstance(value, bool):
+        return f"--{key}" if value else f"--no-{key}"
+    try:
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        _parser().parse_args([f"--{key}={text}"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {key}: {str(error).removeprefix(f'argument --{key}: ')}") from None
+    return f"--{key}={text}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = _Parser(add_help=False)
+    options.add_train(made)
+    return made
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str | Path):
+        return _escaped(json.dumps(str(value), ensure_ascii=False))
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _escaped(text: str) -> str:
+    """Control characters, which TOML has neither in strings nor in comments, as escapes."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,142 @@
+"""A run: the folder that train writes, and how a trained model is found and opened."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import nn
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.cli import config
+from tinygrad_ce.study import plot
+from tinygrad_ce.train import classifier
+from tinygrad_ce.train.history import History
+from tinygrad_ce.train.training import Training
+
+_MARK = "# tinygrad-ce "  # what a run's config begins with
+
+
+class Run(Callback):
+    """A run's folder, which is first written to when its training begins: until then nothing is lost.
+
+    Args:
+        folder: where it is.
+        args: the options in effect.
+        comment: the version and the command.
+    """
+
+    writes = True
+
+    def __init__(self, folder: Path, args: argparse.Namespace, comment: str) -> None:
+        self.folder = folder
+        self.args, self.comment = args, comment
+        self.done = 0  # epochs of the training that this one goes on from
+        self.model, self.metrics = folder / "model.npz", folder / "metrics.csv"
+        self.confusion, self.figures = folder / "confusion.csv", folder / "figures"
+        self.tensorboard = folder / "tensorboard"
+        self.drawings = {name: self.figures / f"{name}.png" for name in ("training", "confusion")}
+
+    def check(self, resume: bool) -> None:
+        """Refuse a folder that holds other things, and to go on from nothing.
+
+        Errors:
+            ValueError: it is no run.
+            FileNotFoundError: there is nothing to go on from, or no folder to put it in.
+        """
+        if self.folder.exists() and not is_run(self.folder) and not _is_empty(self.folder):
+            raise ValueError(f"--run {self.folder}: exists and is no run of this program; choose another")
+        if resume and not self.model.is_file():
+            raise FileNotFoundError(f"--resume: {self.model}: there is no such model to go on from")
+        if not self.folder.absolute().parent.is_dir():
+            raise FileNotFoundError(f"--run {self.folder}: the folder {self.folder.parent} does not exist")
+
+    def make(self) -> None:
+        """Make the folder."""
+        self.folder.mkdir(exist_ok=True)
+
+    def on_train_begin(self, training: Training) -> None:
+        """Write the options. What an earlier training left goes, unless this one goes on from it."""
+        if training.epoch >= training.epochs:
+            return
+        if not training.updates:
+            logs = self.tensorboard.glob("*/events.out.tfevents.*")
+            for path in (self.model, self.metrics, self.confusion, *self.drawings.values(), *logs):
+                path.unlink(missing_ok=True)
+        _replace(self.folder / "config.toml", config.write(self.args, f"{_MARK[2:]}{self.comment}"))
+
+    def write_confusion(self, confusion: np.ndarray, classes: Sequence[str]) -> None:
+        """The table of counts: a line for each true class, a column for each predicted one."""
+        with open(self.confusion, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["true \\ predicted", *classes])
+            writer.writerows([name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True))
+
+    def draw(self, history: History, confusion: np.ndarray, classes: Sequence[str]) -> bool:
+        """Draw how training went and what was confused, if matplotlib is there."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return False
+        self.figures.mkdir(exist_ok=True)
+        panels = 3 if len(set(history["lr"])) > 1 else 2
+        figure = Figure(figsize=(4.5 * panels, 4), layout="constrained")
+        loss, accuracy, *rate = figure.subplots(1, panels)
+        plot.loss_curves(history, ax=loss)
+        plot.loss_curves(history, names=("accuracy", "val_accuracy"), ax=accuracy)
+        for ax in rate:
+            plot.loss_curves(history, names="lr", ax=ax).get_legend().remove()
+            ax.set(title="Learning rate", ylabel="learning rate")
+        figure.savefig(self.drawings["training"], dpi=120)
+        side = min(4 + 0.2 * len(classes), 20)
+        figure = Figure(figsize=(side, side), layout="constrained")
+        plot.confusion_matrix(confusion, classes, ax=figure.subplots()).set_title("Confusion on the test rows")
+        figure.savefig(self.drawings["confusion"], dpi=120)
+        return True
+
+    def contents(self) -> list[str]:
+        """The names of what it holds."""
+        drawings = self.drawings.values()
+        paths = (self.folder / "config.toml", self.metrics, self.model, self.confusion, *drawings, self.tensorboard)
+        return [path.relative_to(self.folder).as_posix() for path in paths if path.exists()]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether train has written a folder."""
+    try:
+        with open(folder / "config.toml", "rb") as file:
+            return file.read(len(_MARK)) == _MARK.encode()
+    except OSError:
+        return False
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def open_model(path: Path) -> tuple[nn.Sequential, dict[str, Any], Path]:
+    """The model of a run or in a file, what it says of itself, and its file.
+
+    Errors:
+        ValueError: the folder is no run.
+        CheckpointError: the file is damaged, or holds another kind of model.
+        OSError: it can't be opened.
+    """
+    if path.is_dir():
+        if not is_run(path):
+            raise ValueError(f"{path}: a folder, but no run of this program, expected a run's or a model.npz")
+        path = path / "model.npz"
+    model, about = classifier.load(path)
+    return model, about, path

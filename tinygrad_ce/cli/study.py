@@ -1,0 +1,69 @@
+"""The commands to check and to study with: gradcheck, explain, notebooks, docs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+
+from tinygrad_ce import ops, study
+from tinygrad_ce.gradcheck import check_operator
+from tinygrad_ce.primitive import registry
+from tinygrad_ce.tensor import Tensor
+
+
+def gradcheck(args: argparse.Namespace) -> int:
+    """Hold operators' rules against finite differences."""
+    unknown = [name for name in args.operators if name not in registry]
+    if unknown:
+        raise ValueError(f"no operator {unknown[0]!r}; there are {', '.join(sorted(registry))}")
+    names = args.operators or sorted(registry)
+    print("largest difference between rule and finite differences, relative to the gradient's largest entry\n")
+    print(f"{'operator':<33} {'examples':>8} {'order 1':>10} {'order 2':>10}")
+    checks = [check_operator(name, args.dtype, args.seed) for name in names]
+    for check in checks:
+        verdict = "ok" if check.examples and check.failed is None else "FAILED" if check.examples else "no example"
+        print(f"{check.name:<33} {check.examples:>8} {check.first:>10.1e} {check.second:>10.1e}   {verdict}")
+    failed = [check for check in checks if not check.examples or check.failed is not None]
+    for check in failed:
+        words = "has no example, so nothing checks its rules" if check.failed is None else check.failed
+        print(f"\n{check.name}: {words}")
+    right, examples = len(names) - len(failed), sum(check.examples for check in checks)
+    print(f"\n{right} of {len(names)} operators agree with finite differences ({examples} examples, {args.dtype})")
+    return 1 if failed else 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Explain the loss of a row of logits."""
+    logits = Tensor(args.logits, requires_grad=True, dtype=args.dtype)
+    scaled = logits if args.temperature == 1 else logits / args.temperature
+    loss = ops.cross_entropy(scaled, args.target, label_smoothing=args.smoothing)
+    names = {"logits": logits, "loss": loss, "target": np.asarray(args.target)}
+    print(study.explain(loss, names=names))
+    for path, what, make in ((args.graph, "graph", study.graph), (args.page, "page", study.player)):
+        if path:
+            make(loss, names=names).save(path)
+            print(f"\n{what} saved to {path}")
+    return 0
+
+
+def notebooks(args: argparse.Namespace) -> int:
+    """Open the course."""
+    from tinygrad_ce.course import open_course
+
+    open_course(args.folder, browser=args.browser)
+    return 0
+
+
+def docs(args: argparse.Namespace) -> int:
+    """Build the documentation."""
+    from tinygrad_ce.site import build
+
+    try:
+        page = build(*([args.folder] if args.folder else []))
+    except RuntimeError as error:  # its pages have faults
+        print(error, file=sys.stderr)
+        return 1
+    print(f"the documentation is in {page}")
+    return 0

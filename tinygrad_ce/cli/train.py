@@ -1,0 +1,172 @@
+"""The command train: say what it will do, do it, measure it, and write all of it down."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinygrad_ce import nn, optim
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.cli import parallel, plan, sources
+from tinygrad_ce.cli.options import OPTIMIZERS, column, version
+from tinygrad_ce.cli.runs import Run
+from tinygrad_ce.cli.score import score, table
+from tinygrad_ce.cli.sources import Parts
+from tinygrad_ce.data.arrays import shown
+from tinygrad_ce.train import checkpoint, classifier, fit
+from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm
+from tinygrad_ce.train.checkpoint import CheckpointError
+from tinygrad_ce.train.history import History
+from tinygrad_ce.train.logs import CSVLog, TensorBoard
+
+_STEPS = 2000  # that a training has at least, unless it is told how many epochs
+_FIXED = (
+    "optimizer", "lr", "batch_size", "accumulate", "schedule", "warmup", "clip", "ema", "class_weight", "patience",
+    "seed", "stream",
+)  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train a classifier."""
+    if not args.data:
+        raise ValueError(f"no DATA: give one of {', '.join(sources.SETS)}, or files; --help shows examples")
+    team = parallel.team(args.data_parallel)
+    first = not team.rank  # of several processes it alone speaks and writes
+    with parallel.ready(team):
+        parts, folder = _prepare(args, first)
+    if args.dry_run:
+        return 0
+    with parallel.ready(team):  # only now the run's folder is there for all of them
+        model = classifier.make(
+            parts.features, len(parts.classes), args.hidden, args.activation, moments=sources.moments(parts.train),
+            seed=args.seed,
+        )  # fmt: skip
+        options = _options(args, parts, model, folder)
+    together: Callable[..., History] = fit
+    if args.data_parallel:
+        from tinygrad_ce.mpi import fit as together  # if one process fails, it says why and ends all
+    history = together(model, parts.train, **options)
+    if first:
+        _report(args, parts, model, folder, history)
+    return 0
+
+
+def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
+    """Read the data, settle what was left open, say what is planned, and make the run's folder."""
+    stem = args.data[0] if args.data[0] in sources.SETS else Path(args.data[0]).resolve().name.partition(".")[0]
+    args.run = args.run or Path(f"{stem or 'data'}-run")
+    folder = Run(args.run, args, f"{version()}: {shlex.join(['tinygrad-ce', *args.argv])}")
+    if first:
+        folder.check(args.resume)
+    label = None if args.label is None else column(args.label)
+    parts = sources.divide(sources.load(args.data, label, args.stream), args.data[0], bool(args.patience))
+    _settle(args, parts.rows.train)
+    if args.resume:
+        folder.done = _epochs_done(folder.model, _about(args, parts))
+    if first:
+        print(plan.words(args, parts, folder.done), flush=True)
+    if first and not args.dry_run:
+        folder.make()
+    return parts, folder
+
+
+def _settle(args: argparse.Namespace, rows: int) -> None:
+    """Put what depends on others in the place of options that were left open."""
+    args.lr = args.lr or OPTIMIZERS[args.optimizer][2]
+    args.epochs = args.epochs or max(40, -(-_STEPS // _steps(args, rows)))
+    if args.warmup >= args.epochs:
+        raise ValueError(f"--warmup {args.warmup}: expected fewer than the {args.epochs} epochs")
+
+
+def _steps(args: argparse.Namespace, rows: int) -> int:
+    return -(-rows // int(args.batch_size * args.accumulate))
+
+
+def _about(args: argparse.Namespace, parts: Parts) -> dict[str, Any]:
+    """What the model's file says of it: what it is, and the settings that its training has to go on with."""
+    fixed = {name: getattr(args, name) for name in _FIXED}
+    if args.schedule in ("step", "cosine"):
+        fixed["epochs"] = args.epochs  # they stretch over all of them
+    return {
+        "features": parts.features, "hidden": args.hidden, "activation": args.activation,
+        "classes": list(parts.classes), "names": parts.names, "rows": list(parts.rows), **fixed,
+    }  # fmt: skip
+
+
+def _epochs_done(path: Path, about: dict[str, Any]) -> int:
+    """How far the run to resume is. It goes on to the same bits only with the settings it began with."""
+    _, meta = checkpoint.load(path)
+    before = meta.get("classifier")
+    if not isinstance(before, dict):
+        raise CheckpointError(f"{path}: holds no classifier of the command line")
+    for key, value in about.items():
+        if before.get(key) != value:
+            raise CheckpointError(
+                f"{path}: was trained with {key} {shown(before.get(key))}, now it is {shown(value)}; "
+                f"--config {path.with_name('config.toml')} brings the settings back"
+            )
+    return len(meta["history"]["epoch"]) if {"history", "generators"} <= meta.keys() else 0
+
+
+def _options(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder: Run) -> dict[str, Any]:
+    """What fit is given."""
+    kind, options, _ = OPTIMIZERS[args.optimizer]
+    optimizer = kind(model.parameters(), lr=args.lr, **options)
+    return {
+        "epochs": args.epochs, "batch_size": args.batch_size, "accumulate": args.accumulate, "optimizer": optimizer,
+        "class_weight": args.class_weight, "validation": parts.validation, "patience": args.patience,
+        "callbacks": [folder, *_callbacks(args, optimizer, _steps(args, parts.rows.train), folder)],
+        "checkpoint": folder.model, "resume": args.resume, "meta": {"classifier": _about(args, parts)},
+        "seed": args.seed, "progress": not args.quiet,
+    }  # fmt: skip
+
+
+def _callbacks(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int, folder: Run) -> list[Callback]:
+    """What takes part, in the order in which it has to."""
+    made: list[Callback | None] = [
+        ClipGradNorm(args.clip) if args.clip else None,
+        EMA(args.ema) if args.ema else None,
+        *_schedules(args, optimizer, steps),
+        CSVLog(folder.metrics),
+        TensorBoard(folder.tensorboard) if args.tensorboard else None,
+        # fit itself saves after every epoch
+        Checkpoint(folder.model, args.epochs, steps=args.checkpoint_steps) if args.checkpoint_steps else None,
+    ]
+    return [callback for callback in made if callback is not None]
+
+
+def _schedules(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int) -> list[optim.Schedule]:
+    """Warm-up, and what follows it; they change the rate at every step."""
+    warm, rest = args.warmup * steps, (args.epochs - args.warmup) * steps
+    parts: list[optim.Schedule] = []
+    if warm:
+        parts.append(optim.LinearLR(optimizer, start_factor=1 / warm, total_iters=warm, per="step"))
+    if args.schedule == "step":
+        parts.append(optim.StepLR(optimizer, -(-rest // 3), per="step"))
+    if args.schedule == "cosine":
+        parts.append(optim.CosineAnnealingLR(optimizer, rest, per="step"))
+    if len(parts) == 2:
+        parts = [optim.SequentialLR(optimizer, parts, [warm])]
+    if args.schedule == "plateau":  # it lowers whatever rate there is
+        parts.append(optim.ReduceLROnPlateau(optimizer, factor=0.3, patience=3))
+    return parts
+
+
+def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder: Run, history: History) -> None:
+    """Measure the model on the rows held out, and say where everything is."""
+    if folder.done >= args.epochs:
+        print(f"nothing to do: {folder.model} has seen {folder.done} epochs; ask for more with --epochs")
+    if history.stopped:
+        best = (history.best_epoch or 0) + 1
+        print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
+    found = score(model, sources.pieces(parts.test), len(parts.classes))
+    print(f"\n{found} held out\n")
+    print(table(found.confusion, parts.classes))
+    folder.write_confusion(found.confusion, parts.classes)
+    drawn = folder.draw(history, found.confusion, parts.classes)
+    print(f"\nsaved in {args.run}/: {', '.join(folder.contents())}")
+    if not drawn:
+        print("no figures: they need matplotlib: pip install 'tinygrad-ce[plot]'")
