@@ -1,5 +1,8 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
+import importlib
+from types import ModuleType
+
 from tinygrad_ce import data, export, nn, optim, study, train
 from tinygrad_ce.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
@@ -21,3 +24,10 @@ __all__ = [
     "gradgradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict",
     "primitive", "set_num_threads", "study", "train", "value_and_grad",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The modules that need more than NumPy, imported when they are first asked for."""
+    if name in ("mpi", "sklearn"):
+        return importlib.import_module(f"tinygrad_ce.{name}")
+    raise AttributeError(f"module 'tinygrad_ce' has no attribute {name!r}")

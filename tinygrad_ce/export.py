@@ -122,6 +122,16 @@ def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
         CheckpointError: not a safetensors file, a damaged one, or another model's: a name is missing or unknown, an
             array has another shape, or numbers that its Tensor's dtype can't hold.
         OSError: it can't be opened.
+
+    Example:
+        >>> import os, pytest, tempfile, tinygrad_ce as tg
+        >>> _ = pytest.importorskip("safetensors")
+        >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
+        >>> tg.export.safetensors(tg.nn.Linear(4, 3, rng=0), path)
+        >>> model = tg.nn.Linear(4, 3, rng=1)
+        >>> tg.export.load_safetensors(model, path)
+        >>> bool((model.weight == tg.nn.Linear(4, 3, rng=0).weight).all())
+        True
     """
     library = _extra("safetensors.numpy", "safetensors")
     damaged = importlib.import_module("safetensors").SafetensorError

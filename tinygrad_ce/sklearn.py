@@ -300,13 +300,13 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         count = max(math.ceil(self.validation_fraction * len(index)), len(self.classes_))  # one of each, at least
         rows, held = train_test_split(np.arange(len(index)), test_size=count, stratify=index, random_state=self._random)
         objective = _Objective(self, X[held], index[held], None if weight is None else weight[held])
-        objective.penalty = 0.0
         return (X[rows], index[rows], None if weight is None else weight[rows]), objective
 
     def _full_batches(self, objective: _Objective, parameters: list[np.ndarray], watch: _Watch) -> list[np.ndarray]:
         """SciPy's L-BFGS on the engine's loss and gradient."""
         shapes = [p.shape for p in parameters]
         ends = list(itertools.accumulate(p.size for p in parameters))
+        weights = sum(p.size for p in parameters if p.ndim == 2)
 
         def unpack(theta: np.ndarray) -> list[np.ndarray]:
             return [part.reshape(s) for part, s in zip(np.split(theta, ends[:-1]), shapes, strict=True)]
@@ -316,7 +316,10 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             with recording():
                 loss = objective.loss(*leaves)
             loss.backward(retain_graph=False)
-            return loss.item(), np.concatenate([leaf.grad.ravel() for leaf in leaves])
+            gradient = np.concatenate([leaf.grad.ravel() for leaf in leaves])
+            w = theta[:weights]  # the penalty by hand: on few rows, recording it would take as long as the rest
+            gradient[:weights] += 2 * objective.penalty * w
+            return loss.item() + objective.penalty * float(w @ w), gradient
 
         def tell(intermediate_result: Any) -> None:
             if watch.add(float(intermediate_result.fun), lambda: unpack(intermediate_result.x.copy())):
@@ -361,27 +364,26 @@ class _Objective:
         self.whole: Any = None
 
     def loss(self, *parameters: Any) -> Any:
-        """Of all rows."""
+        """Of all rows, without the penalty."""
         if self.whole is None:
             # A Tensor, as the tape would copy an array that somebody could write to, at each call.
             self.whole = Tensor._leaf(self.x.astype(np.float64, copy=False))
         return self._loss(parameters, self.whole, self.y, self.weight)
 
     def batch(self, rows: np.ndarray, parameters: Any) -> Any:
-        """Of some rows, drawn evenly: its mean is the loss of all."""
+        """Of some rows, drawn evenly, and the penalty: its mean is the objective."""
         weight = None if self.weight is None else self.weight[rows] * (len(self.x) / len(rows))
         x = Tensor._leaf(self.x[rows].astype(np.float64, copy=False))
-        return self._loss(parameters, x, self.y[rows], weight)
+        loss = self._loss(parameters, x, self.y[rows], weight)
+        for w in parameters:
+            if w.ndim == 2 and self.penalty:
+                loss = loss + self.penalty * (w * w).sum()
+        return loss
 
     def _loss(self, parameters: Sequence[Any], x: Any, y: np.ndarray, weight: np.ndarray | None) -> Any:
-        depth = sum(p.ndim == 2 for p in parameters)
-        z = _forward(x, parameters, depth, self.owner)
+        z = _forward(x, parameters, sum(p.ndim == 2 for p in parameters), self.owner)
         loss = ops.cross_entropy(z, y, reduction="mean" if weight is None else "none")
-        if weight is not None:
-            loss = (loss * weight).sum()
-        for w in parameters[:depth] if self.penalty else ():
-            loss = loss + self.penalty * (w * w).sum()
-        return loss
+        return loss if weight is None else (loss * weight).sum()
 
 
 class _Watch:

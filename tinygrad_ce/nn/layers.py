@@ -135,7 +135,13 @@ class Sequential(Module):
 
 
 class ReLU(Module):
-    """max(x, 0)."""
+    r"""$\max(x, 0)$.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.ReLU()(np.array([-2.0, 0.0, 2.0]))
+        array([0., 0., 2.])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -143,7 +149,16 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where x > 0, else negative_slope · x."""
+    """x where x > 0, else ``negative_slope`` · x.
+
+    Args:
+        negative_slope: the slope below 0.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.LeakyReLU(0.1)(np.array([-2.0, 0.0, 2.0]))
+        array([-0.2,  0. ,  2. ])
+    """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -157,7 +172,13 @@ class LeakyReLU(Module):
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Tanh()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([-0.964,  0.   ,  0.964])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -165,7 +186,13 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    r"""$\sigma(x) = 1 / (1 + e^{-x})$.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Sigmoid()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([0.119, 0.5  , 0.881])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -173,7 +200,13 @@ class Sigmoid(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(x))."""
+    r"""$\log(1 + e^x)$.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Softplus()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([0.127, 0.693, 2.127])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -181,7 +214,13 @@ class Softplus(Module):
 
 
 class LogSigmoid(Module):
-    """log σ(x)."""
+    r"""$\log \sigma(x)$.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.LogSigmoid()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([-2.127, -0.693, -0.127])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -189,7 +228,16 @@ class LogSigmoid(Module):
 
 
 class GELU(Module):
-    """x Φ(x); approximate "none" or "tanh"."""
+    r"""$x\,\Phi(x)$, with Φ the distribution function of the standard normal.
+
+    Args:
+        approximate: "none", or "tanh" for the usual approximation of Φ by a hyperbolic tangent.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.GELU()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([-0.046,  0.   ,  1.954])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = approximate
@@ -203,7 +251,13 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x σ(x)."""
+    r"""$x\,\sigma(x)$, also called swish.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.SiLU()(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([-0.238,  0.   ,  1.762])
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -211,7 +265,16 @@ class SiLU(Module):
 
 
 class Softmax(Module):
-    """Probabilities along an axis. A model trained with cross_entropy ends in logits, without this layer."""
+    """Probabilities along an axis. A model trained with cross_entropy ends in logits, without this layer.
+
+    Args:
+        axis: the classes.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Softmax()(np.array([1.0, 2.0, 3.0])).round(3)
+        array([0.09 , 0.245, 0.665])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -225,7 +288,13 @@ class Softmax(Module):
 
 
 class Softmin(Softmax):
-    """Probabilities along an axis that favour the smallest."""
+    """Probabilities along an axis that favour the smallest.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Softmin()(np.array([1.0, 2.0, 3.0])).round(3)
+        array([0.665, 0.245, 0.09 ])
+    """
 
     def forward(self, x: Any) -> Any:
         """Rows that sum to 1."""
@@ -233,7 +302,13 @@ class Softmin(Softmax):
 
 
 class LogSoftmax(Softmax):
-    """Logarithms of probabilities along an axis."""
+    """Logarithms of probabilities along an axis.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.LogSoftmax()(np.array([1.0, 2.0, 3.0])).round(3)
+        array([-2.408, -1.408, -0.408])
+    """
 
     def forward(self, x: Any) -> Any:
         """The logarithm of rows that sum to 1."""
@@ -335,7 +410,7 @@ class LayerNorm(Module):
         self.bias = Tensor(np.zeros(shape), requires_grad=True, dtype=dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
-        """x of shape (…, *normalized_shape) to the same shape."""
+        """x of shape (…, ``*normalized_shape``) to the same shape."""
         shape = self.weight.shape
         if not isinstance(x, Tensor):
             x = np.asarray(x, self.weight.dtype)
@@ -385,24 +460,48 @@ class CrossEntropyLoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """nll_loss with its options: axis, weight, ignore_index, reduction. Its input are log-probabilities."""
+    """nll_loss with its options: axis, weight, ignore_index, reduction. Its input are log-probabilities.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.NLLLoss()(np.log([[0.25, 0.75]]), [1]).round(4))
+        0.2877
+    """
 
     operator = staticmethod(ops.nll_loss)
 
 
 class BCEWithLogitsLoss(_Loss):
-    """binary_cross_entropy_with_logits with its options: weight, pos_weight, reduction."""
+    """binary_cross_entropy_with_logits with its options: weight, pos_weight, reduction.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.BCEWithLogitsLoss(reduction="none")(np.array([0.0, 40.0]), [1.0, 0.0]).round(4)
+        array([ 0.6931, 40.    ])
+    """
 
     operator = staticmethod(ops.binary_cross_entropy_with_logits)
 
 
 class BCELoss(_Loss):
-    """binary_cross_entropy with its options: weight, reduction. Its input are probabilities."""
+    """binary_cross_entropy with its options: weight, reduction. Its input are probabilities.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.BCELoss(reduction="none")(np.array([0.5, 0.9]), [1.0, 1.0]).round(4)
+        array([0.6931, 0.1054])
+    """
 
     operator = staticmethod(ops.binary_cross_entropy)
 
 
 class KLDivLoss(_Loss):
-    """kl_div with its options: reduction, log_target."""
+    """kl_div with its options: reduction, log_target. Its input are log-probabilities.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.KLDivLoss(reduction="sum")(np.log([0.5, 0.5]), [0.25, 0.75]).round(4))
+        0.1308
+    """
 
     operator = staticmethod(ops.kl_div)

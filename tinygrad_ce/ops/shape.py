@@ -121,7 +121,12 @@ def _piece(ndim: int, axis: int, start: int, stop: int) -> tuple[slice, ...]:
 
 @primitive
 def join(axis, *arrays):
-    """concatenate, as the tape records it."""
+    """concatenate, as the tape records it.
+
+    Example:
+        >>> join(0, [1.0], [2.0, 3.0])
+        array([1., 2., 3.])
+    """
     return np.concatenate(arrays, axis=axis)
 
 

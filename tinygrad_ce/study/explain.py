@@ -50,6 +50,13 @@ class Explanation:
     """A pass, step by step: print it, show it in a notebook, or walk through ``steps``.
 
     ``trace`` holds the whole arrays; ``latex()`` is the derivation as an aligned block.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x = tg.Tensor(3.0, requires_grad=True)
+        >>> square = tg.study.explain(x * x)
+        >>> [step.phase for step in square.steps]
+        ['forward', 'backward', 'backward']
     """
 
     trace: Trace

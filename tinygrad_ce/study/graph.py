@@ -45,6 +45,12 @@ class Graph:
     """A drawing of a pass: shown in a notebook, saved as SVG, or handed to Graphviz as DOT.
 
     ``svg`` is the drawing as text. Nothing in it loads anything from elsewhere.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x = tg.Tensor(3.0, requires_grad=True)
+        >>> tg.study.graph(x * x).svg[:4]
+        '<svg'
     """
 
     def __init__(self, found: Trace, values: bool = True, fold: bool = True, width: float = 960.0) -> None:

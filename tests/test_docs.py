@@ -1,0 +1,210 @@
+"""The documentation: nothing public is without words and an example, and the site shows it, whole and by itself."""
+
+import html.parser
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import types
+import urllib.parse
+import zlib
+
+import pytest
+from browser import chromium
+
+from tinygrad_ce.site import build
+from tinygrad_ce.site.conf import to_rest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def public_names():
+    """Every public name in full with what it stands for: by ``__all__``, from the package into its modules."""
+    found, waiting = {}, ["tinygrad_ce", "tinygrad_ce.sklearn", "tinygrad_ce.mpi"]
+    for module in waiting:
+        module = importlib.import_module(module)
+        made = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__ and k[0] != "_"]
+        for name in getattr(module, "__all__", made):
+            value = getattr(module, name)
+            if isinstance(value, types.ModuleType):
+                waiting.append(value.__name__)
+            else:
+                found[f"{module.__name__}.{name}"] = value
+    return found
+
+
+NAMES = public_names()
+FIRST = {id(value): name for name, value in reversed(NAMES.items())}
+MEMBERS = {
+    f"{name}.{member}": getattr(value, member)
+    for name, value in NAMES.items()
+    if inspect.isclass(value) and FIRST[id(value)] == name
+    for member, raw in vars(value).items()
+    if member[0] != "_" and isinstance(raw, types.FunctionType | property | classmethod | staticmethod)
+}
+
+
+def words(value):
+    """A docstring of its own, not one that a class inherits."""
+    return (vars(value).get("__doc__") if inspect.isclass(value) else inspect.getdoc(value)) or ""
+
+
+def test_the_walk_finds_names_of_every_kind():
+    names = ("softmax", "fit", "train.fit", "nn.Linear", "nn.init.uniform", "study.plot.loss_curves", "mpi.fit")
+    assert {f"tinygrad_ce.{name}" for name in names} <= NAMES.keys()
+    assert {"tinygrad_ce.Tensor.T", "tinygrad_ce.Tensor.reshape", "tinygrad_ce.nn.Module.eval"} <= MEMBERS.keys()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *MEMBERS])
+def test_every_public_name_says_in_a_line_what_it_is(name):
+    first = words({**NAMES, **MEMBERS}[name]).strip().partition("\n")[0]
+    assert first.rstrip(")").endswith((".", ":"))
+
+
+@pytest.mark.parametrize("name", [n for n, v in NAMES.items() if not (inspect.isclass(v) and issubclass(v, Exception))])
+def test_every_public_function_and_class_has_an_example(name):
+    assert ">>> " in words(NAMES[name])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "tinygrad_ce.site", str(folder)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+    assert made.stdout == f"{folder / 'index.html'}\n"
+    return folder
+
+
+class Anchors(html.parser.HTMLParser):
+    """What a page can be linked at, what it links to, and its words."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.text = set(), [], []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids.update(given[key] for key in ("id", "name") if given.get(key))
+        self.links += [given[key] for key in ("href", "src") if given.get(key)]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    return {path: Anchors(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+
+
+def test_no_link_of_the_site_is_broken(site, pages):
+    followed = 0
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urllib.parse.urlsplit(link)
+            if parts.scheme in {"http", "https", "mailto", "data"}:
+                continue
+            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path.relative_to(site)} links to {link}"
+            assert target.is_relative_to(site.resolve()), f"{path.relative_to(site)} links to {link}"
+            if parts.fragment and target in pages:
+                assert urllib.parse.unquote(parts.fragment) in pages[target].ids, f"{path.relative_to(site)}: {link}"
+            followed += 1
+    assert followed > 5000
+
+
+def test_every_public_name_has_its_place_on_the_site(site, pages):
+    *_, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    found = {}
+    for line in zlib.decompress(packed).decode().splitlines():
+        name, _, _, address, _ = line.split(None, 4)
+        found[name] = address.removesuffix("$") + (name if address.endswith("$") else "")
+    for name in [*NAMES, *MEMBERS]:
+        page, _, anchor = found[name].partition("#")
+        assert anchor in pages[site / page].ids, name
+
+
+def test_the_site_holds_the_course_and_the_projects_own_texts(site, pages):
+    course = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(path.stem for path in site.glob("notebooks/[0-9]*.html")) == course
+    text = {path.relative_to(site).as_posix(): " ".join("".join(page.text).split()) for path, page in pages.items()}
+    assert "for two kinds of people" in text["index.html"]
+    assert "Nothing in it is executed" in text["SECURITY.html"]
+    assert "Written by python -m benchmarks" in text["benchmarks/RESULTS.html"]
+    assert {"train", "predict", "docs"} <= {*re.findall(r"usage: tinygrad-ce (\w+)", text["cli.html"])}
+    assert "p_i = e^{x_i} / \\sum_j e^{x_j}" in text["api/ops.softmax.html"]
+    for name, words in text.items():
+        if name.startswith("api/"):
+            assert ":math:" not in words, name
+            assert "``" not in words, name
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("index.html", "img[src*=player]"),
+        ("api/ops.softmax.html", "mjx-container svg"),
+        ("notebooks/04_backprop_by_hand.html", "img[src$=svg]"),
+        ("notebooks/04_backprop_by_hand.html", ".tg-explain mjx-container svg"),
+        ("notebooks/06_a_linear_classifier_on_digits.html", "mjx-container svg"),
+        ("play.html", "iframe"),
+        ("search.html?q=cross_entropy", "#search-results li a"),
+    ],
+)
+def test_a_page_asks_nobody_and_complains_of_nothing(site, browser, page, shown):
+    view = browser.new_page()
+    said, asked = [], []
+    view.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    view.on("pageerror", lambda error: said.append(str(error)))
+    view.on("request", lambda request: asked.append(request.url))
+    view.goto(f"{site.resolve().as_uri()}/{page}")
+    view.locator(shown).first.wait_for()
+    if page == "play.html":
+        view.frame_locator("iframe").first.get_by_role("button").first.wait_for()
+    view.wait_for_load_state("networkidle")
+    view.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith((f"{site.resolve().as_uri()}/", "data:", "about:"))] == []
+    assert len(asked) > 1
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear")
+    for folder in (tmp_path, tmp_path / "letter.txt"):
+        with pytest.raises(ValueError, match="no earlier site; name a new folder"):
+            build(folder)
+    assert os.listdir(tmp_path) == ["letter.txt"]
+
+
+def test_without_sphinx_the_error_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "furo", None)
+    with pytest.raises(ImportError, match=r"tinygrad-ce\[docs\]"):
+        build(tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("docstring", "rest"),
+    [
+        ("Twice $x^2$.", "Twice :math:`x^2`."),
+        ("A loss:\n\n    $$a\n    b,$$\n    with c.", "A loss:\n\n    \n\n    .. math:: a b,\n\n    \n    with c."),
+        (">>> '$x$'\n", ">>> '$x$'\n"),
+        ("Not ``$x$`` nor `$y$`.", "Not ``$x$`` nor `$y$`."),
+        ("|x|, (N) rows", r"\|x\|, \(N) rows"),
+        ("Source: Bridle, 1989.", "**Source:** Bridle, 1989."),
+        ("Errors:\n    A: one\n    more.\n    B, C: two.\n", "Raises:\n    A: one\n        more.\n    B, C: two.\n"),
+    ],
+)  # fmt: skip
+def test_docstrings_become_rest(docstring, rest):
+    assert to_rest(docstring) == rest

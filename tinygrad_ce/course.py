@@ -1,0 +1,87 @@
+"""The course in a folder of one's own: its notebooks, to read, to run and to answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).parent
+_FIRST = "01_softmax.ipynb"
+
+
+def project() -> Path:
+    """The folder with README.md, notebooks and benchmarks/RESULTS.md: the clone's, or the copy that a wheel brings."""
+    brought = _PACKAGE / "project"
+    return brought if brought.is_dir() else _PACKAGE.parent
+
+
+def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool = True, start: bool = True) -> Path:
+    """Copy the course into a folder and open it there in JupyterLab, until that is stopped (Ctrl-C).
+
+    A file that is there already stays as it is, and with it every answer; only what is missing is copied. Beside the
+    notebooks a folder ``source`` holds the code that they refer to.
+
+    Args:
+        folder: where the course goes: ``tinygrad_ce_course`` here unless given.
+        browser: whether JupyterLab opens a browser; without, it prints its address.
+        start: whether JupyterLab is started at all, or the course only copied.
+
+    Returns:
+        The folder.
+
+    Errors:
+        ImportError: JupyterLab or matplotlib isn't installed (and start is True); nothing has been copied then.
+        FileExistsError, NotADirectoryError: the folder is a file, or lies in one.
+
+    Example:
+        >>> import os, tempfile
+        >>> folder = open_course(os.path.join(tempfile.mkdtemp(), "course"), start=False)
+        >>> sorted(os.listdir(folder))[:2]
+        ['01_softmax.ipynb', '02_cross_entropy.ipynb']
+    """
+    target = Path("tinygrad_ce_course" if folder is None else folder)
+    launch = _jupyterlab() if start else None
+    for name, content in _files():
+        _write_new(target / name, content)
+    if launch is not None:
+        launch([str(target / _FIRST), *([] if browser else ["--no-browser"])])
+    return target
+
+
+def _jupyterlab() -> Callable[[list[str]], Any]:
+    try:
+        from jupyterlab.labapp import main
+    except ImportError:
+        main = None
+    if main is None or importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("the course needs JupyterLab and matplotlib: pip install 'tinygrad-ce[notebooks]'")
+    return main  # type: ignore[no-any-return]
+
+
+def _files() -> Iterator[tuple[Path, bytes]]:
+    """The course's files by where they go. Links into the project lead to ``source``, which holds what they need."""
+    root = project()
+    for path in sorted((root / "notebooks").rglob("*")):
+        if path.suffix in {".ipynb", ".md", ".png", ".svg"} and ".ipynb_checkpoints" not in path.parts:
+            content = path.read_bytes()
+            if path.suffix in {".ipynb", ".md"}:
+                content = content.replace(b"](../", b"](source/")
+            yield path.relative_to(root / "notebooks"), content
+    for name in ("README.md", "SECURITY.md", "benchmarks/RESULTS.md"):
+        yield Path("source", name), (root / name).read_bytes().replace(b"](notebooks/", b"](../")
+    for path in sorted([*_PACKAGE.rglob("*.py"), _PACKAGE / "data" / "sets" / "README.md"]):
+        if not path.is_relative_to(root / "notebooks"):
+            yield "source" / path.relative_to(_PACKAGE.parent), path.read_bytes()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that isn't there yet, whole or not at all."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,119 @@
+"""Sphinx's configuration, and what it must be told of this project's docstrings."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tinygrad_ce
+from tinygrad_ce.site.pages import things
+
+project = "tinygrad_ce"
+release = version = tinygrad_ce.__version__
+extensions = [
+    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "myst_nb",
+]  # fmt: skip
+
+html_theme = "furo"
+html_title = "tinygrad_ce"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = html_show_sourcelink = html_show_copyright = False
+html_domain_indices = False
+html_show_search_summary = False  # a page opened from a file may not fetch others, as summaries would
+pygments_dark_style = "github-dark"
+
+# The package brings MathJax; as SVG, one file does it all, and no fonts are fetched.
+_mathjax = find_spec("sphinx-mathjax-offline")
+if _mathjax is not None and _mathjax.origin is not None:
+    html_static_path.append(str(Path(_mathjax.origin).parent / "static" / "mathjax" / "tex-svg-full.js"))
+mathjax_path = "tex-svg-full.js"
+# What explain shows in a notebook has its formulas between dollars.
+mathjax3_config = {"tex": {"inlineMath": [["\\(", "\\)"], ["$", "$"]]}}
+myst_mathjax_classes = "math|text_html"
+
+nb_execution_mode = "off"  # the course is kept with its outputs
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+myst_url_schemes = {"http": None, "https": None, "mailto": None, "at": {"url": "{{path}}"}}
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+default_role = "code"
+napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_use_rtype = False
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!tinygrad_ce).*"),  # NumPy's, Python's, scikit-learn's
+    (r"py:class", r"tinygrad_ce\..*"),  # in a signature: a type that isn't public, for those that are have their place
+]
+
+_CODE_OR_MATH = re.compile(
+    r"(?P<code>^\s*(?:>>>|\.\.\.).*?$|``.+?``|`[^`]+`)|(?P<mark>\||\((?=\w\) ))"
+    r"|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+)\$",
+    re.M | re.S,
+)
+_ERROR = re.compile(r"\w+(, \w+)*: ")
+
+
+def to_rest(text: str) -> str:
+    """A docstring of this project as reStructuredText that napoleon takes: its math, its errors, its sources."""
+    text = _CODE_OR_MATH.sub(_math, text)
+    text = re.sub(r"^( *)(Source|Errors|Example): (?=\S)", r"\1**\2:** ", text, flags=re.M)
+    return re.sub(r"^( *)Errors:\n((?:\1 +.*\n?)+)", _raises, text, flags=re.M)
+
+
+def _math(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found["code"]
+    if found["mark"]:  # what would begin a substitution, or a list: (N) rows
+        return f"\\{found['mark']}"
+    if found["inline"]:
+        return f":math:`{' '.join(found['inline'].split())}`"
+    indent = " " * (found.start() - found.string.rfind("\n", 0, found.start()) - 1)
+    return f"\n\n{indent}.. math:: {' '.join(found['block'].split())}\n\n{indent}"
+
+
+def _raises(found: re.Match[str]) -> str:
+    """Errors are napoleon's Raises; a line that begins no error goes on with the one before."""
+    first, *rest = found[2].rstrip("\n").split("\n")
+    lines = [first, *(line if _ERROR.match(line.lstrip()) else f"    {line}" for line in rest)]
+    return "\n".join([f"{found[1]}Raises:", *lines, ""])
+
+
+def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = to_rest("\n".join(lines)).split("\n")
+    if what == "property":
+        lines[:0] = ["..", ""]  # else napoleon takes what stands before a colon for a type
+
+
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    ours = (getattr(obj, "__module__", None) or project).startswith(project)
+    return None if ours else True  # what scikit-learn adds to an estimator, it documents
+
+
+def _add_other_names(app: Any, env: Any) -> None:
+    objects = env.domains.python_domain.objects
+    for name, (_, others) in things().items():
+        objects.update({other: objects[name]._replace(aliased=True) for other in others})
+
+
+def _drop_backlinks(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if page.startswith("_modules/"):  # viewcode takes all names of a file for those of one module, and links amiss
+        context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
+
+
+def setup(app: Any) -> None:
+    """Tell Sphinx of the docstrings, before napoleon sees them, and of names that stand for the same thing."""
+    app.connect("autodoc-process-docstring", _process, priority=100)
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("env-updated", _add_other_names)
+    app.connect("html-page-context", _drop_backlinks)

@@ -1,0 +1,185 @@
+"""What stands on the site, and where: every public name, the command line, the course, the project's own texts."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import tinygrad_ce as tg
+from tinygrad_ce.course import project
+
+OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
+PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first
+    "tensor": "Tensor and engine",
+    "ops.arithmetic": "Elementwise operators",
+    "ops.reduction": "Reductions",
+    "ops.shape": "Shapes, axes, pieces",
+    "ops.matrix": "Products",
+    "ops.conv": "Convolution and pooling",
+    "ops.softmax": "Softmax",
+    "ops.loss": "Cross-entropy",
+    "ops.losses": "Other losses over classes",
+    "ops.binary": "Yes-or-no losses",
+    "ops.linear_loss": "Cross-entropy of a linear layer",
+    "gradcheck": "Checking gradients",
+    **{name: f"tg.{name}" for name in ("nn", "nn.init", "optim", "data", "train", "train.checkpoint")},
+    **{name: f"tg.{name}" for name in ("train.classifier", "study", "study.plot", "export")},
+    **{name.partition(".")[2]: name for name in OPTIONAL},
+}
+_ALSO = {"labels": "ops.losses", "gradreport": "gradcheck", "anomaly": "gradcheck", "callback": "train"}
+_INSIDE = {"kernels": "module", "blocks": "module", "gradreport::Report": "class", "gradreport::Entry": "class"}
+_CONTENTS = [
+    "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",
+    "Results of measurements <benchmarks/RESULTS>", "Files from strangers <SECURITY>", "Data sets <DATA>",
+]  # fmt: skip
+
+
+def modules(module: ModuleType = tg) -> Iterator[ModuleType]:
+    """Every public module: the package, what its ``__all__`` names, and so on; last what needs an extra."""
+    yield module
+    for value in public(module).values():
+        if isinstance(value, ModuleType):
+            yield from modules(value)
+    for name in OPTIONAL if module is tg else ():
+        with suppress(ImportError):
+            yield from modules(importlib.import_module(name))
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """A module's public names: its ``__all__``, or else what is made in it and has no underscore."""
+    made = (k for k, v in vars(module).items() if k[0] != "_" and getattr(v, "__module__", "") == module.__name__)
+    return {name: getattr(module, name) for name in getattr(module, "__all__", made)}
+
+
+def things() -> dict[str, tuple[Any, list[str]]]:
+    """Whatever is public but modules, by its first name in full; with it, its other names."""
+    found: dict[int, tuple[str, Any, list[str]]] = {}
+    for module in modules():
+        for name, value in public(module).items():
+            if not isinstance(value, ModuleType):
+                full = f"{module.__name__}.{name}"
+                found.setdefault(id(value), (full, value, []))[2].append(full)
+    return {name: (value, names[1:]) for name, value, names in found.values()}
+
+
+def write_sources(folder: Path) -> Path:
+    """Write all that Sphinx makes the site of into a new folder."""
+    root = project()
+    shutil.copytree(root / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*.py", ".*"))
+    (folder / "benchmarks").mkdir()
+    (folder / "api").mkdir()
+    texts = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "benchmarks/RESULTS.md": "benchmarks/RESULTS.md"}
+    for text, place in texts.items():
+        shutil.copy(root / text, folder / place)
+    shutil.copy(Path(tg.__file__).parent / "data" / "sets" / "README.md", folder / "DATA.md")
+    for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
+        path.write_text(_relinked(path.read_text("utf-8")), "utf-8")
+    course = [path.stem for path in sorted((folder / "notebooks").glob("*.ipynb"))]
+    for page, entries in {"index.md": _CONTENTS, "notebooks/README.md": course}.items():
+        with (folder / page).open("a", encoding="utf-8") as file:
+            print("", "```{toctree}", ":hidden:", "", *entries, "```", sep="\n", file=file)
+    for page, lines in {**_reference(), "cli": _command_line(), "play": _play(folder)}.items():
+        (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+def _relinked(text: str) -> str:
+    """Links into the clone as links into the site: a module's page of code, the front page, the sets' own licence."""
+    text = re.sub(r"\]\(((?:\.\./)?)(tinygrad_ce/[\w/]+)\.py\)", r"](at:\1_modules/\2.html)", text)
+    return text.replace("](../README.md", "](../index.md").replace("](tinygrad_ce/data/sets/README.md", "](DATA.md")
+
+
+def _reference() -> dict[str, list[str]]:
+    """The pages of the reference, by path; the first lists what is on the others."""
+    found: dict[str, dict[str, tuple[Any, list[str]]]] = {page: {} for page in PAGES}
+    for name, entry in sorted(things().items(), key=lambda item: _place(item[1][0])):
+        found[_page(entry[0])][name] = entry
+    index = _heading("Reference", "Every public name. ``import tinygrad_ce as tg`` is all that most programs need.")
+    inside = _heading("Inside", "Not public: what public functions return, or rest on.")
+    for name, kind in _INSIDE.items():
+        inside += [*_heading(name.replace("::", "."), "", "-"), f".. auto{kind}:: tinygrad_ce.{name}", ""]
+    written = {"api/index": index, "api/inside": inside}
+    for page, entries in found.items():
+        if entries:
+            text = inspect.getdoc(importlib.import_module(f"tinygrad_ce.{page}")) or ""
+            written[f"api/{page}"] = _heading(PAGES[page], text) + _entries(entries)
+            links = ", ".join(f":py:obj:`{name.rpartition('.')[2]} <{name}>`" for name in entries)
+            index += [f":doc:`{PAGES[page]} <{page}>`", f"   {links}", ""]
+    index += [".. toctree::", "   :hidden:", "", *(f"   {page[4:]}" for page in [*written][2:]), "   inside"]
+    return written
+
+
+def _page(value: Any) -> str:
+    page = value.__module__.partition(".")[2]
+    page = _ALSO.get(page, page)
+    while page and page not in PAGES:
+        page = page.rpartition(".")[0]
+    return page or "tensor"
+
+
+def _place(value: Any) -> tuple[bool, int]:
+    """The order on a page: exceptions last; operators as in their file, where what they are made of comes first."""
+    line = inspect.unwrap(value).__code__.co_firstlineno if hasattr(value, "examples") else 0
+    return _kind(value) == "exception", line
+
+
+def _kind(value: Any) -> str:
+    if not inspect.isclass(value):
+        return "function"
+    return "exception" if issubclass(value, BaseException) else "class"
+
+
+def _entries(entries: dict[str, tuple[Any, list[str]]]) -> list[str]:
+    """A table of names, and what autodoc is to write about each."""
+    short = "~" if len({name.rpartition(".")[0] for name in entries}) == 1 else ""
+    lines = [".. autosummary::", "   :nosignatures:", "", *(f"   {short}{name}" for name in entries), ""]
+    also = [f"``{other}``" for _, others in entries.values() for other in others]
+    lines += [f"Other names of some of these: {', '.join(also)}.", ""] if also else []
+    for name, (value, _) in entries.items():
+        lines += [f".. auto{_kind(value)}:: {'::'.join(name.rsplit('.', 1))}", ""]
+    return lines
+
+
+def _heading(title: str, text: str, line: str = "=") -> list[str]:
+    return [title, line * len(title), "", text, ""]
+
+
+def _command_line() -> list[str]:
+    """The help of the program and of each of its commands."""
+    lines = _heading("The command line", "``tinygrad-ce`` and ``python -m tinygrad_ce`` are the same.")
+    for command in ("", *re.findall(r"\n    (\w+) ", _help())):
+        lines += _heading(f"tinygrad-ce {command}".strip(), "", "-")
+        lines += [".. code-block:: text", "", *(f"   {line}" for line in _help(*command.split()).splitlines()), ""]
+    return lines
+
+
+def _help(*command: str) -> str:
+    from tinygrad_ce.cli import main
+
+    said = io.StringIO()
+    with mock.patch.dict("os.environ", COLUMNS="92"), redirect_stdout(said), suppress(SystemExit):
+        main([*command, "--help"])
+    return said.getvalue()
+
+
+def _play(folder: Path) -> list[str]:
+    """The player of a small classifier and the page of softmax, as a notebook shows them."""
+    logits = tg.nn.Linear(3, 2, rng=0)(tg.Tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]], dtype="float32"))
+    lines = _heading("Play", "The line above each page writes it for you, to keep and to open anywhere.")
+    for code, page in [
+        ('tg.study.player(loss).save("backprop.html")', tg.study.player(tg.cross_entropy(logits, [0, 1]))),
+        ('tg.study.softmax_page().save("softmax.html")', tg.study.softmax_page()),
+    ]:
+        file = folder / f"{page.title}.html"
+        file.write_text(page._repr_html_(), "utf-8")
+        lines += [*_heading(page.title, f"``{code}``", "-"), ".. raw:: html", f"   :file: {file.name}", ""]
+    return lines
