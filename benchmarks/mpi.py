@@ -92,7 +92,7 @@ def allreduce(comm: Any, size: int) -> float:
         return found
 
     once = statistics.median(times(5))
-    return max(comm.allgather(statistics.median(times(repeats(comm, once, least=5)))))
+    return float(max(comm.allgather(statistics.median(times(repeats(comm, once, least=5))))))
 
 
 def repeats(comm: Any, once: float, least: int) -> int:
@@ -271,8 +271,8 @@ def of_allreduce(measured: Measured, line: Line, ranks: tuple[int, ...], sizes: 
         ["Allreduce of", f"{PAIR} ranks, modelled", *(f"{p} ranks, {kind(p)}" for p in ranks[1:])], rows
     )
     return (
-        f"{table}\n\nFitted to {PAIR} ranks: α = {turns.spell(line.first)}, 2 β + γ = {line.second * 1e9:.3f} ns per byte; "
-        f"{line.off}.\n"
+        f"{table}\n\nFitted to {PAIR} ranks: α = {turns.spell(line.first)}, 2 β + γ = {line.second * 1e9:.3f} ns per "
+        f"byte; {line.off}.\n"
         f"Assumed of the network, not measured: α = {turns.spell(LATENCY)} and β = 1/({1e-9 / BYTE:g} GB/s), as a "
         f"100 Gb/s network may have;\nγ = {measured.adding() * 1e9:.3f} ns per byte, measured as NumPy's addition here."
     )
@@ -285,8 +285,8 @@ def of_model(measured: Measured, model: Model, line: Line, ranks: tuple[int, ...
     work = fitted([(1.0, rows) for rows in shares], [total - reduced for total, reduced in spent])
     network = Line(LATENCY, 2 * BYTE + measured.adding(), 0.0, 0.0)
     parts = [
-        f"**{model.name}**: an Allreduce of {spell_bytes(4 * model.parameters)}. Fitted to {PAIR} ranks, computing takes "
-        f"{turns.spell(work.first)} + {turns.spell(work.second)} · rows;\n{work.off}."
+        f"**{model.name}**: an Allreduce of {spell_bytes(4 * model.parameters)}. Fitted to {PAIR} ranks, computing "
+        f"takes {turns.spell(work.first)} + {turns.spell(work.second)} · rows;\n{work.off}."
     ]
     for strong in (True, False):
         scaling = Scaling(model, strong, work)
