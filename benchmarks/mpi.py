@@ -225,10 +225,12 @@ class Line(NamedTuple):
 
 def fitted(terms: list[tuple[float, float]], times: list[float]) -> Line:
     """Least squares of relative errors."""
-    a, t = np.array(terms), np.array(times)
-    (first, second), *_ = np.linalg.lstsq(a / t[:, None], np.ones(len(t)))
-    off = np.abs(a @ (first, second) / t - 1)
-    return Line(float(first), float(second), float(np.median(off)), float(off.max()))
+    a = np.array(terms) / np.array(times)[:, None]
+    found, *_ = np.linalg.lstsq(a, np.ones(len(a)))
+    if found.min() < 0:  # lost in the noise: nothing takes less than no time
+        found = np.where(found < 0, 0, a.sum(axis=0) / np.square(a).sum(axis=0))
+    off = np.abs(a @ found - 1)
+    return Line(float(found[0]), float(found[1]), float(np.median(off)), float(off.max()))
 
 
 def terms(size: int, ranks: int) -> tuple[float, float]:
