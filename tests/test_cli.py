@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import config, main, options, study
+from tinygrad_ce.cli import apply, config, main, options, study
 from tinygrad_ce.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
@@ -152,6 +152,7 @@ BY_HAND = {
     "--class-weight": (["--class-weight", "balanced"], lambda o: {"class_weight": "balanced"}),
     "--clip": (["--clip", "0.01"], lambda o: {"callbacks": [tg.train.ClipGradNorm(0.01)]}),
     "--ema": (["--ema", "0.9"], lambda o: {"callbacks": [tg.train.EMA(0.9)]}),
+    "--seed": (["--seed", "3"], lambda o: {"seed": 3}),
     "--batch-size": (["--batch-size", "7"], lambda o: {"batch_size": 7}),
     "--schedule": (["--schedule", "plateau"],
                    lambda o: {"schedule": tg.optim.ReduceLROnPlateau(o, factor=0.3, patience=3)}),
@@ -163,7 +164,8 @@ def test_options_reach_the_training(argv, by_hand, capsys, no_figures):
     Path("few.csv").write_text("\n".join(f"{i % 7},{i % 5},{'rare' if i % 6 == 0 else 'often'}" for i in range(60)))
     printed(capsys, "train", "few.csv", "--quiet", "--epochs", "12", "--lr", "0.5", *argv)
     train = data.split(data.load_csv("few.csv"), 0.2)[0]
-    model = classifier.make(2, 2, moments=data.stream(train).moments())
+    seed = int(argv[1]) if argv[0] == "--seed" else 0
+    model = classifier.make(2, 2, moments=data.stream(train).moments(), seed=seed)
     optimizer = tg.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
     tg.fit(model, train, epochs=12, optimizer=optimizer, progress=False, **by_hand(optimizer))
     plain = classifier.make(2, 2, moments=data.stream(train).moments())
@@ -277,6 +279,9 @@ def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere, no_figures):
         assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
     error = refused(capsys, *argv, "--run", "b", "--resume", "--seed", "4")
     assert "b/model.npz: was trained with seed 0, now it is 4; --config b/config.toml brings" in error
+    np.savez("other.npz", **data.make_moons(seed=1)._asdict())
+    error = refused(capsys, "train", "other.npz", *argv[2:], "--run", "b", "--resume")
+    assert "was trained with data ['moons'], now it is ['other.npz']" in error
     out = printed(capsys, "train", "--config", "b/config.toml", "--epochs", "5", "--resume")
     assert "nothing to do: b/model.npz has seen 6 epochs" in out
     assert Path("a/model.npz").read_bytes() == Path("b/model.npz").read_bytes()
@@ -324,7 +329,7 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
     printed(capsys, *EVERYTHING, "--run", "a")
     text = Path("a/config.toml").read_text()
     head = text.splitlines()[0]
-    assert head == f"# tinygrad-ce {options.version()}: tinygrad-ce {' '.join([*EVERYTHING, '--run', 'a'])}"
+    assert head == f"# tinygrad-ce {tg.__version__}: tinygrad-ce {' '.join([*EVERYTHING, '--run', 'a'])}"
     found = tomllib.loads(text)
     assert found == {
         "data": ["moons"], "stream": False, "hidden": [8], "activation": "relu", "optimizer": "adam", "lr": 0.005,
@@ -470,7 +475,7 @@ def test_predict_gives_classes_and_their_probabilities(capsys, elsewhere):
     assert Path("out.csv").read_text() == answers[0]
 
 
-def test_predict_never_writes_over_what_it_reads(capsys, elsewhere):
+def test_predict_never_writes_over_what_it_reads(capsys, elsewhere, monkeypatch):
     printed(capsys, "train", "iris", *QUIET)
     Path("f.csv").write_text("1,2,3,4\n")
     os.link("f.csv", "same.csv")
@@ -483,6 +488,9 @@ def test_predict_never_writes_over_what_it_reads(capsys, elsewhere):
     Path("out.csv").write_text("old")
     Path("wrong.csv").write_text("1,2,3\n")
     assert "rows of 3 columns" in refused(capsys, "predict", "iris-run", "wrong.csv", "--output", "out.csv")
+    with monkeypatch.context() as changed:
+        changed.setattr(apply, "logits", lambda model, x: checkpoint.load("gone"))
+        assert "gone: No such file" in refused(capsys, "predict", "iris-run", "f.csv", "--output", "out.csv")
     assert Path("out.csv").read_text() == "old"
     assert "the folder no does not exist" in refused(capsys, "predict", "iris-run", "f.csv", "--output", "no/o.csv")
     assert sorted(os.listdir(elsewhere)) == ["f.csv", "iris-run", "out.csv", "same.csv", "wrong.csv"]
@@ -555,7 +563,7 @@ sys.exit(main())
 
 
 def test_a_process_that_fails_ends_all_with_the_last_checkpoint_whole(capsys):
-    done = mpiexec("train", "iris", "--quiet", "--data-parallel", code=FAILING)
+    done = mpiexec("train", "iris", "--epochs", "5", "--quiet", "--data-parallel", code=FAILING)
     assert done.returncode != 0
     assert checkpoint.load("iris-run/model.npz")[1]["history"]["epoch"] == [0]  # 120 rows are 4 steps
     done = mpiexec("train", "nothing.csv", "--data-parallel")

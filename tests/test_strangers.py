@@ -728,9 +728,10 @@ def test_weights_that_the_model_cannot_hold_are_refused(tmp_path):
 
 def test_the_command_line_names_the_file_and_ends(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    changed(trained, tmp_path / "c.npz", "meta/classifier", [1])
-    assert cli.main(["train", "iris", "--save", "c.npz", "--resume"]) == 2
-    assert "c.npz: " in capsys.readouterr().err
+    assert cli.main(["train", "iris", "--run", "r", "--epochs", "1", "--quiet"]) == 0
+    changed(trained, tmp_path / "r" / "model.npz", "meta/classifier", [1])
+    assert cli.main(["train", "iris", "--run", "r", "--resume"]) == 2
+    assert "model.npz: holds no classifier of the command line" in capsys.readouterr().err
     (tmp_path / "d.csv").write_bytes(b"1,2,3,\x1b[2J\n")
     checkpoint.save(tmp_path / "c.npz", *checkpoint.load(trained))
     assert cli.main(["predict", "c.npz", "d.csv"]) == 2

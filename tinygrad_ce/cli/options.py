@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ce import optim
+from tinygrad_ce import __version__, optim
 from tinygrad_ce.cli.sources import SETS
 from tinygrad_ce.train import classifier
 
@@ -44,19 +44,12 @@ def parser() -> argparse.ArgumentParser:
         "tinygrad-ce", description="Train classifiers, check gradients and explain them, in plain NumPy.",
         epilog=_ALL, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("--version", action="version", version=f"tinygrad-ce {version()}")
+    made.add_argument("--version", action="version", version=f"tinygrad-ce {__version__}")
     commands = made.add_subparsers(dest="command", required=True, title="commands", metavar=" | ".join(COMMANDS))
     add_train(_command(commands, "train", "train a classifier", _TRAIN))
     _add_apply(commands)
     _add_study(commands)
     return made
-
-
-def version() -> str:
-    """The version that is installed."""
-    from importlib.metadata import version
-
-    return version("tinygrad-ce")
 
 
 def _command(commands: Any, name: str, help: str, epilog: str) -> argparse.ArgumentParser:

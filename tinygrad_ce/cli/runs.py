@@ -91,11 +91,12 @@ class Run(Callback):
         plot.loss_curves(history, names=("accuracy", "val_accuracy"), ax=accuracy)
         for ax in rate:
             plot.loss_curves(history, names="lr", ax=ax).get_legend().remove()
-            ax.set(title="Learning rate", ylabel="learning rate")
+            ax.title.set_text("Learning rate")
+            ax.yaxis.label.set_text("learning rate")
         figure.savefig(self.drawings["training"], dpi=120)
         side = min(4 + 0.2 * len(classes), 20)
         figure = Figure(figsize=(side, side), layout="constrained")
-        plot.confusion_matrix(confusion, classes, ax=figure.subplots()).set_title("Confusion on the test rows")
+        plot.confusion_matrix(confusion, classes, ax=figure.subplots()).title.set_text("Confusion on the test rows")
         figure.savefig(self.drawings["confusion"], dpi=120)
         return True
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ce import nn, optim
+from tinygrad_ce import __version__, nn, optim
 from tinygrad_ce.callback import Callback
 from tinygrad_ce.cli import parallel, plan, sources
-from tinygrad_ce.cli.options import OPTIMIZERS, column, version
+from tinygrad_ce.cli.options import OPTIMIZERS, column
 from tinygrad_ce.cli.runs import Run
 from tinygrad_ce.cli.score import score, table
 from tinygrad_ce.cli.sources import Parts
@@ -23,9 +23,10 @@ from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import CSVLog, TensorBoard
 
 _STEPS = 2000  # that a training has at least, unless it is told how many epochs
+_SAVED = 50  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
 _FIXED = (
     "optimizer", "lr", "batch_size", "accumulate", "schedule", "warmup", "clip", "ema", "class_weight", "patience",
-    "seed", "stream",
+    "seed", "stream", "label",
 )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     """Read the data, settle what was left open, say what is planned, and make the run's folder."""
     stem = args.data[0] if args.data[0] in sources.SETS else Path(args.data[0]).resolve().name.partition(".")[0]
     args.run = args.run or Path(f"{stem or 'data'}-run")
-    folder = Run(args.run, args, f"{version()}: {shlex.join(['tinygrad-ce', *args.argv])}")
+    folder = Run(args.run, args, f"{__version__}: {shlex.join(['tinygrad-ce', *args.argv])}")
     if first:
         folder.check(args.resume)
     label = None if args.label is None else column(args.label)
@@ -92,7 +93,8 @@ def _about(args: argparse.Namespace, parts: Parts) -> dict[str, Any]:
         fixed["epochs"] = args.epochs  # they stretch over all of them
     return {
         "features": parts.features, "hidden": args.hidden, "activation": args.activation,
-        "classes": list(parts.classes), "names": parts.names, "rows": list(parts.rows), **fixed,
+        "classes": list(parts.classes), "names": parts.names, "rows": list(parts.rows),
+        "data": [Path(path).name for path in args.data], **fixed,
     }  # fmt: skip
 
 
@@ -119,8 +121,9 @@ def _options(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folde
         "epochs": args.epochs, "batch_size": args.batch_size, "accumulate": args.accumulate, "optimizer": optimizer,
         "class_weight": args.class_weight, "validation": parts.validation, "patience": args.patience,
         "callbacks": [folder, *_callbacks(args, optimizer, _steps(args, parts.rows.train), folder)],
-        "checkpoint": folder.model, "resume": args.resume, "meta": {"classifier": _about(args, parts)},
-        "seed": args.seed, "progress": not args.quiet,
+        "checkpoint": Checkpoint(folder.model, max(1, args.epochs // _SAVED), steps=args.checkpoint_steps),
+        "resume": args.resume, "meta": {"classifier": _about(args, parts)}, "seed": args.seed,
+        "progress": not args.quiet,
     }  # fmt: skip
 
 
@@ -132,8 +135,6 @@ def _callbacks(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int,
         *_schedules(args, optimizer, steps),
         CSVLog(folder.metrics),
         TensorBoard(folder.tensorboard) if args.tensorboard else None,
-        # fit itself saves after every epoch
-        Checkpoint(folder.model, args.epochs, steps=args.checkpoint_steps) if args.checkpoint_steps else None,
     ]
     return [callback for callback in made if callback is not None]
 

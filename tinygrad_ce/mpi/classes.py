@@ -11,10 +11,9 @@ import zlib
 from typing import Any, NoReturn
 
 import numpy as np
-from mpi4py import MPI
 
 from tinygrad_ce import ops
-from tinygrad_ce.mpi.ranks import communicator
+from tinygrad_ce.mpi.ranks import MPI, communicator
 from tinygrad_ce.ops.linear_loss import blocked_linear_cross_entropy, check_shapes
 from tinygrad_ce.ops.losses import given, plain
 from tinygrad_ce.primitive import Node, is_recording

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ def failing_together(comm: Any = None) -> Iterator[None]:
             raise
         sys.stdout.flush()
         print(f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
         comm.Abort(1)
         raise
 

@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.train.team import Team
 
 try:
-    from mpi4py import MPI
+    from mpi4py import MPI as MPI
 except ImportError as error:
     raise ImportError(
         f"tinygrad_ce.mpi needs mpi4py and an MPI: pip install 'tinygrad-ce[mpi]' ({error})", name=error.name

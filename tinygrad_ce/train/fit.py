@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ def fit(
     validation: Any = None,
     patience: int | None = None,
     callbacks: Iterable[Callback] = (),
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     meta: dict[str, Any] | None = None,
     seed: int = 0,
@@ -70,7 +69,7 @@ def fit(
         patience: stop when the validation's loss (without validation, the training's) has not fallen for so many
             epochs, and give the model its best weights back: ``tg.train.EarlyStopping``.
         callbacks: what else takes part; see ``tg.train.Callback``.
-        checkpoint: a file to write after every epoch: ``tg.train.Checkpoint``.
+        checkpoint: a file to write after every epoch; or a ``tg.train.Checkpoint``, which says how often.
         resume: go on from that file, to the same bits as if training had never stopped.
         meta: what to write into the checkpoint beside it, as JSON.
         seed: of the order of the rows.
@@ -100,8 +99,8 @@ def fit(
             raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least 1")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
-    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
-        raise FileNotFoundError(f"fit: checkpoint {checkpoint}: the folder {Path(checkpoint).parent} does not exist")
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
     optimizer = optimizer or SGD(model.parameters(), lr=0.1)
     taking_part = _callbacks(callbacks, schedule, patience, checkpoint, progress)
     _check_kinds(model, optimizer, schedule, taking_part)
@@ -116,12 +115,16 @@ def fit(
         batch_size=int(batch_size), accumulate=int(accumulate), seed=int(seed), meta=meta or {}, team=team,
     )  # fmt: skip
     if resume and checkpoint is not None:
-        training.restore(files.load(checkpoint), str(checkpoint))
+        training.restore(files.load(checkpoint.path), checkpoint.path)
     return training.run()
 
 
 def _callbacks(
-    callbacks: Iterable[Callback], schedule: Schedule | None, patience: int | None, checkpoint: Any, progress: bool
+    callbacks: Iterable[Callback],
+    schedule: Schedule | None,
+    patience: int | None,
+    checkpoint: Checkpoint | None,
+    progress: bool,
 ) -> list[Callback]:
     """All that take part. Those that save come last: what they write is what the others have left."""
     every = [*callbacks]
@@ -130,7 +133,7 @@ def _callbacks(
     if patience:
         every.append(EarlyStopping(patience))
     if checkpoint is not None:
-        every.append(Checkpoint(checkpoint))
+        every.append(checkpoint)
     return sorted([*every, *show(progress)], key=lambda callback: isinstance(callback, Checkpoint))
 
 
