@@ -13,10 +13,10 @@ from benchmarks import turns
 HERE = pathlib.Path(__file__).parent
 ORDER = (
     "cross_entropy", "training_step", "tape", "linear_cross_entropy", "fit", "scaling", "accuracy", "label_checks",
-    "import_time", "estimators",
+    "import_time", "estimators", "mpi",
 )  # fmt: skip
-# They count faults instead of measuring time, and are each a command of their own.
-FAULTS = ("mutants", "random_graphs", "damaged_files", "interrupts", "memory")
+# They count faults or memory instead of measuring time, and are each a command of their own.
+FAULTS = ("mutants", "random_graphs", "damaged_files", "interrupts", "memory", "streams")
 HEAD = """# Results
 
 Written by `python -m benchmarks` on {day}: {machine}. Each peer ran in its own process, with the same number of

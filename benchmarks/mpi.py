@@ -12,7 +12,8 @@ Modelled: a rank computes for c + d · rows, and an Allreduce of n bytes among p
 
 with α the latency of a message, β the time per byte sent and γ that per byte added: Rabenseifner's algorithm, as in
 Thakur, Rabenseifner, Gropp, Optimization of collective communication operations in MPICH, IJHPCA 19 (1), 2005. Both
-are fitted to two ranks, by least squares of relative errors. Modelled ranks have a core each, and none is late.
+are fitted to two ranks, by least squares of the logarithm of modelled over measured: half and twice count alike.
+Modelled ranks have a core each, and none is late.
 The columns "network" assume messages between nodes instead, one rank on each.
 """
 
@@ -224,11 +225,15 @@ class Line(NamedTuple):
 
 
 def fitted(terms: list[tuple[float, float]], times: list[float]) -> Line:
-    """Least squares of relative errors."""
+    """Least squares of log T - log time, by Gauss-Newton in the coefficients' logarithms, as none is below 0."""
     a = np.array(terms) / np.array(times)[:, None]
-    found, *_ = np.linalg.lstsq(a, np.ones(len(a)))
-    if found.min() < 0:  # lost in the noise: nothing takes less than no time
-        found = np.where(found < 0, 0, a.sum(axis=0) / np.square(a).sum(axis=0))
+    found = 0.5 / np.median(a, axis=0)
+    for _ in range(100):
+        parts = a * found
+        ratio = parts.sum(axis=1)
+        step, *_ = np.linalg.lstsq(parts / ratio[:, None], -np.log(ratio))
+        found = found * np.exp(np.clip(step, -1, 1))
+    found[found < 1e-15] = 0  # lost in the noise
     off = np.abs(a @ found - 1)
     return Line(float(found[0]), float(found[1]), float(np.median(off)), float(off.max()))
 
@@ -306,8 +311,8 @@ def of_model(measured: Measured, model: Model, line: Line, ranks: tuple[int, ...
         heads = ["rows", "computing", "Allreduce", "step", "speed-up", "efficiency"]
         parts.append(
             turns.table([scaling.title, "tinygrad_ce", *heads, "network: Allreduce", "network: speed-up"], rows)
-            + f"\n\nCommunication takes over (an Allreduce takes longer than computing) {scaling.takes_over(line)}; "
-            f"over the network {scaling.takes_over(network)}."
+            + f"\n\nCommunication takes over: an Allreduce takes longer {scaling.takes_over(line)}.\n"
+            f"Over the network it takes longer {scaling.takes_over(network)}."
         )
     return "\n\n".join(parts)
 
@@ -345,13 +350,17 @@ class Scaling(NamedTuple):
         return [f"{self.rows(ranks):.4g}", *times, f"{speed:,.2f} ×", f"{speed / ranks:.0%}"]
 
     def takes_over(self, line: Line) -> str:
-        """The fewest ranks whose Allreduce takes longer than their computing, in words."""
+        """The fewest ranks whose Allreduce takes longer than computing, in words: than for the rows, and in all."""
         last = max(p for p in MORE if self.rows(p) >= 1)
-        for p in range(2, last + 1):
-            computing, reduced = self.modelled(p, line)
-            if reduced > computing:
-                return f"from {p:,} ranks on"
-        return f"at no number of ranks up to {last:,}"
+        words = []
+        for what, fixed in (
+            (f"than its rows at {turns.spell(self.work.second)} each", self.work.first),
+            ("than computing in all", 0.0),
+        ):
+            modelled = ((p, self.modelled(p, line)) for p in range(2, last + 1))
+            first = next((p for p, (computing, reduced) in modelled if reduced > computing - fixed), None)
+            words.append(f"{what} {f'from {first:,} ranks on' if first else f'at no number of ranks up to {last:,}'}")
+        return ", ".join(words)
 
 
 def kind(ranks: int) -> str:

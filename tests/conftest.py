@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from hypothesis import HealthCheck, settings
 
-collect_ignore_glob = ["reference/*"]  # a script that needs PyTorch
+collect_ignore_glob = ["reference/*", "mpi_programs/*"]  # scripts: one needs PyTorch, the others mpiexec
 
 # The same examples at every run. A long hunt: pytest tests/test_properties.py --hypothesis-profile=hunt
 settings.register_profile(

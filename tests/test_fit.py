@@ -294,3 +294,173 @@ def test_a_stream_trains_as_its_rows_do(blobs):
         tg.fit(model, source, sample_weight=np.ones(90), progress=False)
     with pytest.raises(ValueError, match="the stream has 3 classes, but the model gives 2 logits"):
         tg.fit(nn.Linear(2, 2, rng=0), source, progress=False)
+
+
+def test_a_pair_names_its_classes_by_their_numbers():
+    x = np.random.default_rng(1).standard_normal((12, 2))
+    y = np.array([0] * 6 + [2] * 6)  # class 1 doesn't occur
+    models = [linear(), linear()]
+    for model, weight in zip(models, ({"2": 5.0}, [1, 1, 5]), strict=True):
+        tg.fit(model, (x, y), epochs=1, batch_size=12, class_weight=weight, progress=False)
+    assert bits(models[0]) == bits(models[1])
+
+
+def test_weights_need_a_loss_for_each_row(blobs):
+    def loss(z, y, **options):
+        return tg.cross_entropy(z, y)
+
+    with pytest.raises(ValueError, match=r"reduction='none' and one number for each row, but it has shape \(\)"):
+        tg.fit(linear(), blobs, loss=loss, sample_weight=np.ones(90), progress=False)
+
+
+def test_a_loss_is_given_tensors_everywhere(blobs):
+    def loss(z, y, **options):
+        z.detach()
+        return tg.cross_entropy(z, y, **options)
+
+    history = tg.fit(linear(), blobs, epochs=1, loss=loss, validation=0.2, accumulate=2, progress=False)
+    assert np.isfinite(history["val_loss"]).all()
+
+
+def test_a_mean_is_told_also_of_rows_sorted_by_class():
+    iris = data.load_iris()
+    loss = functools.partial(tg.cross_entropy, weight=[1.0, 10, 1])
+    with pytest.raises(ValueError, match="need a loss that is a mean over rows"):
+        tg.fit(nn.Linear(4, 3, rng=0), iris, loss=loss, accumulate=4, progress=False)
+
+
+def test_weights_spoiled_by_the_very_last_step_are_noticed(blobs, tmp_path):
+    for options in ({}, {"checkpoint": tg.train.Checkpoint(tmp_path / "c.npz", steps=1)}):
+        model = nn.Linear(2, 3, rng=0)
+        before = bits(model)
+        with pytest.raises(FloatingPointError, match=r"weights are nan or infinite after epoch 1.*rate 1e\+39"):
+            tg.fit(
+                model, blobs, epochs=1, batch_size=90, optimizer=optim.SGD(model.parameters(), lr=1e39),
+                progress=False, **options,
+            )  # fmt: skip
+        assert bits(model) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_validation_with_other_class_numbers_is_refused(blobs):
+    train = blobs._replace(classes=("a", "b", "c"))
+    held = data.Dataset(blobs.x, np.maximum(blobs.y - 1, 0), ("b", "c"))
+    model = nn.Linear(2, 3, rng=0)
+    before = bits(model)
+    with pytest.raises(ValueError, match=r"validation numbers the classes otherwise: '[bc]' is [01], not [12]"):
+        tg.fit(model, train, validation=held, progress=False)
+    wide = (np.zeros((5, 4)), np.zeros(5, int))
+    with pytest.raises(ValueError, match=r"expected \(…, 2\)"):
+        tg.fit(model, train, validation=wide, progress=False)
+    soft = np.full((5, 3), np.nan)
+    with pytest.raises(ValueError, match="nan"):
+        tg.fit(model, train, validation=(np.zeros((5, 2)), soft), progress=False)
+    assert bits(model) == before
+
+
+def test_resuming_with_other_metrics_or_rows_is_refused(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    tg.fit(linear(), blobs, epochs=1, checkpoint=path, progress=False)
+    before = path.read_bytes()
+    with pytest.raises(tg.CheckpointError, match=r"\['macro_f1'\] less"):
+        tg.fit(linear(), blobs, epochs=2, checkpoint=path, resume=True, metrics=[tg.train.macro_f1], progress=False)
+    assert path.read_bytes() == before
+    with pytest.raises(KeyboardInterrupt):
+        everything(net(0), blobs, 3, path, stop_at=8)
+    fewer = (blobs.x[:60], blobs.y[:60])
+    with pytest.raises(tg.CheckpointError, match="with rows 72, now rows is 48"):
+        everything(net(0), fewer, 3, path, resume=True)
+    streams = [data.stream(blobs, block=size) for size in (64, 128)]
+    with pytest.raises(KeyboardInterrupt):
+        everything(net(0), streams[0], 3, path, stop_at=8)
+    with pytest.raises(tg.CheckpointError, match="with blocks"):
+        everything(net(0), streams[1], 3, path, resume=True)
+
+
+def test_a_stream_goes_on_from_the_last_step_of_an_epoch(blobs, tmp_path):
+    """Where the last of the batches that share a step isn't there, and the epoch's numbers are still to be measured."""
+    path = tmp_path / "{step}.npz"
+    source = data.stream((blobs.x, blobs.y))
+    saving = tg.train.Checkpoint(path, every=9, steps=1)
+    straight = linear()
+    tg.fit(straight, source, epochs=2, batch_size=18, accumulate=2, callbacks=[saving], progress=False)
+    resumed = linear()
+    history = tg.fit(
+        resumed, source, epochs=2, batch_size=18, accumulate=2, checkpoint=tmp_path / "3.npz", resume=True,
+        progress=False,
+    )  # fmt: skip
+    assert bits(resumed) == bits(straight)
+    assert len(history) == 2
+
+
+def test_one_callback_takes_part_once(blobs):
+    model = linear()
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    schedule = optim.StepLR(optimizer, 1)
+    before = bits(model)
+    for options, message in [
+        ({"schedule": schedule, "callbacks": [schedule]}, "one StepLR takes part twice"),
+        ({"callbacks": [tg.train.EMA(0.9), tg.train.EMA(0.99)]}, "more than one EMA takes part"),
+        ({"callbacks": [tg.train.EarlyStopping(3)], "patience": 3}, "more than one EarlyStopping takes part"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tg.fit(model, blobs, optimizer=optimizer, progress=False, **options)
+    assert bits(model) == before
+
+
+def test_early_stopping_that_joins_or_leaves_later(blobs, tmp_path):
+    path = tmp_path / "c.npz"
+    tg.fit(linear(), blobs, epochs=5, checkpoint=path, progress=False)
+    model, seen = linear(), []
+
+    class Worse(tg.train.Callback):
+        def on_epoch_end(self, training):
+            seen.append(bits(training.model))
+            training.history.history["loss"][-1] += 10 * training.epoch  # than all that was before
+
+    history = tg.fit(
+        model, blobs, epochs=50, checkpoint=path, resume=True, callbacks=[Worse()], patience=2, progress=False
+    )
+    assert len(history) == 8  # of those from its joining on the first is the best
+    assert bits(model) == seen[0]
+    with pytest.raises(tg.CheckpointError, match=r"keeps the state of EarlyStopping\.0"):
+        tg.fit(linear(), blobs, epochs=60, checkpoint=path, resume=True, progress=False)
+
+
+def test_what_cannot_be_written_is_refused_at_once(blobs, tmp_path):
+    model = linear()
+    before = bits(model)
+    for options, error, message in [
+        ({"meta": {"a": {1}}}, TypeError, "meta: Object of type set"),
+        ({"meta": {"history": 1}}, ValueError, "names that the checkpoint itself uses"),
+        ({"checkpoint": tmp_path}, IsADirectoryError, "is a folder"),
+        ({"seed": 1.5}, ValueError, "seed is 1.5"),
+        ({"metrics": [len, len]}, ValueError, "a name for each"),
+        ({"metrics": {"val_x": len}}, ValueError, "metrics has 'val_x'"),
+    ]:
+        with pytest.raises(error, match=message):
+            tg.fit(model, blobs, progress=False, **options)
+    assert bits(model) == before
+
+
+def test_a_hook_may_be_set_on_a_callback_itself(blobs):
+    told = []
+    callback = tg.train.Callback()
+    callback.on_epoch_end = lambda training: told.append(training.epoch)
+    tg.fit(linear(), blobs, epochs=2, callbacks=[callback], progress=False)
+    assert told == [1, 2]
+
+
+def test_updates_are_counted_over_resumptions_with_other_batches(blobs, tmp_path):
+    path, seen = tmp_path / "c.npz", []
+
+    class Counts(tg.train.Callback):
+        def on_train_end(self, training):
+            seen.append(training.updates)
+
+    for epochs, batch_size in ((2, 9), (3, 45)):
+        tg.fit(
+            linear(), blobs, epochs=epochs, batch_size=batch_size, checkpoint=path, resume=epochs > 2,
+            callbacks=[Counts()], progress=False,
+        )  # fmt: skip
+    assert seen == [20, 22]

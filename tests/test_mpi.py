@@ -58,9 +58,18 @@ def test_ranks_that_differ_are_named(what, message):
     assert message in done.stderr
 
 
-def test_dropout_draws_other_numbers_on_each_rank():
-    done = mpiexec(2, "differ.py", "dropout")
-    assert done.stdout.strip() == "own numbers True", done.stderr
+@pytest.mark.parametrize(
+    ("what", "printed"),
+    [
+        ("dropout", "own numbers True"),
+        ("resume", "same bits True"),
+        ("stop", "epochs 4 enough"),
+        ("few", "measured ['accuracy', 'loss', 'lr', 'val_accuracy', 'val_loss', 'val_macro_f1']"),
+    ],
+)
+def test_ranks_keep_together(what, printed, tmp_path):
+    done = mpiexec(2, "differ.py", what, tmp_path / "c.npz")
+    assert done.stdout.strip() == printed, done.stderr
 
 
 def test_one_process_needs_no_mpiexec():

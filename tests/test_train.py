@@ -87,7 +87,7 @@ def test_early_stopping_gives_the_best_weights_back(blobs):
 
     def loss(logits, y):
         # A validation that is best after the third epoch, whatever the model does.
-        if isinstance(logits, np.ndarray):
+        if not logits.requires_grad:
             seen.append(weights(model))
             return abs(len(seen) - 3.0)
         return tg.cross_entropy(logits, y)

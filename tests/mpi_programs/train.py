@@ -24,7 +24,7 @@ def net(seed):
 def options(model, name):
     optimizer = tg.optim.Adam(model.parameters(), lr=0.02)
     return {
-        "epochs": 4, "batch_size": 9, "accumulate": 2, "seed": 4, "class_weight": [1.0, 2.0, 0.5], "patience": 3,
+        "epochs": 4, "batch_size": 9, "accumulate": 2, "seed": 4, "class_weight": "balanced", "patience": 3,
         "optimizer": optimizer, "schedule": tg.optim.CosineAnnealingLR(optimizer, 4),
         "callbacks": [tg.train.ClipGradNorm(0.4), tg.train.EMA(0.9), tg.train.CSVLog(f"{folder}/{name}.csv")],
         "metrics": {"f1": tg.train.macro_f1}, "checkpoint": f"{folder}/{name}.npz", "progress": False,

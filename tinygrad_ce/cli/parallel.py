@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
 from tinygrad_ce.train.team import ALONE, Team
 
 
@@ -48,8 +46,8 @@ def ready(team: Team) -> Iterator[None]:
         yield
     except Exception as caught:
         error = caught
-    unready = team.gather(np.array([error is not None]))
-    if error is not None and not unready[: team.rank].any():
+    unready = team.every(error is not None)
+    if error is not None and not any(unready[: team.rank]):
         raise error
-    if unready.any():
+    if any(unready):
         raise SystemExit(2)

@@ -54,7 +54,8 @@ def as_dataset(where: str, data: Any) -> Dataset:
     if len(data) == 3:
         return Dataset(x, y, tuple(str(name) for name in data[2]))
     if y.ndim == 1 and y.dtype.kind in "iu":
-        names = tuple(str(i) for i in np.unique(y[y >= 0]).tolist())
+        count = int(y.max()) + 1
+        names = tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong
     else:
         names = tuple(str(i) for i in range(y.shape[-1] if y.ndim > 1 else 0))
     return Dataset(x, y, names)

@@ -60,12 +60,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     """
     team = Ranks(comm, sharded)
     with failing_together(team.comm):
-        if sharded and team.size > 1 and isinstance(data, Stream):
-            raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")
-        if not sharded:
-            _check_alike(team, "rows of data", len(data) if isinstance(data, Stream) else np.shape(data[0]))
-        plain = {k: v for k, v in options.items() if isinstance(v, int | float | str | None)}
-        _check_alike(team, "options", sorted(plain.items(), key=str))
+        _check_ranks(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
         callbacks = [*options.pop("callbacks", ()), _Together(team)]
         return fit_(model, data, callbacks=callbacks, team=team, **options)
@@ -89,14 +84,30 @@ def failing_together(comm: Any = None) -> Iterator[None]:
     comm = communicator(comm)
     try:
         yield
-    except BaseException:
-        if comm.size == 1:
+    except BaseException as error:
+        if comm.size == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
         sys.stdout.flush()
         print(f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
         comm.Abort(1)
         raise
+
+
+def _check_ranks(team: Ranks, data: Any, options: dict[str, Any]) -> None:
+    """Refuse ranks that would not train one model on one data set."""
+    if not team.sharded:
+        _check_alike(team, "rows of data", len(data) if isinstance(data, Stream) else np.shape(data[0]))
+    elif team.size > 1:
+        if isinstance(data, Stream):
+            raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")
+        if isinstance(options.get("validation"), float):
+            raise ValueError("mpi.fit: validation is a fraction, and each shard would hold out its own; give the rows")
+        _check_alike(team, "classes", tuple(data[2]) if len(data) == 3 else None)
+    plain = {name: repr(value) for name, value in options.items() if isinstance(value, int | float | str | None)}
+    weight = options.get("class_weight")
+    plain["class_weight"] = repr(weight.tolist() if isinstance(weight, np.ndarray) else weight)
+    _check_alike(team, "options", plain)
 
 
 def _check_alike(team: Ranks, what: str, value: Any) -> None:
@@ -113,10 +124,13 @@ class _Together(Callback):
         self.team = team
 
     def on_epoch_begin(self, training: Training) -> None:
-        for _, rng in training.model.named_generators():
+        for name, rng in training.model.named_generators():
             rng.bit_generator.state = self.team.agreed(rng.bit_generator.state)
             if self.team.rank:
-                rng.bit_generator.state = rng.bit_generator.jumped(self.team.rank).state  # type: ignore[attr-defined]
+                if not hasattr(rng.bit_generator, "jumped"):
+                    kind = type(rng.bit_generator).__name__
+                    raise TypeError(f"mpi.fit: {name} draws from {kind}, which gives no other numbers to each rank")
+                rng.bit_generator.state = rng.bit_generator.jumped(self.team.rank).state
 
     def on_epoch_end(self, training: Training) -> None:
         sums = np.array([float(np.sum(p._data, dtype=float)) for p in training.optimizer.parameters])

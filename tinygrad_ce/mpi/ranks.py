@@ -10,9 +10,9 @@ from tinygrad_ce.train.team import Team
 
 try:
     from mpi4py import MPI as MPI
-except ImportError as error:
+except (ImportError, RuntimeError) as error:  # there is no mpi4py, or no MPI for it
     raise ImportError(
-        f"tinygrad_ce.mpi needs mpi4py and an MPI: pip install 'tinygrad-ce[mpi]' ({error})", name=error.name
+        f"tinygrad_ce.mpi needs mpi4py and an MPI: pip install 'tinygrad-ce[mpi]' ({error})", name="mpi4py"
     ) from error
 
 
@@ -74,9 +74,9 @@ class Ranks(Team):
         self.comm.Allreduce(np.ascontiguousarray(numbers), total)
         return total
 
-    def gather(self, array: np.ndarray) -> np.ndarray:
-        """The arrays of all ranks, in their order."""
-        return np.concatenate(self.comm.allgather(array))
+    def every(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order."""
+        return self.comm.allgather(value)  # type: ignore[no-any-return]
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value."""

@@ -69,12 +69,6 @@ class Schedule(Callback):
         self.optimizer.lr = self.rate(0)
         self.optimizer.scheduled = (self.start, self.optimizer.lr)
 
-    def on_train_begin(self, training: Training) -> None:
-        """Refuse to change the rate of an optimiser that trains nothing here."""
-        if training.optimizer is not self.optimizer:
-            name = type(self).__name__
-            raise ValueError(f"{name}: it was made for another optimizer than fit has; give fit(optimizer=…) the same")
-
     def after_update(self, training: Training) -> None:
         """With per="step": step."""
         if self.per == "step":

@@ -49,11 +49,16 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int, monitor: str | None = None, mode: str | None = None) -> None:
         self.patience = _count("EarlyStopping", "patience", patience)
         self.monitor, self.mode = monitor, direction("EarlyStopping", mode, monitor)
+        self._first = 0  # the epoch from which on it has seen the weights
 
     def on_train_begin(self, training: Training) -> None:
         """Stop at once where a training is resumed whose patience is at its end."""
-        if training.epoch:
+        if not training.epoch:
+            self._first = 0
+        elif training.best:
             self._judge(training)
+        else:  # it takes part from here on
+            self._first = training.epoch
 
     def on_epoch_end(self, training: Training) -> None:
         """Keep the weights of the best epoch so far; stop where it is too long ago."""
@@ -64,7 +69,7 @@ class EarlyStopping(Callback):
         """The best epoch, the first one of equals; stop if it is too long ago."""
         sign = 1 if self.mode == "min" else -1
         values = [sign * v for v in watched("EarlyStopping", training.history, self.monitor)]
-        best = min(range(len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
+        best = min(range(self._first, len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
         if len(values) - 1 - best >= self.patience:
             training.stop(f"no better for {self.patience} epochs")
         return best
@@ -73,6 +78,20 @@ class EarlyStopping(Callback):
         """Give the model its best weights back."""
         if training.best and not training.failed:
             training.model.load_state_dict(training.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch from which on it took part."""
+        return {"first": self._first}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; from none, where a training began without it.
+
+        Errors:
+            ValueError: it isn't an EarlyStopping's.
+        """
+        if set(state) - {"first"} or np.shape(state.get("first", 0)) or not state.get("first", 0) >= 0:
+            raise ValueError(f"EarlyStopping: the state has {dict(state)}, expected first, a whole number")
+        self._first = int(state.get("first", 0))
 
 
 class ClipGradNorm(Callback):
@@ -262,6 +281,8 @@ class Checkpoint(Callback):
         self.every = _count("Checkpoint", "every", every)
         self.steps = None if steps is None else _count("Checkpoint", "steps", steps)
         require_folder("Checkpoint", self.path)
+        if os.path.isdir(self.path):
+            raise IsADirectoryError(f"Checkpoint: {self.path} is a folder, expected a file's path")
         try:
             self._name(1, 1)
         except (KeyError, IndexError, ValueError, AttributeError) as error:

@@ -151,10 +151,8 @@ def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, An
     require(rate is not None and rate.shape == (), "optimizer/lr:", rate, "a number")
     _check_history(meta["history"])
     _check_under_way(meta.get("under_way"))
-    generators = meta["generators"]
-    require(isinstance(generators, dict), "meta: generators", generators, "a dict")
-    for name, state in generators.items():
-        _check_generator(f"meta: generators: {arrays.word(name)}", state)
+    _check_count("meta: updates", meta.get("updates"), 0)
+    _check_generators("meta: generators", meta["generators"])
 
 
 def _check_history(state: Any) -> None:
@@ -169,16 +167,31 @@ def _check_history(state: Any) -> None:
         require(all(isinstance(v, float) or abs(v) < 2**53 for v in values), what, values, "numbers below 2**53")
 
 
-def _check_under_way(state: Any) -> None:
+def _check_under_way(under_way: Any) -> None:
     """How far an epoch was, if the checkpoint was written in the middle of one."""
-    if state is None:
+    if under_way is None:
         return
-    require(isinstance(state, dict), "meta: under_way", state, "a dict")
-    for name, least in {"step": 1, "batch_size": 1, "accumulate": 1, "seed": 0}.items():
-        value = state.get(name)
-        require(type(value) is int and least <= value < 2**53, f"meta: under_way: {name}", value, f"a number ≥ {least}")
+    require(isinstance(under_way, dict), "meta: under_way", under_way, "a dict")
+    _check_count("meta: under_way: step", under_way.get("step"), 1)
     for name in ("lr", "loss", "right", "counted"):
-        require(type(state.get(name)) in (float, int), f"meta: under_way: {name}", state.get(name), "a number")
+        require(type(under_way.get(name)) in (float, int), f"meta: under_way: {name}", under_way.get(name), "a number")
+    order, ranks = under_way.get("order"), under_way.get("generators")
+    require(isinstance(order, dict), "meta: under_way: order", order, "a dict")
+    for name, value in order.items():
+        _check_count(f"meta: under_way: order: {arrays.word(name)}", value, 0)
+    require(is_list(ranks, dict), "meta: under_way: generators", ranks, "a list of dicts")
+    for states in ranks:
+        _check_generators("meta: under_way: generators", states)
+
+
+def _check_count(what: str, value: Any, least: int) -> None:
+    require(type(value) is int and least <= value < 2**53, what, value, f"a whole number of at least {least}")
+
+
+def _check_generators(what: str, states: Any) -> None:
+    require(isinstance(states, dict), what, states, "a dict")
+    for name, state in states.items():
+        _check_generator(f"{what}: {arrays.word(name)}", state)
 
 
 def _check_generator(what: str, state: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,11 +14,12 @@ from tinygrad_ce.callback import Callback
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.train import checkpoint as files
-from tinygrad_ce.train.callbacks import Checkpoint, EarlyStopping
+from tinygrad_ce.train.callbacks import EMA, Checkpoint, EarlyStopping
 from tinygrad_ce.train.history import History
-from tinygrad_ce.train.metrics import logits
+from tinygrad_ce.train.metrics import logits, value_of
 from tinygrad_ce.train.progress import show
 from tinygrad_ce.train.rows import Rows, as_rows, weights_of_classes
+from tinygrad_ce.train.state import restore
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training
 
@@ -93,10 +95,11 @@ def fit(
         >>> history["accuracy"][-1] > 0.9
         True
     """
-    counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
+    counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience, "seed": seed}
     for name, value in counts.items():
-        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-            raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least 1")
+        least = 0 if name == "seed" else 1
+        if value is not None and (not isinstance(value, int | np.integer) or value < least):
+            raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least {least}")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
@@ -107,15 +110,15 @@ def fit(
     rows, held = _rows(data, validation, sample_weight, seed)
     classes = _check_labels(model, rows, held)
     if class_weight is not None:
-        rows.class_weight = weights_of_classes("fit", rows, class_weight, classes)
+        rows.class_weight = weights_of_classes("fit", rows, class_weight, classes, team)
     if accumulate > 1 or team.size > 1:
         _check_mean(model, loss, rows)
     training = Training(
         model, optimizer, loss, taking_part, rows=rows, held=held, metrics=_named(metrics), epochs=int(epochs),
-        batch_size=int(batch_size), accumulate=int(accumulate), seed=int(seed), meta=meta or {}, team=team,
+        batch_size=int(batch_size), accumulate=int(accumulate), seed=int(seed), meta=_plain(meta or {}), team=team,
     )  # fmt: skip
     if resume and checkpoint is not None:
-        training.restore(files.load(checkpoint.path), checkpoint.path)
+        restore(training, files.load(checkpoint.path), checkpoint.path)
     return training.run()
 
 
@@ -144,6 +147,17 @@ def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[A
             raise TypeError(f"fit: {name} is of type {type(thing).__name__}, expected an instance of {kind.__name__}")
     if not {id(p) for p in optimizer.parameters} & {id(p) for p in model.parameters()}:
         raise ValueError("fit: the optimizer has none of this model's parameters; was the model made anew after it?")
+    for i, callback in enumerate(callbacks):
+        if any(callback is other for other in callbacks[:i]):
+            raise ValueError(f"fit: one {type(callback).__name__} takes part twice; as schedule or checkpoint, too?")
+        if isinstance(callback, Schedule) and callback.optimizer is not optimizer:
+            name = type(callback).__name__
+            raise ValueError(f"{name}: it was made for another optimizer than fit has; give fit(optimizer=…) the same")
+    for kind in (EMA, EarlyStopping):
+        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+            raise ValueError(
+                f"fit: more than one {kind.__name__} takes part, and each would give the model its weights"
+            )
 
 
 def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Rows, Rows | None]:
@@ -156,11 +170,16 @@ def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Ro
 
 def _check_labels(model: Module, rows: Rows, held: Rows | None) -> int:
     """Hold every label against the number of logits that the model gives, before anything is changed."""
-    classes = logits(model, rows.first).shape[-1]
-    for part in (rows, held):
-        if part is not None:
-            part.check_labels(classes)
-    return int(classes)
+    classes = int(logits(model, rows.first).shape[-1])
+    rows.check_labels(classes)
+    if held is not None:
+        logits(model, held.first)
+        held.check_labels(classes)
+        for name in set(rows.classes) & set(held.classes):
+            number, other = rows.classes.index(name), held.classes.index(name)
+            if number != other:
+                raise ValueError(f"fit: validation numbers the classes otherwise: {name!r} is {other}, not {number}")
+    return classes
 
 
 def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
@@ -169,7 +188,10 @@ def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
     known = np.flatnonzero(part.y >= 0 if part.y.ndim == 1 else np.ones(len(part.y)))[:32]
     x, y = part.x[known], part.y[known]
     output, half = logits(model, x), len(y) // 3
-    whole, first, second = (float(loss(output[s], y[s])) for s in (slice(None), slice(half), slice(half, None)))
+    if y.ndim == 1:  # other classes in each part, which would show weights of classes
+        y = np.arange(len(y)) * output.shape[1] // len(y)
+    parts = (slice(None), slice(half), slice(half, None))
+    whole, first, second = (value_of(loss, output[s], y[s]) for s in parts)
     mean = (first * half + second * (len(y) - half)) / len(y) if half else whole
     if abs(whole - mean) > 1e-3 * (abs(first) + abs(second)):
         raise ValueError(
@@ -178,10 +200,27 @@ def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
         )
 
 
+def _plain(meta: dict[str, Any]) -> dict[str, Any]:
+    """Refuse now what could not be written after an epoch."""
+    taken = {"history", "generators", "under_way", "updates"} & meta.keys()
+    if taken:
+        raise ValueError(f"fit: meta has {sorted(taken)}, names that the checkpoint itself uses")
+    try:
+        json.dumps(meta)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"fit: meta: {error}, expected what JSON can hold") from None
+    return meta
+
+
 def _named(metrics: Any) -> dict[str, Callable[..., float]]:
-    named = dict(metrics) if isinstance(metrics, Mapping) else {getattr(m, "__name__", repr(m)): m for m in metrics}
+    pairs = list(
+        metrics.items() if isinstance(metrics, Mapping) else ((getattr(m, "__name__", repr(m)), m) for m in metrics)
+    )
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError(f"fit: metrics has {[name for name, _ in pairs]}; give a dict with a name for each")
     for name, metric in named.items():
-        if not callable(metric) or name in ("loss", "accuracy", "lr"):
+        if not callable(metric) or name in ("loss", "accuracy", "lr") or str(name).startswith("val_"):
             raise ValueError(
                 f"fit: metrics has {name!r}, expected functions of (logits, targets) under names of their own"
             )

@@ -46,6 +46,12 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     return np.concatenate([part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts])
 
 
+def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:
+    """A loss of logits and targets as a number, without recording."""
+    with no_grad():
+        return float(loss(Tensor._leaf(output), y))
+
+
 def accuracy(predicted: Any, y: Any) -> float:
     """The fraction of rows whose prediction (class indices, or logits: the largest) is the label.
 

@@ -43,6 +43,10 @@ class Rows(Protocol):
     def first(self) -> np.ndarray:
         """The features of a row, as a batch of one."""
 
+    @property
+    def layout(self) -> dict[str, int]:
+        """What fixes, beside seed and epoch, the order of the rows."""
+
     def check_labels(self, classes: int) -> None:
         """Hold the labels against the number of logits."""
 
@@ -79,8 +83,14 @@ class ArrayRows:
     def first(self) -> np.ndarray:
         return self.data.x[:1]
 
+    @property
+    def layout(self) -> dict[str, int]:
+        return {"rows": len(self)}
+
     def check_labels(self, classes: int) -> None:
-        if not labels.is_soft(self.data.y, (len(self), classes)):
+        if labels.is_soft(self.data.y, (len(self), classes)):
+            labels.check_soft(self.where, self.data.y)
+        else:
             labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
@@ -125,6 +135,10 @@ class StreamRows:
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
 
+    @property
+    def layout(self) -> dict[str, int]:
+        return self.stream.layout
+
     def check_labels(self, classes: int) -> None:
         if len(self.stream.classes) > classes:
             there = len(self.stream.classes)
@@ -138,6 +152,7 @@ class StreamRows:
         return StreamRows(self.where, kept), StreamRows(f"{self.where}: validation", held)
 
     def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        start = min(start, -(-len(self) // batch_size))  # the last of the batches that share a step may not be there
         for x, y in self.stream.batches(batch_size, seed=seed, epoch=epoch, start=start):
             mine = team.slice(len(y))
             yield _weighed(x[mine], y[mine], None, self.class_weight)
@@ -157,12 +172,13 @@ def as_rows(where: str, data: Any, weight: Any = None) -> Rows:
     return StreamRows(where, data)
 
 
-def weights_of_classes(where: str, rows: Rows, given: Any, classes: int) -> np.ndarray:
+def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: Team) -> np.ndarray:
     """What each class weighs: a number for each, a mapping of some by index or name, or "balanced"."""
     if isinstance(given, str):
         if given != "balanced":
             raise ValueError(f"{where}: class_weight is {given!r}, expected 'balanced', a mapping or numbers")
         counts = sum((np.bincount(_index(where, y), minlength=classes) for y in rows.labels()), np.zeros(classes, int))
+        counts = team.sum(counts)  # of rows that all have it is so many times as much, which makes no difference
         return np.asarray(counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1))
     if isinstance(given, Mapping):
         weight = np.ones(classes)

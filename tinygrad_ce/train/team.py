@@ -29,9 +29,9 @@ class Team:
         """The sum over all processes, the same bits for each."""
         return numbers
 
-    def gather(self, array: np.ndarray) -> np.ndarray:
-        """The arrays of all processes, one below the other."""
-        return array
+    def every(self, value: Any) -> list[Any]:
+        """The values of all processes, in their order."""
+        return [value]
 
     def agreed(self, value: Any) -> Any:
         """The first process's value, for all."""

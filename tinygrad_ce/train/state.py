@@ -1,0 +1,133 @@
+"""What a checkpoint keeps of a training under way, and how training goes on from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_ce.callback import Callback
+from tinygrad_ce.train import checkpoint as files
+from tinygrad_ce.train.history import History
+
+if TYPE_CHECKING:
+    from tinygrad_ce.train.training import Training
+
+SUMS = ("loss", "right", "counted")
+
+
+def save(training: Training, path: Any) -> None:
+    """Write all that is needed to go on. In the middle of an epoch all processes call it; the first one writes."""
+    generators = {name: rng.bit_generator.state for name, rng in training.model.named_generators()}
+    meta = {
+        **training.meta, "history": training.history.state(), "generators": generators, "updates": training.updates,
+    }  # fmt: skip
+    if training.step:
+        meta["under_way"] = {
+            "step": training.step, "lr": training.rate, **training.summed(), "order": training.order(),
+            "generators": training.team.every(generators) if generators else [],
+        }  # fmt: skip
+    if training.team.rank:
+        return
+    groups = {
+        "model": training.model.state_dict(), "optimizer": training.optimizer.state_dict(), "best": training.best,
+        "callbacks": _kept(training),
+    }  # fmt: skip
+    try:
+        files.save(path, groups, meta)
+    except ValueError as error:  # zipfile's complaint that Ctrl-C left it half done
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
+
+
+def _kept(training: Training) -> dict[str, np.ndarray]:
+    """The state of each callback that has any, under its name."""
+    kept: dict[str, np.ndarray] = {}
+    for name, callback in _named(training).items():
+        for key, value in callback.state_dict().items():
+            kept[f"{name}.{key}"] = array = np.asarray(value)
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"{name}: its state has {key!r}: {value!r}, expected numbers or arrays of them")
+    return kept
+
+
+def _named(training: Training) -> dict[str, Callback]:
+    """The callbacks, each under its class's name and its number among those of the class."""
+    names: dict[str, Callback] = {}
+    for callback in training.callbacks:
+        kind = type(callback).__name__
+        number = sum(name.partition(".")[0] == kind for name in names)
+        names[f"{kind}.{number}"] = callback
+    return names
+
+
+def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str) -> None:
+    """Go back to what was saved.
+
+    Errors:
+        CheckpointError: it doesn't fit this training; nothing has changed then.
+    """
+    groups, meta = saved
+    under_way = meta.get("under_way")
+    undo: list[Callable[[], Any]] = []
+    try:
+        history = History.from_state(meta["history"])
+        states = meta["generators"]
+        if under_way and under_way["generators"]:
+            states = under_way["generators"][training.team.rank]
+        _check(training, history, meta, states)
+        _load(training.model, groups["model"], undo)
+        _load(training.optimizer, groups["optimizer"], undo)
+        callbacks = _named(training)
+        kept = groups["callbacks"]
+        for name, callback in callbacks.items():
+            _load(callback, {key[len(name) + 1 :]: a for key, a in kept.items() if key.startswith(f"{name}.")}, undo)
+        unknown = sorted({".".join(key.split(".")[:2]) for key in kept} - callbacks.keys())
+        if unknown:
+            raise ValueError(f"it keeps the state of {', '.join(unknown)}, and no such callback was given")
+    except Exception as error:
+        for back in reversed(undo):
+            back()
+        raise files.CheckpointError(f"{path}: a checkpoint, but not of this training: {error}") from error
+    for name, rng in training.model.named_generators():
+        rng.bit_generator.state = states[name]
+    training.history, training.best, training.updates = history, groups["best"], meta["updates"]
+    if under_way:
+        training.step, training.rate = under_way["step"], under_way["lr"]
+        if not training.team.rank:  # the sums of all processes are one's from now on
+            training.sums = {name: under_way[name] for name in SUMS}
+
+
+def _check(training: Training, history: History, meta: dict[str, Any], states: dict[str, Any]) -> None:
+    """Hold a checkpoint against this training's options."""
+    generators = dict(training.model.named_generators())
+    if set(generators) != set(states):
+        raise KeyError(f"random generators {sorted(states)}, expected {sorted(generators)}")
+    for name, state in states.items():
+        copy.deepcopy(generators[name].bit_generator).state = state  # it refuses what isn't its own
+    if history.epoch and set(history.history) != training.measures:
+        more, less = (sorted(names) for names in (set(history.history) - training.measures, training.measures - set(
+            history.history)))  # fmt: skip
+        held = "; it began with validation" if "val_loss" in more else ""
+        held = "; it began without validation" if "val_loss" in less else held
+        raise ValueError(f"it measured {more or 'nothing'} more than this one, and {less or 'nothing'} less{held}")
+    if "under_way" not in meta:
+        return
+    before, now = meta["under_way"]["order"], training.order()
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"it is in the middle of an epoch with {name} {before.get(name)}, now {name} is {now.get(name)}"
+            )
+    there = len(meta["under_way"]["generators"])
+    if there not in (0, training.team.size):
+        raise ValueError(f"it is in the middle of an epoch of {there} processes, now there are {training.team.size}")
+
+
+def _load(thing: Any, state: Mapping[str, Any], undo: list[Callable[[], Any]]) -> None:
+    before = thing.state_dict()
+    undo.append(lambda: thing.load_state_dict(before))
+    thing.load_state_dict(state)
