@@ -443,6 +443,28 @@ def test_what_cannot_be_written_is_refused_at_once(blobs, tmp_path):
     assert bits(model) == before
 
 
+def test_a_hook_of_another_name_is_refused_and_one_thing_needs_no_list(blobs):
+    with pytest.raises(TypeError, match=r"Ends\.on_batch_end is no hook.* there are on_train_begin, on_epoch_begin"):
+        type("Ends", (tg.train.Callback,), {"on_batch_end": print})
+    history = tg.fit(linear(), blobs, epochs=1, callbacks=tg.train.EMA(0.9), metrics=tg.train.macro_f1, progress=False)
+    assert "macro_f1" in history.history
+
+
+def test_streams_and_data_sets_are_predicted_and_standardised(blobs):
+    source = data.stream((blobs.x, blobs.y))
+    model = nn.Linear(2, 3, rng=0)
+    for rows in (source, blobs, (blobs.x, blobs.y)):
+        np.testing.assert_array_equal(tg.predict(model, rows), tg.predict(model, blobs.x))
+        np.testing.assert_allclose(nn.Standardize.of(rows).mean.data, blobs.x.mean(axis=0), rtol=1e-5)
+    for mean, scale, message in [
+        ([0, 0], [1, 0], r"scale\[1\] is 0.0, .* Standardize.of\(x\) takes a scale of 1"),
+        ([0, np.nan], [1, 1], r"mean\[1\] is nan"),
+        ([0], [1, 1], r"mean has shape \(1,\), but scale \(2,\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            nn.Standardize(mean, scale)
+
+
 def test_a_hook_may_be_set_on_a_callback_itself(blobs):
     told = []
     callback = tg.train.Callback()

@@ -268,7 +268,7 @@ def test_a_nan_loss_stops_with_step_and_cause_and_keeps_the_weights(blobs):
         (lambda x, y: (np.where(np.arange(90)[:, None] == 4, np.nan, x), y), ValueError, r"x\[4, 0\] is nan"),
         (lambda x, y: (x[:0], y[:0]), ValueError, "no rows"),
         (lambda x, y: (x[:, :1], y), ValueError, r"expected \(…, 2\)"),
-        (lambda x, y: x, TypeError, "expected a Dataset or a pair"),
+        (lambda x, y: x, TypeError, "expected a Dataset, a pair"),
     ],
 )
 def test_bad_data_is_named_before_anything_changes(blobs, change, kind, message):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinygrad_ce.train.training import Training
 
+_TURNS = ("on_", "before_", "after_")
+
 
 class Callback:
     """What ``fit`` calls at the turns of a training: inherit, and say what happens at those that matter.
@@ -42,6 +44,19 @@ class Callback:
 
     writes = False
     """Whether it shows or writes things: of several processes that train together, the first alone runs it."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a hook that nobody would call.
+
+        Errors:
+            TypeError: a method is named like a hook, but there is none of that name.
+        """
+        hooks = [name for name in vars(Callback) if name.startswith(_TURNS)]
+        for name in vars(cls):
+            if name.startswith(_TURNS) and name not in hooks:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is no hook, nothing would call it; there are {', '.join(hooks)}"
+                )
 
     def on_train_begin(self, training: Training) -> None:
         """Before the first step; what a checkpoint held is restored already."""

@@ -42,6 +42,11 @@ def set_num_threads(n: int | None) -> None:
     _chosen = None if n is None else _checked("set_num_threads: n", n)
 
 
+def chosen() -> int | None:
+    """What set_num_threads was given."""
+    return _chosen
+
+
 def get_num_threads() -> int:
     """How many threads large softmaxes and cross-entropies may use now.
 

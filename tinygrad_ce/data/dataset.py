@@ -37,7 +37,9 @@ def as_dataset(where: str, data: Any) -> Dataset:
         named).
     """
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise TypeError(f"{where}: data is of type {type(data).__name__}, expected a Dataset or a pair (x, y)")
+        raise TypeError(
+            f"{where}: data is of type {type(data).__name__}, expected a Dataset, a pair (x, y) or a Stream"
+        )
     x, y = np.asarray(data[0]), np.asarray(data[1])
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(f"{where}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, features)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -13,8 +14,9 @@ import numpy as np
 
 from tinygrad_ce.callback import Callback
 from tinygrad_ce.data.stream import Stream
-from tinygrad_ce.mpi.ranks import Ranks, communicator
+from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.train import fit as fit_
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training
@@ -59,10 +61,11 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     Source: Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
     """
     team = Ranks(comm, sharded)
-    with failing_together(team.comm):
+    with failing_together(team.comm), sharing_cores(team.comm):
         _check_ranks(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
-        callbacks = [*options.pop("callbacks", ()), _Together(team)]
+        given = options.pop("callbacks", ())
+        callbacks = [*([given] if isinstance(given, Callback) else given), _Together(team)]
         return fit_(model, data, callbacks=callbacks, team=team, **options)
 
 
@@ -87,11 +90,32 @@ def failing_together(comm: Any = None) -> Iterator[None]:
     except BaseException as error:
         if comm.size == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
-        sys.stdout.flush()
-        print(f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        words = "interrupted" if interrupted else f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
+        if not interrupted or not comm.rank:  # Ctrl-C comes to all
+            sys.stdout.flush()
+            print(words, file=sys.stderr, flush=True)
         time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
-        comm.Abort(1)
-        raise
+        comm.Abort(130 if interrupted else 1)
+        os._exit(1)
+
+
+@contextmanager
+def sharing_cores(comm: Any) -> Iterator[None]:
+    """Let the ranks of one machine share its cores: each would start as many threads as there are cores."""
+    try:
+        from threadpoolctl import threadpool_info, threadpool_limits
+    except ImportError as error:
+        raise ImportError(f"tinygrad_ce.mpi needs threadpoolctl: pip install 'tinygrad-ce[mpi]' ({error})") from error
+    share = max(1, cores() // comm.Split_type(MPI.COMM_TYPE_SHARED).size) if comm.size > 1 else cores()
+    before = chosen()
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    set_num_threads(min(get_num_threads(), share))
+    try:
+        with threadpool_limits(min([share, *blas]), user_api="blas"):
+            yield
+    finally:
+        set_num_threads(before)
 
 
 def _check_ranks(team: Ranks, data: Any, options: dict[str, Any]) -> None:

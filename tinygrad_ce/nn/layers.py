@@ -350,6 +350,13 @@ class Dropout(Module):
 class Standardize(Module):
     """(x - mean) / scale of each feature, measured once on training data and saved with the model.
 
+    Args:
+        mean: what is subtracted, in the shape of a row.
+        scale: what the difference is divided by, in the same shape.
+
+    Errors:
+        ValueError: shapes that differ, a number that isn't finite, or a scale of 0, as a constant feature's deviation.
+
     Example:
         >>> import numpy as np, tinygrad_ce as tg
         >>> tg.nn.Standardize.of(np.array([[1.0, 7.0], [3.0, 7.0]]))(np.array([[3.0, 7.0]])).data
@@ -359,11 +366,31 @@ class Standardize(Module):
     def __init__(self, mean: Any, scale: Any) -> None:
         self.mean = Tensor(mean, dtype=np.float32)
         self.scale = Tensor(scale, dtype=np.float32)
+        if self.mean.shape != self.scale.shape:
+            raise ValueError(f"Standardize: mean has shape {self.mean.shape}, but scale {self.scale.shape}")
+        for name, found, right in (
+            ("mean", self.mean._data, np.isfinite(self.mean._data)),
+            ("scale", self.scale._data, np.isfinite(self.scale._data) & (self.scale._data != 0)),
+        ):
+            if not right.all():
+                place = ", ".join(map(str, np.argwhere(~right)[0]))
+                raise ValueError(
+                    f"Standardize: {name}[{place}] is {found[~right][0]}, expected a finite number other than 0; is "
+                    "the feature constant? Standardize.of(x) takes a scale of 1 there"
+                )
 
     @classmethod
     def of(cls, x: Any) -> Standardize:
-        """The layer that gives the rows x mean 0 and deviation 1 in every feature that varies."""
-        x = np.asarray(x, np.float64)
+        """The layer that gives rows mean 0 and deviation 1 in every feature that varies: an array, a Dataset, a Stream.
+
+        Example:
+            >>> import tinygrad_ce as tg
+            >>> tg.nn.Standardize.of(tg.data.load_iris())
+            Standardize(4 features)
+        """
+        if hasattr(x, "moments"):
+            return cls(*x.moments())
+        x = np.asarray(x[0] if isinstance(x, tuple) else x, np.float64)
         deviation = x.std(axis=0)
         return cls(x.mean(axis=0), np.where(deviation > 0, deviation, 1))
 

@@ -35,11 +35,11 @@ def fit(
     loss: Callable[..., Any] = ops.cross_entropy,
     class_weight: Any = None,
     sample_weight: Any = None,
-    metrics: Mapping[str, Callable[..., float]] | Sequence[Callable[..., float]] = (),
+    metrics: Mapping[str, Callable[..., float]] | Sequence[Callable[..., float]] | Callable[..., float] = (),
     schedule: Schedule | None = None,
     validation: Any = None,
     patience: int | None = None,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Iterable[Callback] | Callback = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     meta: dict[str, Any] | None = None,
@@ -123,14 +123,14 @@ def fit(
 
 
 def _callbacks(
-    callbacks: Iterable[Callback],
+    callbacks: Iterable[Callback] | Callback,
     schedule: Schedule | None,
     patience: int | None,
     checkpoint: Checkpoint | None,
     progress: bool,
 ) -> list[Callback]:
     """All that take part. Those that save come last: what they write is what the others have left."""
-    every = [*callbacks]
+    every = [callbacks] if isinstance(callbacks, Callback) else [*callbacks]
     if schedule is not None:
         every.append(schedule)
     if patience:
@@ -213,8 +213,9 @@ def _plain(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(metrics: Any) -> dict[str, Callable[..., float]]:
+    metrics = [metrics] if callable(metrics) else metrics
     pairs = list(
-        metrics.items() if isinstance(metrics, Mapping) else ((getattr(m, "__name__", repr(m)), m) for m in metrics)
+        metrics.items() if isinstance(metrics, Mapping) else ((getattr(m, "__name__", str(m)), m) for m in metrics)
     )
     named = dict(pairs)
     if len(named) < len(pairs):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import labels
+from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.guard import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.primitive import no_grad
@@ -14,7 +15,9 @@ from tinygrad_ce.tensor import Tensor
 
 
 def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
-    """The class with the largest logit for each row of x. The model runs in evaluation and is left as it was.
+    """The class with the largest logit for each row of x: an array, a Dataset, or a Stream, whose order is kept.
+
+    The model runs in evaluation and is left as it was.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -32,15 +35,19 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
         >>> tg.train.logits(tg.nn.Linear(4, 3, rng=0), np.zeros((5, 4))).shape
         (5, 3)
     """
-    if isinstance(x, tuple) and len(x) == 3:  # a Dataset
+    if isinstance(x, tuple):  # a Dataset, or a pair with labels
         x = x[0]
-    if np.ndim(x) < 2:
+    if isinstance(x, Stream):
+        pieces: Any = (rows for rows, _ in x.batches(batch_size, shuffle=False))
+    elif np.ndim(x) >= 2:
+        pieces = (x[i : i + batch_size] for i in range(0, max(len(x), 1), batch_size))
+    else:
         raise ValueError(f"x has shape {np.shape(x)}, expected rows: (N, features); for a single row give x[None]")
     modes = [(m, "training", m.training) for _, m in model.named_modules()] if isinstance(model, Module) else []
     try:
         at_once((module, "training", False) for module, _, _ in modes)
         with no_grad():
-            parts = [model(x[i : i + batch_size]) for i in range(0, max(len(x), 1), batch_size)]
+            parts = [model(piece) for piece in pieces]
     finally:
         at_once(modes)
     return np.concatenate([part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts])
