@@ -160,7 +160,7 @@ class Indices:
 
     def note(self, where: str, y: np.ndarray, first: int) -> None:
         """Note labels, or refuse them; the first is in this row of the file."""
-        self._kind = self._kind or _kind(where, y)
+        self._kind = self._kind or _kind(where, y.shape, y.dtype)
         self.encode(where, y, first)
         self._count = max(self._count, y.shape[1] if y.ndim > 1 else int(y.max()) + 1)
 
@@ -175,13 +175,13 @@ class Indices:
 
     def encode(self, where: str, y: np.ndarray, first: int) -> np.ndarray:
         """Class indices, int64, or soft targets."""
-        kind = _kind(where, y)
+        kind = _kind(where, y.shape, y.dtype)
         end = _MOST_CLASSES if self._classes is None else len(self._classes)
         if kind != self._kind or (y.ndim > 1 and self._classes is not None and y.shape[1] != end):
             expected = self._kind if kind != self._kind else f"{end} classes"
             raise DataError(f"{where}: {kind}, expected {expected}")
         if y.ndim > 1:
-            return y.astype(y.dtype.newbyteorder("="), copy=False)
+            return y
         wrong = np.flatnonzero(((y < 0) & (y != _MISSING)) | (y >= end))
         if wrong.size:
             raise DataError(
@@ -191,13 +191,13 @@ class Indices:
         return y.astype(np.int64, copy=False)
 
 
-def _kind(where: str, y: np.ndarray) -> str:
-    if y.ndim == 1 and y.dtype.kind in "iu":
+def _kind(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    if len(shape) == 1 and dtype.kind in "iu":
         return "class indices"
-    if y.ndim == 2 and y.dtype.kind == "f":
-        return f"soft targets of {y.shape[1]} classes"
+    if len(shape) == 2 and dtype.kind == "f":
+        return f"soft targets of {shape[1]} classes"
     raise DataError(
-        f"{where}: labels have shape {y.shape} and dtype {y.dtype}, expected class indices, integers of shape (N), or "
+        f"{where}: labels have shape {shape} and dtype {dtype}, expected class indices, integers of shape (N), or "
         "soft targets, floats of shape (N, classes)"
     )
 
@@ -275,6 +275,7 @@ class Arrays:
         if tuple(y.shape[:1]) != (rows,):
             expected = f"expected a label for each of the {rows:,} rows of {self._names[0]}"
             raise DataError(f"{self._names[1]}: y has shape {tuple(y.shape)}, {expected}")
+        _kind(self._names[1], tuple(y.shape), np.asarray(y[:1]).dtype)
         self.shape = tuple(shape)
         width = math.prod(y.shape[1:])
         self.row_bytes = 4 * math.prod(shape) + 8 * width

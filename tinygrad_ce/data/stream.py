@@ -35,8 +35,8 @@ def stream(
               ``np.memmap`` and h5py's datasets will do. x has shape (N, …), y (N) or, of soft targets, (N, classes).
             - the path of a ``.csv``, as ``load_csv`` reads it. It is read once at the start, to count its rows and find
               its classes.
-            - the path of a ``.npz`` with the arrays of such a pair and maybe ``classes``. It is read in one piece, so it
-              must be no larger than a window.
+            - the path of a ``.npz`` with the arrays of such a pair, and maybe ``classes``. It is read in one piece, and
+              may be no larger than a window.
             - the path of a folder of shards of one kind, in the order of their names: ``.csv`` files, ``.npz`` files,
               or pairs ``NAME.x.npy`` and ``NAME.y.npy``. Files of other kinds and hidden ones are passed over.
         label: the column of a ``.csv`` with the label, by position or name.
@@ -114,6 +114,11 @@ class Stream:
     def __len__(self) -> int:
         return int(self._source.counts.sum())
 
+    @property
+    def layout(self) -> dict[str, int]:
+        """What, beside seed and epoch, fixes the order of the rows."""
+        return {"rows": len(self), "blocks": len(self._blocks), "window": self._window}
+
     def __repr__(self) -> str:
         return f"Stream({len(self):,} rows of shape {self.shape}, {len(self.classes):,} classes)"
 
@@ -131,12 +136,12 @@ class Stream:
             shuffle: whether to shuffle; else the rows come as they are in the source.
 
         Rows are shuffled in two steps. The blocks, each of neighbouring rows, are put in a random order; then the rows
-        of as many successive blocks as fill a window are put in a random order among themselves. This is **not** a
-        uniform permutation of all rows: a row can turn up anywhere in an epoch, but the rows of its block all turn up
-        within the same window. In files whose neighbouring rows differ no more than others one won't notice. In a file
-        sorted by class, a window of m blocks has m draws of a class, and batches vary as much: make blocks smaller or
-        the window larger, by default they are 64 to one, or sort the file otherwise. Blocks of one row (``block=1``)
-        are a uniform permutation, and the slowest to read.
+        of as many successive blocks as fit into a window are put in a random order among themselves. This is **not** a
+        uniform permutation of all rows: a row can turn up anywhere in an epoch, but together with its block, within a
+        window. Where neighbouring rows are no more alike than others, that makes no difference. Of a file sorted by
+        class, a window has but one draw of a class for each of its blocks, 64 by default, and batches vary as much:
+        make blocks smaller or the window larger, or write the file in another order. Blocks of one row (``block=1``)
+        make it a uniform permutation, and the reading slowest.
 
         The iterator has a thread of its own. It ends with the loop, however the loop ends, or with the iterator's
         ``close()``.
@@ -158,7 +163,7 @@ class Stream:
             raise ValueError(
                 f"Stream.batches: start is {start}, expected at most the {-(-len(self) // batch_size)} batches"
             )
-        groups = self._groups(seed, epoch, shuffle)
+        groups = self._groups(_generator(seed, epoch, 0) if shuffle else None)
         ends = np.cumsum([self._source.counts[group].sum() for group in groups])
         first = int(np.searchsorted(ends, rows, side="right"))
         skip = rows - int(ends[first - 1]) if first else rows
@@ -168,19 +173,25 @@ class Stream:
         )
         return _cut(_ahead(windows, self._prefetch) if self._prefetch else windows, batch_size, skip)
 
-    def _groups(self, seed: int, epoch: int, shuffle: bool) -> list[np.ndarray]:
-        """The blocks of each window: those that begin within the same length of a window."""
-        blocks = _generator(seed, epoch, 0).permutation(self._blocks) if shuffle else self._blocks
-        counts = self._source.counts[blocks]
-        begin = np.cumsum(counts) - counts
-        window = begin // max(1, self._window // self._source.row_bytes)
-        return np.split(blocks, np.flatnonzero(np.diff(window)) + 1)
+    def _groups(self, rng: np.random.Generator | None) -> list[list[int]]:
+        """The blocks of each window, as many as fit into it."""
+        blocks = self._blocks if rng is None else rng.permutation(self._blocks)
+        sizes = (self._source.counts * self._source.row_bytes).tolist()
+        groups: list[list[int]] = []
+        room = 0
+        for block in blocks.tolist():
+            if sizes[block] > room:
+                groups.append([])
+                room = self._window
+            groups[-1].append(block)
+            room -= sizes[block]
+        return groups
 
-    def _read(self, blocks: np.ndarray, rng: np.random.Generator | None) -> _Window:
+    def _read(self, blocks: list[int], rng: np.random.Generator | None) -> _Window:
         """The rows of some blocks."""
         rows = int(self._source.counts[blocks].sum())
         x, y, place = np.empty((rows, *self.shape), np.float32), [], 0
-        for i in blocks.tolist():
+        for i in blocks:
             found, labels = self._source.read(i)
             if len(found) != self._source.counts[i]:
                 raise DataError(f"stream: {len(found)} rows, expected {self._source.counts[i]}; has the data changed?")
@@ -268,7 +279,7 @@ def _cut(
                     yield _joined(parts)
                     parts, missing = [], batch_size
             skip = 0
-            del x, y, order  # before the next window is waited for
+            del x, y, order  # before the thread is asked for another window
     if parts:
         yield _joined(parts)
 
@@ -316,7 +327,6 @@ def _ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, No
                     del error  # it holds this frame, which must not hold it
             wanted.put(True)
             yield item
-            del item
     finally:
         over.append(True)
         wanted.put(False)
