@@ -17,6 +17,8 @@ from browser import chromium
 
 from tinygrad_ce.site import build
 from tinygrad_ce.site.conf import to_rest
+from tinygrad_ce.site.pages import _ORDER as ORDER
+from tinygrad_ce.site.pages import _place as place
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -127,6 +129,35 @@ def test_every_public_name_has_its_place_on_the_site(site, pages):
     for name in [*NAMES, *MEMBERS]:
         page, _, anchor = found[name].partition("#")
         assert anchor in pages[site / page].ids, name
+
+
+def test_a_page_begins_with_what_matters_most(site):
+    places = [place(value) for value in NAMES.values()]
+    for i, name in enumerate(ORDER):
+        assert any(i == place[1] for place in places), f"{name} is nowhere"
+    for page, first in {
+        "train": ["fit", "train.Callback", "train.Training", "train.EarlyStopping", "train.Checkpoint"],
+        "data": ["data.Dataset", "data.split", "data.batches", "data.load_digits"],
+        "optim": ["optim.SGD", "optim.Adam", "optim.AdamW", "optim.CosineAnnealingLR"],
+        "study": ["study.explain", "study.Explanation", "study.graph", "study.Graph", "study.player"],
+    }.items():
+        shown = re.findall(r'<dt class="sig [^>]*id="tinygrad_ce\.([\w.]+)"', (site / f"api/{page}.html").read_text())
+        assert [name for name in shown if f"tinygrad_ce.{name}" in NAMES][: len(first)] == first
+
+
+def test_words_that_are_no_types_and_no_errors_are_not_shown_as_such(pages, site):
+    for name in ("api/train.html", "api/mpi.html"):
+        page = " ".join("".join(pages[site / name].text).split())
+        assert "Type: Whether" not in page
+    assert "of more, an error on any ends all processes. Raises: ValueError" in page
+
+
+def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_code(site, pages):
+    links = pages[site / "index.html"].links
+    assert "api/train.html#tinygrad_ce.train.Callback" in links
+    assert "_modules/tinygrad_ce/ops/softmax.html" in links
+    assert "_modules/tinygrad_ce/callback.html" not in links
+    assert "../_modules/tinygrad_ce/ops/loss.html" in pages[site / "notebooks/12_write_your_own_primitive.html"].links
 
 
 def test_the_site_holds_the_course_and_the_projects_own_texts(site, pages):

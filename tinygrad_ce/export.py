@@ -51,8 +51,7 @@ def onnx(model: nn.Module, path: str | os.PathLike[str], *, example: Any = None,
             its numbers, a Python ``if``, ``len(x)``), or no example is given where one is needed.
 
     Example:
-        >>> import os, pytest, tempfile, tinygrad_ce as tg
-        >>> _ = pytest.importorskip("onnx")
+        >>> import os, tempfile, tinygrad_ce as tg
         >>> path = os.path.join(tempfile.mkdtemp(), "m.onnx")
         >>> tg.export.onnx(tg.nn.Sequential(tg.nn.Linear(4, 3, rng=0), tg.nn.Softmax()), path)
         >>> os.path.exists(path)
@@ -88,8 +87,7 @@ def safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
         TypeError: a Tensor has a dtype that safetensors doesn't know.
 
     Example:
-        >>> import os, pytest, tempfile, tinygrad_ce as tg
-        >>> _ = pytest.importorskip("safetensors")
+        >>> import os, tempfile, tinygrad_ce as tg
         >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
         >>> a, b = (tg.nn.Sequential(tg.nn.Linear(4, 3, rng=seed)) for seed in (0, 1))
         >>> tg.export.safetensors(a, path)
@@ -124,8 +122,7 @@ def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
         OSError: it can't be opened.
 
     Example:
-        >>> import os, pytest, tempfile, tinygrad_ce as tg
-        >>> _ = pytest.importorskip("safetensors")
+        >>> import os, tempfile, tinygrad_ce as tg
         >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
         >>> tg.export.safetensors(tg.nn.Linear(4, 3, rng=0), path)
         >>> model = tg.nn.Linear(4, 3, rng=1)

@@ -47,7 +47,7 @@ def stream(
         prefetch: how many windows a thread reads ahead; 0 for no thread.
 
     Features become float32 and are otherwise left as they are, those of images from 0 to 255 too: see
-    ``Stream.moments``. A label of -100 marks a row without one. At any time prefetch + 1 windows and a block are in
+    ``Stream.moments``. In arrays a label of -100 marks a row without one. At any time prefetch + 1 windows and a block are in
     memory.
 
     Errors:

@@ -47,12 +47,13 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     Returns:
         The same History on every rank.
 
+    One rank alone raises what ``tg.fit`` raises; of more, an error on any ends all processes.
+
     Errors:
-        All of ``tg.fit``'s, if there is one rank. If there are more, an error on any ends all processes.
         ValueError: shards of a Stream; ranks whose number of rows or options differ.
 
     Example:
-        >>> import tinygrad_ce as tg, tinygrad_ce.mpi
+        >>> import tinygrad_ce as tg
         >>> model = tg.nn.Linear(4, 3, rng=0)
         >>> history = tg.mpi.fit(model, tg.data.load_iris(), epochs=3, progress=False)
         >>> len(history)

@@ -34,10 +34,9 @@ class Ranks(Team):
             all have the same rows.
 
     Example:
-        >>> import pytest
-        >>> _ = pytest.importorskip("mpi4py.MPI")
-        >>> ranks = Ranks()
-        >>> ranks.rank, ranks.size
+        >>> import tinygrad_ce as tg
+        >>> ranks = tg.mpi.Ranks()
+        >>> ranks.rank, ranks.size  # of a process that mpiexec did not start
         (0, 1)
     """
 

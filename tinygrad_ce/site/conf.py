@@ -91,7 +91,7 @@ def _raises(found: re.Match[str]) -> str:
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = to_rest("\n".join(lines)).split("\n")
-    if what == "property":
+    if what in ("property", "attribute", "data"):
         lines[:0] = ["..", ""]  # else napoleon takes what stands before a colon for a type
 
 

@@ -37,6 +37,21 @@ PAGES = {  # of the reference, by the module where a name is made; what is made 
 }
 _ALSO = {"labels": "ops.losses", "gradreport": "gradcheck", "anomaly": "gradcheck", "callback": "train"}
 _INSIDE = {"kernels": "module", "blocks": "module", "gradreport::Report": "class", "gradreport::Entry": "class"}
+_ORDER = [  # of importance, on pages of several files; within a file as in it, but for the names singled out here
+    "tensor", "primitive.primitive", "primitive", "reverse", "transforms", "threads", "gradcheck", "anomaly",
+    "nn.module", "nn.layers.Sequential", "nn.layers", "nn.images",
+    "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",
+    "optim.schedules.StepLR", "optim.schedules.LinearLR", "optim.schedules.SequentialLR",
+    "optim.schedules.ReduceLROnPlateau", "optim.schedules", "optim.clip", "optim.optimizers",
+    "data.dataset.Dataset", "data.dataset", "data.sets", "data.files.load_csv", "data.files.load_npz",
+    "data.stream", "data.files.load_idx", "data.files.load_file", "data.files.load_features", "data.files",
+    "train.fit", "callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
+    "train.callbacks", "train.logs", "train.history", "train.metrics",
+    "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
+    "study.softmax_page", "study.check", "study.page",
+    "export.onnx",
+    "mpi.fit.fit", "mpi.classes",
+]  # fmt: skip
 _CONTENTS = [
     "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",
     "Results of measurements <benchmarks/RESULTS>", "Files from strangers <SECURITY>", "Data sets <DATA>",
@@ -93,9 +108,18 @@ def write_sources(folder: Path) -> Path:
 
 
 def _relinked(text: str) -> str:
-    """Links into the clone as links into the site: a module's page of code, the front page, the sets' own licence."""
-    text = re.sub(r"\]\(((?:\.\./)?)(tinygrad_ce/[\w/]+)\.py\)", r"](at:\1_modules/\2.html)", text)
+    """Links into the clone as links into the site: modules, the front page, the sets' own licence."""
+    text = re.sub(r"\[([^]]*)\]\(((?:\.\./)?)(tinygrad_ce/[\w/]+)\.py\)", _to_module, text)
     return text.replace("](../README.md", "](../index.md").replace("](tinygrad_ce/data/sets/README.md", "](DATA.md")
+
+
+def _to_module(found: re.Match[str]) -> str:
+    """A link to a module: to its code in the course, or where a file is named, or else to what it is for its user."""
+    text, up, path = found.groups()
+    made = {name: value for name, (value, _) in things().items() if value.__module__ == path.replace("/", ".")}
+    if up or text.endswith(".py") or not made:
+        return f"[{text}](at:{up}_modules/{path}.html)"
+    return f"[{text}](#{min(made, key=lambda name: _place(made[name]))})"
 
 
 def _reference() -> dict[str, list[str]]:
@@ -126,10 +150,12 @@ def _page(value: Any) -> str:
     return page or "tensor"
 
 
-def _place(value: Any) -> tuple[bool, int]:
-    """The order on a page: exceptions last; operators as in their file, where what they are made of comes first."""
-    line = inspect.unwrap(value).__code__.co_firstlineno if hasattr(value, "examples") else 0
-    return _kind(value) == "exception", line
+def _place(value: Any) -> tuple[bool, int, int]:
+    """The order on a page: exceptions last; before them by _ORDER, and then by the line."""
+    whole = f"{value.__module__}.{value.__name__}".removeprefix("tinygrad_ce.")
+    first = (i for i, name in enumerate(_ORDER) if f"{whole}.".startswith(f"{name}."))
+    line = inspect.getsourcelines(inspect.unwrap(value))[1]
+    return _kind(value) == "exception", next(first, len(_ORDER)), line
 
 
 def _kind(value: Any) -> str:
