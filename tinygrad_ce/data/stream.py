@@ -47,8 +47,8 @@ def stream(
         prefetch: how many windows a thread reads ahead; 0 for no thread.
 
     Features become float32 and are otherwise left as they are, those of images from 0 to 255 too: see
-    ``Stream.moments``. In arrays a label of -100 marks a row without one. At any time prefetch + 1 windows and a block are in
-    memory.
+    ``Stream.moments``. In arrays a label of -100 marks a row without one. At any time prefetch + 1 windows and a block
+    are in memory.
 
     Errors:
         DataError: a file that isn't what it should be: its name, the place in it, and what was expected; likewise where
