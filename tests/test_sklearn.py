@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import check_estimator
+from threadpoolctl import threadpool_limits
 
 from tinygrad_ce.sklearn import SoftmaxClassifier
 
@@ -26,6 +27,13 @@ SETS = {
     "iris": datasets.load_iris, "wine": datasets.load_wine, "breast cancer": datasets.load_breast_cancer,
     "digits": datasets.load_digits,
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The products here are small: threads that wait for each other make them slower where cores are busy."""
+    with threadpool_limits(1):
+        yield
 
 
 def rows(name):
