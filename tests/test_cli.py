@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -15,11 +16,11 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import apply, config, main, options, study
+from tinygrad_ce.cli import apply, config, main, options, sources, study
 from tinygrad_ce.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
-LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK")
+LAUNCHED = ("PMI_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 QUIET = ["--quiet", "--epochs", "2"]
 
 
@@ -137,9 +138,28 @@ def test_the_memory_it_announces_is_what_it_takes(rows, width, argv, capsys, no_
         taken = tracemalloc.get_traced_memory()[1] / 2**20
     finally:
         tracemalloc.stop()
-    total, *parts = map(float, re.findall(r"[\d.]+", re.search("memory .*", out)[0]))
+    units = {"KiB": 2**-10, "MiB": 1}
+    sizes = re.findall(r"([\d.,]+) ([KM]iB)", re.search("memory .*", out)[0])
+    total, *parts = (float(size.replace(",", "")) * units[unit] for size, unit in sizes)
     assert sum(parts) == pytest.approx(total, abs=0.2)
     assert 0.5 < total / taken < 2, (total, taken)
+
+
+def test_the_plan_counts_what_there_is(capsys):
+    out = printed(
+        capsys, "train", "digits", "--dry-run", "--epochs", "1", "--batch-size", "1000", "--accumulate", "100"
+    )
+    assert "\nsteps      1 epoch of 1 step = 1, 1,438 rows in each, in 2 batches\n" in out
+    assert out.endswith("\nrun        digits-run/\n")
+    Path("few.csv").write_text("1,a\n2,b\n" * 5)
+    out = printed(capsys, "train", "few.csv", "--dry-run")
+    assert "1 feature, 2 classes of 4 rows\n" in out
+    assert "steps      2,000 epochs of 1 step = 2,000, 8 rows in each\n" in out
+    sizes = re.findall(r"([\d.]+) KiB", re.search("memory .*", out)[0])
+    assert len(sizes) == 4
+    assert min(map(float, sizes)) > 0
+    Path("one.csv").write_text("1,a\n" * 6)
+    assert "one.csv: 1 different label in 6 rows; is" in refused(capsys, "train", "one.csv")
 
 
 def test_a_dry_run_writes_nothing(capsys, elsewhere):
@@ -301,14 +321,47 @@ def test_resume_in_the_middle_of_an_epoch_with_everything(capsys, monkeypatch, n
     with monkeypatch.context() as changed:
         changed.setattr(tg.optim.Adam, "step", interrupted)
         assert main([*EVERYTHING, "--run", "b", "--checkpoint-steps", "5"]) == 130
-    assert "interrupted; a checkpoint already written is whole" in capsys.readouterr().err
+    words = "interrupted; saved in epoch 3, after step 2: go on with tinygrad-ce train --config b/config.toml --resume"
+    assert capsys.readouterr().err == f"\ntinygrad-ce: {words}\n"
     under_way = checkpoint.load("b/model.npz")[1]["under_way"]
     assert under_way["step"] == 10 - 2 * 4  # 204 rows are 4 steps of 64
-    printed(capsys, "train", "--config", "b/config.toml", "--resume", "--run", "b")
+    os.rename("b", "moved")  # its config still says b
+    out = printed(capsys, "train", "--config", "moved/config.toml", "--resume")
+    assert "moved/, goes on in epoch 3, after step 2\n" in out
+    os.rename("moved", "b")
     for name in ("model.npz", "metrics.csv"):
         assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
     longer = ["train", "--config", "a/config.toml", "--resume", "--epochs", "7"]
     assert "was trained with epochs 6, now it is 7" in refused(capsys, *longer)
+
+
+def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeypatch, no_figures):
+    step, steps = tg.optim.SGD.step, []
+
+    def interrupted(self):
+        steps.append(1)
+        if len(steps) in (3, 12):  # in the first epoch, then in the third: 120 rows are 4 steps
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(tg.optim.SGD, "step", interrupted)
+    for words in (
+        "interrupted before the first checkpoint; nothing is saved",
+        "interrupted; saved after epoch 2: go on with tinygrad-ce train --config 'my run/config.toml' --resume",
+    ):
+        assert main(["train", "iris", "--quiet", "--epochs", "5", "--run", "my run"]) == 130
+        assert capsys.readouterr().err == f"\ntinygrad-ce: {words}\n"
+    with monkeypatch.context() as changed:
+        changed.setitem(sources.SETS, "iris", lambda: signal.raise_signal(signal.SIGINT))
+        assert main(["train", "iris"]) == 130
+        assert capsys.readouterr().err == "\ntinygrad-ce: interrupted\n"
+        changed.setenv("PMI_RANK", "1")
+        assert main(["train", "iris"]) == 130
+        assert capsys.readouterr().err == ""
+    assert "my run/, goes on after epoch 2\n" in printed(capsys, "train", "--resume", "--run", "my run")
+    assert "my run/, replaces a run of 5 epochs\n" in printed(
+        capsys, "train", "iris", "--run", "my run", "--dry-run", "--epochs", "1"
+    )
 
 
 def test_patience_leaves_the_best_weights(capsys, no_figures):
@@ -461,8 +514,10 @@ def test_predict_gives_classes_and_their_probabilities(capsys, elsewhere):
     iris = data.load_iris()
     np.savetxt("f.csv", iris.x, delimiter=",", header="a,b,c,d", comments="")
     np.savez("f.npz", x=iris.x)
-    answers = [printed(capsys, "predict", *argv) for argv in (("m", "f.csv"), ("m/model.npz", "f.npz"))]
-    assert answers[0] == answers[1]
+    np.save("f.npy", iris.x)
+    files = (("m", "f.csv"), ("m/model.npz", "f.npz"), ("m", "f.npy"))
+    answers = [printed(capsys, "predict", *argv) for argv in files]
+    assert answers[0] == answers[1] == answers[2]
     head, *rows = csv.reader(answers[0].splitlines())
     assert head == ["prediction", "p(setosa)", "p(versicolor)", "p(virginica)"]
     names = np.array([row[0] for row in rows])
@@ -512,6 +567,7 @@ def test_bad_models_and_files_to_predict(capsys, elsewhere):
     (elsewhere / "wide.csv").write_text("1,2,3,4,setosa\n")
     error = refused(capsys, "predict", "iris-run", "wide.csv")
     assert "rows of 5 columns, but the model takes 4 features; without the label's column" in error
+    assert refused(capsys, "evaluate").endswith("required: MODEL")
     assert "a folder, but no run of this program" in refused(capsys, "predict", ".", "wide.csv")
     (elsewhere / "iris-run/model.npz").write_bytes(b"PK\3\4 no")
     for argv in (["predict", "iris-run", "wide.csv"], ["evaluate", "iris-run"], ["train", "iris", "--resume"]):
@@ -654,8 +710,11 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
         (["train", "digits", "--stream"], "--stream is for a .csv; digits comes with its labels"),
         (["train", "digits", "--label", "species"], "--label is for a .csv"),
         (["train", "digits", "--config", "no.toml"], "no.toml: No such file or directory"),
-        (["train", "x.parquet"], "expected a .csv file, a .npz file, or two IDX files"),
-        (["train", "digit"], "no such data set; there are digits, iris"),
+        (["train", "x.parquet"], "expected a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder"),
+        (["train", "x.tsv"], "or a folder of shards; separated by tabs? Save it with commas, as a .csv"),
+        (["train", "digit"], "digit: no such data set; did you mean digits?"),
+        (["train", "flowers"], "flowers: no such data set; there are digits, iris"),
+        (["train", "--resume", "--run", "gone"], "gone/config.toml: No such file"),
         (["train", "digits", "iris"], "expected one data set"),
         (["train"], "no DATA: give one of digits, iris"),
         (["predict", "none.npz", "none.csv"], "none.npz: No such file"),
@@ -676,7 +735,9 @@ def test_help_has_examples(capsys):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0
-        assert "example" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "example" in out
+        assert out.count("(off: --no-") == {"train": 4, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():

@@ -1,6 +1,7 @@
 """Data sets, readers, splitting, batches."""
 
 import gzip
+import re
 import struct
 
 import numpy as np
@@ -155,6 +156,56 @@ def test_damaged_csv_files(tmp_path, text, message):
 def test_a_csv_column_that_is_not_there(tmp_path):
     with pytest.raises(data.DataError, match="no column 'kind'; the columns are a, b"):
         data.load_csv(write(tmp_path, "c.csv", "a,b\n1,2\n"), "kind")
+
+
+WEIGHT = '"weight, g",x,kind\n1,2,a\n'
+MISSING = "a missing value: fill it in, or leave the row out"
+CODING = "the file isn't UTF-8: save it as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        (f"{WEIGHT},2,b\n", -1, f"line 3, column 'weight, g': '', expected a finite number ({MISSING})"),
+        *((f"{WEIGHT}{cell},2,b\n", -1, f"number ({MISSING})") for cell in ("NA", "nan", "null", "?", " ")),
+        (f"{WEIGHT}b,2,b\n", -1, "column 'weight, g': 'b', expected a finite number (is it the label?)"),
+        (WEIGHT, "label", "no column 'label'; the columns are 'weight, g', x, kind"),
+        (",x\nb,a\n", -1, "column '': 'b'"),
+        ("1,2\nRöd,a\n", -1, f"'R\\udcf6d', expected a finite number ({CODING})"),
+        ("1,a\n1,Röd\n", -1, f"without control characters ({CODING})"),
+        ("Röd,b\n1,a\n", "Röd", f"the columns are 'R\\udcf6d', b ({CODING})"),
+        ("a;b;c\n1,5;2;x\n", -1, "1 column, expected several, separated by commas; separated by ';'? Save it with"),
+        ("a\tb\n1\t2\n", -1, "separated by commas; separated by tabs? Save it with commas"),
+    ],
+)
+def test_a_table_with_a_fault_names_its_likely_cause(tmp_path, text, label, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(data.DataError, match=re.escape(message)):
+        data.load_csv(path, label)
+
+
+def test_npy_to_predict_is_read_and_what_is_wrong_with_it(tmp_path):
+    path = tmp_path / "x.npy"
+    x = np.arange(24).reshape(2, 3, 4)
+    for array in (x, x.astype(">f8"), np.asfortranarray(x), x.astype("u1")):
+        np.save(path, array)
+        found = data.load_features(path, 12)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, x.reshape(2, 12))
+    for array, message in [
+        (np.ones((2, 13)), "rows of 13 columns, but the model takes 12 features"),
+        (np.ones(12), r"x has shape \(12,\)"),
+        (np.array([["a"] * 12]), "dtype <U1, expected numbers"),
+        (np.full((1, 12), np.inf), "row 0 has a feature that is inf"),
+        (np.array([[{}] * 12]), r"no \.npy file of a plain array: .*descr '\|O'"),
+    ]:
+        np.save(path, array)
+        with pytest.raises(data.DataError, match=message):
+            data.load_features(path, 12)
+    path.write_bytes(b"1,2,3\n")
+    with pytest.raises(data.DataError, match=r"no \.npy file of a plain array: offset 0"):
+        data.load_features(path, 12)
 
 
 def test_npz_in_and_what_is_wrong_with_it(tmp_path):

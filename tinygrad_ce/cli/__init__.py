@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tinygrad_ce.cli import apply, config, options, study, train
+from tinygrad_ce.cli import apply, config, options, parallel, study, train
 
 _COMMANDS = {
     "train": train.run,
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser()
     args = parser.parse_args(argv)
     try:
-        if args.command == "train" and args.config:
+        if args.command == "train":
             args = config.merged(parser, argv, args)
         args.argv = argv
         return _COMMANDS[args.command](args)
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         print(f"{parser.prog} {args.command}: error: {words}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted; a checkpoint already written is whole", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # it comes to all processes
+        if parallel.first():
+            print(f"\n{parser.prog}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -17,17 +17,18 @@ from tinygrad_ce import data as sets
 from tinygrad_ce import nn, ops
 from tinygrad_ce.cli import config, sources
 from tinygrad_ce.cli.options import column
-from tinygrad_ce.cli.runs import is_run, open_model
+from tinygrad_ce.cli.runs import open_model
 from tinygrad_ce.cli.score import score, table
 from tinygrad_ce.cli.sources import MEASURED, Rows, Source
 from tinygrad_ce.data.arrays import listed
+from tinygrad_ce.data.files import columns
 from tinygrad_ce.train import logits
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure a model: on the rows that its training held out, or on all rows of DATA."""
     model, about, path = open_model(args.model)
-    trained = config.settings(path.with_name("config.toml")) if is_run(path.parent) else None
+    trained = config.settings(path.with_name(config.FILE)) if config.is_run(path.parent) else None
     where, note = " ".join(args.data), ""
     if args.data:
         if args.label is None and trained is not None and Path(args.data[0]).suffix == ".csv":
@@ -72,14 +73,14 @@ def _matched(source: Source, rows: Rows, where: str, about: dict[str, Any]) -> I
     """Rows in pieces, with the model's features and classes, which the files name in any order."""
     place = {name: i for i, name in enumerate(about["classes"])}
     index = np.array([place.get(name, -1) for name in rows.classes])
-    columns = _columns(source.names, where, about)
+    picked = _columns(source.names, where, about)
     for x, y in sources.pieces(rows):
         if y.ndim > 1:
             raise ValueError(f"{where}: soft targets of shape {y.shape[1:]}, expected a class index for each row")
         x, y = x[y >= 0], y[y >= 0]
         if unknown := [rows.classes[i] for i in np.unique(y[index[y] < 0])]:
             raise ValueError(f"{where}: classes {listed(unknown)}, expected the model's: {listed(about['classes'])}")
-        x = x if columns is None else x[:, columns]
+        x = x if picked is None else x[:, picked]
         if x.shape[1] != about["features"]:
             raise ValueError(f"{where}: rows of {x.shape[1]} features, expected the model's {about['features']}")
         yield x, index[y]
@@ -93,7 +94,7 @@ def _columns(names: Sequence[str], where: str, about: dict[str, Any]) -> list[in
     for name in wanted:
         if list(names).count(name) != 1:
             there = "more than one column" if name in names else "no column"
-            raise ValueError(f"{where}: {there} {name!r}, which the model was trained on; there are {listed(names)}")
+            raise ValueError(f"{where}: {there} {name!r}, which the model was trained on; there are {columns(names)}")
     return [names.index(name) for name in wanted]
 
 

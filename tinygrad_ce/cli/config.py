@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import re
 import tomllib
@@ -12,8 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tinygrad_ce.cli import options
+from tinygrad_ce.cli.wording import likely
 from tinygrad_ce.data.arrays import word
 
+FILE = "config.toml"  # of a run
+MARK = "# tinygrad-ce "  # what a run's config begins with
 _OF_ONE_CALL = ("argv", "command", "config", "dry_run", "resume")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -21,14 +23,32 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
     """The options of a call: those of its --config file, which stand before its own, so that its own win.
 
+    To resume a run, its folder is enough, as it holds the file; and so is that file, as it lies in the folder.
+
     Errors:
         ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
         OSError: it can't be opened.
     """
-    there, data = read(given.config)
+    path, folder = given.config, given.run
+    if given.resume and folder and not given.data:
+        path = path or folder / FILE
+    if path is None:
+        return given
+    there, data = read(path)
     args = parser.parse_args([argv[0], *there, *argv[1:]])
+    if given.resume and folder is None and path.name == FILE and is_run(path.parent):
+        args.run = path.parent
     args.data = args.data or data
     return args
+
+
+def is_run(folder: Path) -> bool:
+    """Whether train has written a folder."""
+    try:
+        with open(folder / FILE, "rb") as file:
+            return file.read(len(MARK)) == MARK.encode()
+    except OSError:
+        return False
 
 
 def settings(path: Path) -> argparse.Namespace:
@@ -70,8 +90,7 @@ def _named(args: argparse.Namespace) -> dict[str, Any]:
 def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str:
     """A key and its value as one argument, which was tried by itself."""
     if key not in defaults:
-        near = difflib.get_close_matches(key.replace("_", "-"), defaults, 1)
-        more = f"did you mean {near[0]}?" if near else f"there are data, {', '.join(defaults)}"
+        more = likely(key.replace("_", "-"), defaults) or f"there are data, {', '.join(defaults)}"
         raise ValueError(f"{path}: {word(key)}: no such option; {more}")
     if isinstance(value, bool) != isinstance(defaults[key], bool):
         raise ValueError(

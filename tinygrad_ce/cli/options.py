@@ -25,6 +25,7 @@ examples:
   tinygrad-ce train flowers.csv --label species      your own table; the label's column by name or position
   tinygrad-ce train images.gz labels.gz              a pair of IDX files, as MNIST comes
   tinygrad-ce train digits --epochs 60 --resume      go on from the model in digits-run/
+  tinygrad-ce train --run digits-run --resume        go on after Ctrl-C, with the run's own settings
   tinygrad-ce train --config digits-run/config.toml --lr 0.1 --run other
   mpiexec -n 4 tinygrad-ce train digits --data-parallel
 """
@@ -98,15 +99,16 @@ def add_train(train: argparse.ArgumentParser) -> None:
     run.add_argument("--run", type=Path, metavar="FOLDER", help="where all that it writes goes (DATA-run)")
     run.add_argument("--resume", action="store_true", help="go on from the run's model")
     run.add_argument("--checkpoint-steps", type=count, metavar="N", help="save after every N steps, too")
-    _flag(run, "--tensorboard", "log for TensorBoard into the run, too")
+    _flag(run, "--tensorboard", "log for TensorBoard, too")
     _flag(run, "--data-parallel", "share the steps among the processes that mpiexec started")
     _flag(run, "--quiet", "no progress")
 
 
 def _flag(group: Any, name: str, help: str) -> None:
     """An option that is on or off; the form with --no- takes back what a config says."""
-    group.add_argument(name, action="store_true", help=help)
-    group.add_argument(f"--no-{name[2:]}", dest=name[2:].replace("-", "_"), action="store_false",
+    off = f"--no-{name[2:]}"
+    group.add_argument(name, action="store_true", help=f"{help} (off: {off})")
+    group.add_argument(off, dest=name[2:].replace("-", "_"), action="store_false",
                        help=argparse.SUPPRESS)  # fmt: skip
 
 
@@ -117,7 +119,9 @@ def _add_apply(commands: Any) -> None:
         "  tinygrad-ce evaluate flowers-run new.csv   on all rows of a file\n",
     )  # fmt: skip
     grade.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
-    grade.add_argument("data", nargs="*", metavar="DATA", help="as for train; the run's rows held out unless given")
+    grade.add_argument(
+        "data", nargs="*", default=[], metavar="DATA", help="as for train; the run's rows held out unless given"
+    )
     grade.add_argument("--label", metavar="COLUMN", help="of a .csv: the label's name or position (as in training)")
     _flag(grade, "--stream", "read a .csv in pieces, as larger than memory")
 
@@ -127,7 +131,7 @@ def _add_apply(commands: Any) -> None:
     )  # fmt: skip
     guess.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
     guess.add_argument("file", type=Path, metavar="FILE",
-                       help="a .csv of features, a line each; or a .npz with an array x")  # fmt: skip
+                       help="a .csv of features, a line each; a .npy; or a .npz with an array x")  # fmt: skip
     guess.add_argument("--output", type=Path, metavar="FILE", help="where the answers go (standard output)")
 
 

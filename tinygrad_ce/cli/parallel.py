@@ -38,6 +38,11 @@ def started_together() -> bool:
     return max(said("PMI_SIZE"), said("OMPI_COMM_WORLD_SIZE"), said("PMIX_RANK") + 1) > 1
 
 
+def first() -> bool:
+    """Whether this process is the first of those started together, or alone."""
+    return all(os.environ.get(name, "0") == "0" for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK"))
+
+
 @contextmanager
 def ready(team: Team) -> Iterator[None]:
     """Go on together when all processes are ready; if one isn't, all end, and the first that isn't says why."""

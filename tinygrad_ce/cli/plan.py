@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce.cli.options import OPTIMIZERS
 from tinygrad_ce.cli.sources import MEASURED, Parts
+from tinygrad_ce.cli.wording import counted
 
 _NUMBER = 4  # bytes of a float32
 _REMEMBERED = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays that an optimiser keeps of each parameter
@@ -27,12 +28,12 @@ class Memory(NamedTuple):
     """What a step computes, or the measuring of the rows held out, whichever is more."""
 
     def __str__(self) -> str:
-        words = ", ".join(f"{name} {_mib(size)}" for name, size in self._asdict().items())
-        return f"about {_mib(sum(self))} MiB: {words}"
+        words = ", ".join(f"{name} {_bytes(size)}" for name, size in self._asdict().items())
+        return f"about {_bytes(sum(self))}: {words}"
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.{1 if size >= 2**20 else 3}f}"
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
 
 
 def memory(args: argparse.Namespace, parts: Parts) -> Memory:
@@ -54,19 +55,20 @@ def parameters(layers: list[int]) -> int:
     return sum((width + 1) * out for width, out in itertools.pairwise(layers))
 
 
-def words(args: argparse.Namespace, parts: Parts, done: int) -> str:
-    """What a training will do, in aligned lines, after so many epochs. Rate and epochs are those in effect."""
+def words(args: argparse.Namespace, parts: Parts, found: str) -> str:
+    """What a training will do, in aligned lines, with the run that it found. Rate and epochs are those in effect."""
     layers = [parts.features, *args.hidden, len(parts.classes)]
     steps = -(-parts.rows.train // (args.batch_size * args.accumulate))
+    each = f"{counted(args.epochs, 'epoch')} of {counted(steps, 'step')}"
     between = f" with {args.activation}" if args.hidden else ""
     lines = {
         "data": f"{' '.join(args.data)}: {_rows(parts)}",
-        "": f"{parts.features:,} features, {len(parts.classes):,} classes of {_span(parts.each)} rows",
+        "": f"{counted(parts.features, 'feature')}, {len(parts.classes):,} classes of {_span(parts.each)}",
         "model": f"{' -> '.join(map(str, layers))}{between}, {parameters(layers):,} parameters",
         "optimiser": _optimiser(args),
-        "steps": f"{args.epochs:,} epochs of {steps:,} steps = {args.epochs * steps:,}, {_size(args)}",
+        "steps": f"{each} = {args.epochs * steps:,}, {_size(args, parts)}",
         "memory": str(memory(args, parts)),
-        "run": f"{args.run}/" + (f", goes on after epoch {done}" if args.resume else ""),
+        "run": ", ".join(filter(None, [f"{args.run}/", found])),
     }
     return "\n".join(
         textwrap.fill(line, 100, initial_indent=f"{name:<11}", subsequent_indent=" " * 11, break_on_hyphens=False)
@@ -77,28 +79,29 @@ def words(args: argparse.Namespace, parts: Parts, done: int) -> str:
 def _rows(parts: Parts) -> str:
     train, validation, test = parts.rows
     between = f"{validation:,} for validation, " if validation else ""
-    return f"{train:,} rows to train on, {between}{test:,} held out for the test"
+    return f"{counted(train, 'row')} to train on, {between}{test:,} held out for the test"
 
 
 def _span(counts: np.ndarray) -> str:
     least, most = int(counts.min()), int(counts.max())
-    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return counted(most, "row") if least == most else f"{least:,} to {most:,} rows"
 
 
 def _optimiser(args: argparse.Namespace) -> str:
     options = "".join(f" with {name} {value:g}" for name, value in OPTIMIZERS[args.optimizer][1].items())
     more = {
         "{} schedule": None if args.schedule == "constant" else args.schedule,
-        "warm-up of {} epochs": args.warmup or None,
+        "warm-up of {}": counted(args.warmup, "epoch") if args.warmup else None,
         "gradient clipped to a norm of {:g}": args.clip,
         "moving average of the weights with decay {:g}": args.ema,
         "class weights {}": args.class_weight,
-        "stops {} epochs after the best": args.patience,
+        "stops {} after the best": counted(args.patience, "epoch") if args.patience else None,
     }
     words = [text.format(value) for text, value in more.items() if value is not None]
     return ", ".join([f"{args.optimizer}{options}", f"learning rate {args.lr:g}", *words])
 
 
-def _size(args: argparse.Namespace) -> str:
-    rows = f"{args.batch_size * args.accumulate:,} rows in each"
-    return rows if args.accumulate == 1 else f"{rows}, in {args.accumulate} batches"
+def _size(args: argparse.Namespace, parts: Parts) -> str:
+    size = min(args.batch_size * args.accumulate, parts.rows.train)
+    batches = -(-size // args.batch_size)
+    return f"{counted(size, 'row')} in each" + (f", in {batches} batches" if batches > 1 else "")

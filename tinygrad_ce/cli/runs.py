@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,11 @@ import numpy as np
 from tinygrad_ce import nn
 from tinygrad_ce.callback import Callback
 from tinygrad_ce.cli import config
+from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.study import plot
-from tinygrad_ce.train import classifier
+from tinygrad_ce.train import checkpoint, classifier
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training
-
-_MARK = "# tinygrad-ce "  # what a run's config begins with
 
 
 class Run(Callback):
@@ -37,6 +38,7 @@ class Run(Callback):
         self.folder = folder
         self.args, self.comment = args, comment
         self.done = 0  # epochs of the training that this one goes on from
+        self.config = folder / config.FILE
         self.model, self.metrics = folder / "model.npz", folder / "metrics.csv"
         self.confusion, self.figures = folder / "confusion.csv", folder / "figures"
         self.tensorboard = folder / "tensorboard"
@@ -49,12 +51,19 @@ class Run(Callback):
             ValueError: it is no run.
             FileNotFoundError: there is nothing to go on from, or no folder to put it in.
         """
-        if self.folder.exists() and not is_run(self.folder) and not _is_empty(self.folder):
+        if self.folder.exists() and not config.is_run(self.folder) and not _is_empty(self.folder):
             raise ValueError(f"--run {self.folder}: exists and is no run of this program; choose another")
         if resume and not self.model.is_file():
             raise FileNotFoundError(f"--resume: {self.model}: there is no such model to go on from")
         if not self.folder.absolute().parent.is_dir():
             raise FileNotFoundError(f"--run {self.folder}: the folder {self.folder.parent} does not exist")
+
+    def replaced(self) -> str:
+        """What a training from the beginning replaces, if there is any."""
+        if not config.is_run(self.folder):
+            return ""
+        lines = self.metrics.read_bytes().count(b"\n") if self.metrics.is_file() else 1
+        return f"replaces a run of {counted(max(lines - 1, 0), 'epoch')}"
 
     def make(self) -> None:
         """Make the folder."""
@@ -68,7 +77,19 @@ class Run(Callback):
             logs = self.tensorboard.glob("*/events.out.tfevents.*")
             for path in (self.model, self.metrics, self.confusion, *self.drawings.values(), *logs):
                 path.unlink(missing_ok=True)
-        _replace(self.folder / "config.toml", config.write(self.args, f"{_MARK[2:]}{self.comment}"))
+        _replace(self.config, config.write(self.args, f"{config.MARK[2:]}{self.comment}"))
+
+    def on_train_end(self, training: Training) -> None:
+        """Give Ctrl-C the words of what is saved."""
+        stop = sys.exc_info()[1]
+        if not isinstance(stop, KeyboardInterrupt):
+            return
+        if not self.model.is_file():
+            stop.args = ("interrupted before the first checkpoint; nothing is saved",)
+            return
+        together = f"mpiexec -n {training.team.size} " if training.team.size > 1 else ""
+        again = f"{together}tinygrad-ce train --config {shlex.quote(str(self.config))} --resume"
+        stop.args = (f"interrupted; saved {reached(checkpoint.load(self.model)[1])}: go on with {again}",)
 
     def write_confusion(self, confusion: np.ndarray, classes: Sequence[str]) -> None:
         """The table of counts: a line for each true class, a column for each predicted one."""
@@ -103,17 +124,14 @@ class Run(Callback):
     def contents(self) -> list[str]:
         """The names of what it holds."""
         drawings = self.drawings.values()
-        paths = (self.folder / "config.toml", self.metrics, self.model, self.confusion, *drawings, self.tensorboard)
+        paths = (self.config, self.metrics, self.model, self.confusion, *drawings, self.tensorboard)
         return [path.relative_to(self.folder).as_posix() for path in paths if path.exists()]
 
 
-def is_run(folder: Path) -> bool:
-    """Whether train has written a folder."""
-    try:
-        with open(folder / "config.toml", "rb") as file:
-            return file.read(len(_MARK)) == _MARK.encode()
-    except OSError:
-        return False
+def reached(meta: dict[str, Any]) -> str:
+    """How far the training of a checkpoint was."""
+    epochs, under_way = len(meta["history"]["epoch"]), meta.get("under_way")
+    return f"in epoch {epochs + 1}, after step {under_way['step']:,}" if under_way else f"after epoch {epochs}"
 
 
 def _is_empty(folder: Path) -> bool:
@@ -136,7 +154,7 @@ def open_model(path: Path) -> tuple[nn.Sequential, dict[str, Any], Path]:
         OSError: it can't be opened.
     """
     if path.is_dir():
-        if not is_run(path):
+        if not config.is_run(path):
             raise ValueError(f"{path}: a folder, but no run of this program, expected a run's or a model.npz")
         path = path / "model.npz"
     model, about = classifier.load(path)

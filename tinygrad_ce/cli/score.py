@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 
 
@@ -21,7 +22,8 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         rows = int(self.confusion.sum())
-        return f"test accuracy {np.trace(self.confusion) / rows:.4f} and loss {self.loss:.4g} on {rows:,} rows"
+        accuracy = np.trace(self.confusion) / rows
+        return f"test accuracy {accuracy:.4f} and loss {self.loss:.4g} on {counted(rows, 'row')}"
 
 
 def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: int) -> Score:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import data as sets
+from tinygrad_ce.cli.wording import counted, likely
 from tinygrad_ce.data import sources
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.stream import Stream, stream
@@ -74,8 +75,7 @@ def load(paths: Sequence[str], label: int | str | None, streamed: bool) -> Sourc
             raise ValueError(f"{option} is for a .csv; {paths[0]} {'comes with its labels' if built_in else 'is none'}")
     if built_in:
         return Source(SETS[built_in[0]](), [])
-    if len(paths) == 1 and not Path(paths[0]).suffix and not Path(paths[0]).exists():
-        raise ValueError(f"{paths[0]}: no such data set; there are {', '.join(SETS)}, or give a file")
+    _check_kind(paths)
     column = -1 if label is None else label
     if streamed or Path(paths[0]).is_dir() or Path(paths[0]).suffix == ".npy":
         whole = paths[0] if len(paths) == 1 else tuple(paths)
@@ -84,6 +84,21 @@ def load(paths: Sequence[str], label: int | str | None, streamed: bool) -> Sourc
         rows = sets.load_file(list(paths), column)
     tables = [paths[0]] if is_csv else sorted(Path(paths[0]).glob("[!.]*.csv"))
     return Source(rows, sets.feature_names(tables[0], column) if tables else [])
+
+
+def _check_kind(paths: Sequence[str]) -> None:
+    """Refuse what is neither a data set nor files of a known kind."""
+    path = Path(paths[0])
+    if len(paths) == 2 or (len(paths) == 1 and (path.is_dir() or path.suffix in (".csv", ".npz", ".npy"))):
+        return
+    if len(paths) == 1 and not path.suffix and not path.exists():
+        more = likely(path.name, SETS) or f"there are {', '.join(SETS)}, or give a file"
+        raise ValueError(f"{path}: no such data set; {more}")
+    hint = "; separated by tabs? Save it with commas, as a .csv" if path.suffix == ".tsv" else ""
+    raise ValueError(
+        f"{' '.join(paths)}: expected a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of "
+        f"shards{hint}"
+    )
 
 
 class _Flat:
@@ -116,8 +131,8 @@ def divide(source: Source, path: str, validated: bool) -> Parts:
     total, classes = count(rows), rows.classes
     if len(classes) < 2 or 2 * len(classes) > total:
         raise ValueError(
-            f"{path}: {len(classes)} different labels in {total} rows; is the label in the last column? name it "
-            "with --label"
+            f"{path}: {counted(len(classes), 'different label')} in {counted(total, 'row')}; "
+            "is the label in the last column? name it with --label"
         )
     train, test = split(rows, 0.2)
     validation = None

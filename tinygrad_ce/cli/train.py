@@ -10,11 +10,12 @@ from typing import Any
 
 from tinygrad_ce import __version__, nn, optim
 from tinygrad_ce.callback import Callback
-from tinygrad_ce.cli import parallel, plan, sources
+from tinygrad_ce.cli import config, parallel, plan, sources
 from tinygrad_ce.cli.options import OPTIMIZERS, column
-from tinygrad_ce.cli.runs import Run
+from tinygrad_ce.cli.runs import Run, reached
 from tinygrad_ce.cli.score import score, table
 from tinygrad_ce.cli.sources import Parts
+from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.data.arrays import shown
 from tinygrad_ce.train import checkpoint, classifier, fit
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm
@@ -62,13 +63,15 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     folder = Run(args.run, args, f"{__version__}: {shlex.join(['tinygrad-ce', *args.argv])}")
     if first:
         folder.check(args.resume)
+    found = "" if args.resume else folder.replaced()
     label = None if args.label is None else column(args.label)
     parts = sources.divide(sources.load(args.data, label, args.stream), args.data[0], bool(args.patience))
     _settle(args, parts.rows.train)
     if args.resume:
-        folder.done = _epochs_done(folder.model, _about(args, parts))
+        meta = _before(folder.model, _about(args, parts))
+        folder.done, found = len(meta["history"]["epoch"]), f"goes on {reached(meta)}"
     if first:
-        print(plan.words(args, parts, folder.done), flush=True)
+        print(plan.words(args, parts, found), flush=True)
     if first and not args.dry_run:
         folder.make()
     return parts, folder
@@ -98,19 +101,19 @@ def _about(args: argparse.Namespace, parts: Parts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _epochs_done(path: Path, about: dict[str, Any]) -> int:
-    """How far the run to resume is. It goes on to the same bits only with the settings it began with."""
+def _before(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """What the file of the run to resume says of it. To the same bits it goes on only with the same settings."""
     _, meta = checkpoint.load(path)
     before = meta.get("classifier")
-    if not isinstance(before, dict):
+    if not isinstance(before, dict) or not {"history", "generators"} <= meta.keys():
         raise CheckpointError(f"{path}: holds no classifier of the command line")
     for key, value in about.items():
         if before.get(key) != value:
             raise CheckpointError(
                 f"{path}: was trained with {key} {shown(before.get(key))}, now it is {shown(value)}; "
-                f"--config {path.with_name('config.toml')} brings the settings back"
+                f"--config {path.with_name(config.FILE)} brings the settings back"
             )
-    return len(meta["history"]["epoch"]) if {"history", "generators"} <= meta.keys() else 0
+    return meta
 
 
 def _options(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder: Run) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def _schedules(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int)
 def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder: Run, history: History) -> None:
     """Measure the model on the rows held out, and say where everything is."""
     if folder.done >= args.epochs:
-        print(f"nothing to do: {folder.model} has seen {folder.done} epochs; ask for more with --epochs")
+        print(f"nothing to do: {folder.model} has seen {counted(folder.done, 'epoch')}; ask for more with --epochs")
     if history.stopped:
         best = (history.best_epoch or 0) + 1
         print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")

@@ -1,4 +1,4 @@
-"""Readers of files: IDX (MNIST's format), .npz and .csv. Nothing is executed; errors say where a file is wrong."""
+"""Readers of files: IDX (MNIST's), .npz, .npy and .csv. Nothing is executed; errors say where a file is wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gzip
 import io
 import math
 import os
+import re
 from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from tinygrad_ce.data.dataset import Dataset
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
 _EXACT = 2.0**53  # below it every whole number has a float of its own
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CODING = "the file isn't UTF-8: save it as UTF-8"
+_NOTHING = ("", "na", "n/a", "nan", "null", "none", "?")  # how tables write that a value is missing
 _LONGEST_LINE = 1 << 24  # characters of a table's line
 
 
@@ -148,6 +152,17 @@ def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> D
     return _dataset(path, features(path, x.reshape(len(x), -1)), y, classes)
 
 
+def read_npy(path: Any) -> np.ndarray:
+    """The array of a ``.npy``."""
+    with reading(path, "no .npy file of a plain array: ") as file:
+        stream = arrays.Stream(file)
+        dtype, shape, order = arrays.read_header(stream, os.fstat(file.fileno()).st_size)
+        place = stream.here()
+        items = stream.take(math.prod(shape) * dtype.itemsize, f"shape {arrays.shown(shape)} of {dtype.name}")
+        arrays.check_items(place, dtype, items)
+        return np.ndarray(shape, dtype, items, order=order)
+
+
 def npz_arrays(path: Any, max_bytes: int | None, *needed: str, outlined: Container[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` that a data set may have; x is checked to be rows of numbers."""
     with reading(path, "no .npz file of plain arrays: ") as file:
@@ -216,7 +231,7 @@ def feature_names(path: str | os.PathLike[str], label: int | str = -1) -> list[s
 
 
 def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str] = ()) -> np.ndarray:
-    """Rows to predict, float32: a ``.npz``'s array ``x``, or a ``.csv``.
+    """Rows to predict, float32: a ``.npz``'s array ``x``, a ``.npy``, or a ``.csv``.
 
     Where the file and the training data both name their columns, the wanted ones are picked by name.
 
@@ -232,8 +247,9 @@ def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str
         array([[1., 2.],
                [3., 4.]], dtype=float32)
     """
-    if Path(path).suffix == ".npz":
-        x = npz_arrays(path, None, "x")["x"]
+    if Path(path).suffix in (".npz", ".npy"):
+        x = npz_arrays(path, None, "x")["x"] if Path(path).suffix == ".npz" else read_npy(path)
+        check_rows(path, x.shape, x.dtype)
         _check_width(path, math.prod(x.shape[1:]), width)
         return features(path, x.reshape(len(x), -1))
     rows = array("f")
@@ -261,12 +277,11 @@ def _picked(path: Any, names: list[str], wanted: Sequence[str]) -> Sequence[int]
     place = {name: i for i, name in enumerate(names)}
     for name in wanted:
         if name not in place:
-            there = arrays.listed(names)
             raise DataError(
-                f"{path}: no column {arrays.shown(name)}, which the model was trained on; there are {there}"
+                f"{path}: no column {arrays.shown(name)}, which the model was trained on; there are {columns(names)}"
             )
     if len(place) < len(names) or len(set(wanted)) < len(wanted):
-        raise DataError(f"{path}: {arrays.listed(names)}: a name that stands there twice, expected each column once")
+        raise DataError(f"{path}: {columns(names)}: a name that stands there twice, expected each column once")
     return [place[name] for name in wanted]
 
 
@@ -280,6 +295,17 @@ def opened(path: Any) -> Iterator[Table]:
         # Bytes that aren't UTF-8 become halves of surrogate pairs, which no number and no label has.
         with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
             yield Table(path, text)
+
+
+def columns(names: Sequence[str]) -> str:
+    """Columns' names for a message: the first ten."""
+    listed = ", ".join(map(_quoted, names[:10])) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")
+    return f"{listed} ({_CODING})" if any(map(_SURROGATES.search, names)) else listed
+
+
+def _quoted(name: str) -> str:
+    """A column's name for a message, in quotes where it might be taken for several, or for none."""
+    return arrays.shown(name) if not name or {",", " "} & set(name) else arrays.word(name)
 
 
 class Table:
@@ -300,10 +326,20 @@ class Table:
         first = next(self.lines(), None)
         if first is None:
             raise DataError(f"{path}: the file is empty, expected a table")
+        self._check_separator(first[1])
         self.named = not any(map(_is_number, first[1]))
         self.names = [cell.strip() if self.named else str(i) for i, cell in enumerate(first[1])]
         if not self.named:
             self.go(start)
+
+    def _check_separator(self, cells: list[str]) -> None:
+        """Refuse a first line whose only cell is several, told apart otherwise."""
+        for mark, words in ((";", "';'"), ("\t", "tabs")):
+            if len(cells) == 1 and mark in cells[0]:
+                raise DataError(
+                    f"{self.path}: 1 column, expected several, separated by commas; separated by {words}? Save it with "
+                    "commas"
+                )
 
     def place(self) -> tuple[int, int]:
         """Where the next line begins, for ``go``."""
@@ -323,7 +359,7 @@ class Table:
             return names.index(label)
         if isinstance(label, int) and -len(names) <= label < len(names):
             return label % len(names)
-        raise DataError(f"{path}: no column {label!r}; the columns are {arrays.listed(names)}")
+        raise DataError(f"{path}: no column {label!r}; the columns are {columns(names)}")
 
     def lines(self) -> Iterator[tuple[int, list[str]]]:
         """The cells of each line from here on, with its number."""
@@ -358,7 +394,7 @@ class Table:
     def _label(self, number: int, column: int, cell: str, look: Callable[[str, str], None]) -> str:
         name = cell.strip()
         if name not in self._labels:
-            look(f"{self.path}: line {number}, column {arrays.word(self.names[column])}", name)
+            look(f"{self.path}: line {number}, column {_quoted(self.names[column])}", name)
             self._labels.add(name)
         return name
 
@@ -381,9 +417,16 @@ def _numbers(path: Any, number: int, names: Sequence[str], cells: list[str]) -> 
     values = [_number(cell) for cell in cells]
     for name, cell, value in zip(names, cells, values, strict=True):
         if math.isnan(value):
-            where = f"{path}: line {number}, column {arrays.word(name)}"
-            raise DataError(f"{where}: {arrays.shown(cell)}, expected a finite number (is it the label?)")
+            where = f"{path}: line {number}, column {_quoted(name)}"
+            raise DataError(f"{where}: {arrays.shown(cell)}, expected a finite number ({_likely(cell)})")
     return values
+
+
+def _likely(cell: str) -> str:
+    """What a cell that is no number likely is."""
+    if cell.strip().lower() in _NOTHING:
+        return "a missing value: fill it in, or leave the row out"
+    return _CODING if _SURROGATES.search(cell) else "is it the label?"
 
 
 def _number(cell: str) -> float:
@@ -404,7 +447,10 @@ def check_name(where: str, name: str) -> None:
     if not name:
         raise DataError(f"{where}: no label, expected a class name")
     if not arrays.is_printable(name):
-        raise DataError(f"{where}: {arrays.shown(name)}, expected a class name in UTF-8 without control characters")
+        more = f" ({_CODING})" if _SURROGATES.search(name) else ""
+        raise DataError(
+            f"{where}: {arrays.shown(name)}, expected a class name in UTF-8 without control characters{more}"
+        )
 
 
 def features(path: Any, x: np.ndarray, first: int = 0) -> np.ndarray:

@@ -92,7 +92,11 @@ def failing_together(comm: Any = None) -> Iterator[None]:
         if comm.size == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
         interrupted = isinstance(error, KeyboardInterrupt)
-        words = "interrupted" if interrupted else f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
+        words = (
+            (str(error) or "interrupted")
+            if interrupted
+            else f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
+        )
         if not interrupted or not comm.rank:  # Ctrl-C comes to all
             sys.stdout.flush()
             print(words, file=sys.stderr, flush=True)
