@@ -25,6 +25,7 @@ try:
     from sklearn.utils.class_weight import compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+    from threadpoolctl import ThreadpoolController
 except ImportError as error:
     raise ImportError(
         f"tinygrad_ce.sklearn needs scikit-learn ≥ 1.6 and SciPy: pip install 'tinygrad-ce[sklearn]' ({error})",
@@ -41,6 +42,11 @@ SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 # What makes of the one row of weights that two classes have those of both logits.
 _SECOND = np.array([[0.0], [1.0]])
 _SECOND.setflags(write=False)
+
+# Up to so many products in a pass BLAS gets one thread: hundreds of small matrix products, each of which ends with
+# threads waiting for each other, took ten times as long with two.
+ONE_THREAD = 20_000_000
+_BLAS = ThreadpoolController()
 
 # Up to so many numbers (160 MB) "auto" takes whole batches: L-BFGS needs 20 to 100 passes, whatever the number of rows.
 FULL_BATCH = 20_000_000
@@ -181,7 +187,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         solver = self.solver if self.solver != "auto" else "lbfgs" if X.size <= FULL_BATCH else "adam"
         run = self._full_batches if solver == "lbfgs" else self._mini_batches
         objective = _Objective(self, X, index, weight)
-        parameters = run(objective, parameters, watch)
+        with _BLAS.limit(limits=1 if X.size * len(classes) <= ONE_THREAD else None, user_api="blas"):
+            parameters = run(objective, parameters, watch)
         self._seen = objective.total
         self._keep(parameters if watch.best is None else watch.best)
         self.loss_curve_ = watch.losses
