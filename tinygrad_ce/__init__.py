@@ -2,8 +2,9 @@
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from tinygrad_ce import data, export, nn, optim, study, train
+from tinygrad_ce import data, nn, optim, train
 from tinygrad_ce.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.gradreport import GradientError
@@ -16,6 +17,9 @@ from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import hessian, hvp, jacobian, value_and_grad
 
+if TYPE_CHECKING:
+    from tinygrad_ce import export, study
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -27,7 +31,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """The modules that need more than NumPy, imported when they are first asked for."""
-    if name in ("mpi", "sklearn"):
+    """The modules that not every program needs, imported when they are first asked for."""
+    if name in ("export", "mpi", "sklearn", "study"):
         return importlib.import_module(f"tinygrad_ce.{name}")
     raise AttributeError(f"module 'tinygrad_ce' has no attribute {name!r}")

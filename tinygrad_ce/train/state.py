@@ -77,7 +77,7 @@ def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], d
         history = History.from_state(meta["history"])
         states = meta["generators"]
         if under_way and under_way["generators"]:
-            states = under_way["generators"][training.team.rank]
+            states = _own(training, under_way["generators"])
         _check(training, history, meta, states)
         _load(training.model, groups["model"], undo)
         _load(training.optimizer, groups["optimizer"], undo)
@@ -101,6 +101,14 @@ def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], d
             training.sums = {name: under_way[name] for name in SUMS}
 
 
+def _own(training: Training, states: list[dict[str, Any]]) -> dict[str, Any]:
+    """In the middle of an epoch, each process's random generators are somewhere else."""
+    if len(states) != training.team.size:
+        there, here = len(states), training.team.size
+        raise ValueError(f"it is in the middle of an epoch of {there} processes that draw, now there are {here}")
+    return states[training.team.rank]
+
+
 def _check(training: Training, history: History, meta: dict[str, Any], states: dict[str, Any]) -> None:
     """Hold a checkpoint against this training's options."""
     generators = dict(training.model.named_generators())
@@ -108,23 +116,19 @@ def _check(training: Training, history: History, meta: dict[str, Any], states: d
         raise KeyError(f"random generators {sorted(states)}, expected {sorted(generators)}")
     for name, state in states.items():
         copy.deepcopy(generators[name].bit_generator).state = state  # it refuses what isn't its own
-    if history.epoch and set(history.history) != training.measures:
-        more, less = (sorted(names) for names in (set(history.history) - training.measures, training.measures - set(
-            history.history)))  # fmt: skip
+    before, now = set(history.history), training.measures
+    if history.epoch and before != now:
+        more, less = sorted(before - now), sorted(now - before)
         held = "; it began with validation" if "val_loss" in more else ""
         held = "; it began without validation" if "val_loss" in less else held
         raise ValueError(f"it measured {more or 'nothing'} more than this one, and {less or 'nothing'} less{held}")
     if "under_way" not in meta:
         return
-    before, now = meta["under_way"]["order"], training.order()
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise ValueError(
-                f"it is in the middle of an epoch with {name} {before.get(name)}, now {name} is {now.get(name)}"
-            )
-    there = len(meta["under_way"]["generators"])
-    if there not in (0, training.team.size):
-        raise ValueError(f"it is in the middle of an epoch of {there} processes, now there are {training.team.size}")
+    order, ours = meta["under_way"]["order"], training.order()
+    for name in sorted(order.keys() | ours.keys()):
+        was, is_now = order.get(name), ours.get(name)
+        if was != is_now:
+            raise ValueError(f"it is in the middle of an epoch with {name} {was}, now {name} is {is_now}")
 
 
 def _load(thing: Any, state: Mapping[str, Any], undo: list[Callable[[], Any]]) -> None:
