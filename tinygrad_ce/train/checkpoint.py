@@ -50,7 +50,7 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with open(part, "xb") as file:
-            np.savez(file, allow_pickle=False, meta=np.frombuffer(text.encode(), np.uint8), **named)
+            np.savez(file, meta=np.frombuffer(text.encode(), np.uint8), **named)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
