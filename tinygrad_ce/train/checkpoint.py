@@ -41,7 +41,9 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
     path = Path(path)
     head = {"format": _FORMAT, "groups": sorted(groups), "meta": meta}
     text = _json(head)
-    named = {f"{group}/{name}": np.asarray(array) for group in groups for name, array in groups[group].items()}
+    named: dict[str, Any] = {
+        f"{group}/{name}": np.asarray(array) for group in groups for name, array in groups[group].items()
+    }
     for name, array in named.items():
         arrays.check_plain(f"checkpoint.save: {name}", array)
     for group in groups:
