@@ -51,11 +51,10 @@ class Callback:
         Errors:
             TypeError: a method is named like a hook, but there is none of that name.
         """
-        hooks = [name for name in vars(Callback) if name.startswith(_TURNS)]
         for name in vars(cls):
-            if name.startswith(_TURNS) and name not in hooks:
+            if name.startswith(_TURNS) and name not in HOOKS:
                 raise TypeError(
-                    f"{cls.__name__}.{name} is no hook, nothing would call it; there are {', '.join(hooks)}"
+                    f"{cls.__name__}.{name} is no hook, nothing would call it; there are {', '.join(HOOKS)}"
                 )
 
     def on_train_begin(self, training: Training) -> None:
@@ -91,3 +90,6 @@ class Callback:
         """
         if state:
             raise ValueError(f"{type(self).__name__} keeps nothing, but the state has {sorted(state)}")
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith(_TURNS))

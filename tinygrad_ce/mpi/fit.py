@@ -91,15 +91,13 @@ def failing_together(comm: Any = None) -> Iterator[None]:
     except BaseException as error:
         if comm.size == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
+        sys.stdout.flush()
         interrupted = isinstance(error, KeyboardInterrupt)
-        words = (
-            (str(error) or "interrupted")
-            if interrupted
-            else f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
-        )
-        if not interrupted or not comm.rank:  # Ctrl-C comes to all
-            sys.stdout.flush()
+        if not interrupted:
+            words = f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
             print(words, file=sys.stderr, flush=True)
+        elif not comm.rank:  # Ctrl-C comes to all
+            print(str(error) or "interrupted", file=sys.stderr, flush=True)
         time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
         comm.Abort(130 if interrupted else 1)
         os._exit(1)
@@ -112,7 +110,9 @@ def sharing_cores(comm: Any) -> Iterator[None]:
         from threadpoolctl import threadpool_info, threadpool_limits
     except ImportError as error:
         raise ImportError(f"tinygrad_ce.mpi needs threadpoolctl: pip install 'tinygrad-ce[mpi]' ({error})") from error
-    share = max(1, cores() // comm.Split_type(MPI.COMM_TYPE_SHARED).size) if comm.size > 1 else cores()
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    share = max(1, cores() // here.size)
+    here.Free()  # an MPI has but some thousands of communicators
     before = chosen()
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     set_num_threads(min(get_num_threads(), share))

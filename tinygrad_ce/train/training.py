@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
+from tinygrad_ce.callback import HOOKS, Callback
 from tinygrad_ce.guard import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import Optimizer
@@ -20,8 +21,6 @@ from tinygrad_ce.train.metrics import logits, value_of
 from tinygrad_ce.train.rows import Batch, Rows
 from tinygrad_ce.train.state import SUMS
 from tinygrad_ce.train.team import Team
-
-_HOOKS = [name for name in vars(Callback) if name.startswith(("on_", "before_", "after_"))]
 
 
 class Training:
@@ -69,7 +68,7 @@ class Training:
         self.rate = optimizer.lr  # at the beginning of the epoch
         self._why_stop = ""
         self._previous = [p._data for p in optimizer.parameters]  # the weights before the last step
-        self._hooks = {name: self._overriding(name) for name in _HOOKS}
+        self._hooks = {name: self._overriding(name) for name in HOOKS}
 
     def _overriding(self, name: str) -> list[Callable[[Training], None]]:
         """The callbacks that say something at a turn; the rest cost nothing."""
@@ -99,35 +98,25 @@ class Training:
         return bool(self._why_stop) or self.epoch >= self.epochs
 
     def run(self) -> History:
-        """Epochs until the last, or until a callback stops it."""
-        try:
-            self._call("on_train_begin")
-            while not self._over():
-                self._epoch()
-            if self.epoch < self.epochs:
-                self.history.stopped = self._why_stop
-        except BaseException:
-            self.failed = True
-            raise
-        finally:
-            self._end()
+        """Epochs until the last, or until a callback stops it. Every callback ends, whatever another one does."""
+        with contextlib.ExitStack() as ends:
+            for hook in reversed(self._hooks["on_train_end"]):
+                ends.callback(hook, self)
+            try:
+                self._call("on_train_begin")
+                while not self._over():
+                    self._epoch()
+                if self.epoch < self.epochs:
+                    self.history.stopped = self._why_stop
+            except BaseException:
+                self.failed = True
+                raise
         return self.history
 
     def _over(self) -> bool:
         """Whether training is over, for all processes alike."""
         self._why_stop = self.team.agreed(self._why_stop)
         return self.ending
-
-    def _end(self) -> None:
-        """Let every callback end, whatever another one does."""
-        hooks = self._hooks["on_train_end"]
-        for i, hook in enumerate(hooks):
-            try:
-                hook(self)
-            except BaseException:
-                self._hooks["on_train_end"] = hooks[i + 1 :]
-                self._end()
-                raise
 
     def _epoch(self) -> None:
         """Every row once, or those that a checkpoint left of it; then what the epoch measured."""
@@ -162,7 +151,7 @@ class Training:
             self.optimizer.zero_grad()
             sums, loss, counted = self._gradients(parts)
             if not math.isfinite(loss):
-                words = self._why(loss, parts)
+                words = self._why(f"the loss is {loss} at", parts)
                 if not all(np.isfinite(data).all() for data in before):
                     before = self._previous  # the step before has spoiled them
                 raise FloatingPointError(words)
@@ -238,11 +227,12 @@ class Training:
         """The loss of the next step would tell of weights that aren't finite; here none follows, or they are saved."""
         parameters = self.optimizer.parameters
         if self.step and not all(np.isfinite(p._data).all() for p in parameters):
-            words = self._why(math.nan, []).replace("the loss is nan at", "weights are nan or infinite after")
+            words = self._why("weights are nan or infinite after", [])
             at_once((p, "_data", data) for p, data in zip(parameters, self._previous, strict=True))
             raise FloatingPointError(words)
 
-    def _why(self, value: float, parts: list[Batch]) -> str:
+    def _why(self, what: str, parts: list[Batch]) -> str:
+        """What went wrong, where, and the likely cause."""
         wrong = [name for name, t in self.model.named_tensors() if not np.isfinite(t._data).all()]
         size = max(float(np.abs(p._data).max(initial=0)) for p in self.optimizer.parameters)
         reach = max((float(np.abs(part.x).max(initial=0)) for part in parts), default=0.0)
@@ -255,7 +245,7 @@ class Training:
         else:
             cause = "the model's output or the loss is at fault: a logit of -inf at the label, a log of 0, 0/0"
         where = f"epoch {self.epoch + 1}, step {self.step + 1}"
-        return f"fit: the loss is {value} at {where}; {cause}. The model keeps its last finite weights"
+        return f"fit: {what} {where}; {cause}. The model keeps its last finite weights"
 
     def summed(self) -> dict[str, float]:
         """The epoch's sums so far, over all processes."""
