@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce import anomaly
+from tinygrad_ce.engine import anomaly
 
 
 def test_forward_names_operator_place_and_line():

@@ -17,7 +17,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce import data
 from tinygrad_ce.cli import apply, config, main, options, sources, study
-from tinygrad_ce.primitive import registry
+from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
 LAUNCHED = ("PMI_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")

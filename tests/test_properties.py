@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import tinygrad_ce as tg
 from benchmarks import random_graphs
 
-primitive_module = importlib.import_module("tinygrad_ce.primitive")
-reverse_module = importlib.import_module("tinygrad_ce.reverse")
+primitive_module = importlib.import_module("tinygrad_ce.engine.primitive")
+reverse_module = importlib.import_module("tinygrad_ce.engine.reverse")
 unbroadcast = reverse_module.unbroadcast
 TOLERANCE = {2: 5e-2, 4: 1e-4, 8: 1e-9}  # by a number's bytes
 REFUSALS = (ValueError, TypeError, IndexError, OverflowError)

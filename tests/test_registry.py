@@ -8,7 +8,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce.gradcheck import check_operator, example_calls, gradcheck
 
-primitive_module = importlib.import_module("tinygrad_ce.primitive")
+primitive_module = importlib.import_module("tinygrad_ce.engine.primitive")
 registry = primitive_module.registry
 OPERATORS = sorted(registry)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn, ops, optim
-from tinygrad_ce.primitive import recording
+from tinygrad_ce.engine.primitive import recording
 from tinygrad_ce.tensor import Tensor
 
 try:

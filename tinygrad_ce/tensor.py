@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.guard import freeze
-from tinygrad_ce.primitive import Node, Operator, is_recording, numpy_functions
-from tinygrad_ce.reverse import backward
+from tinygrad_ce.engine.guard import freeze
+from tinygrad_ce.engine.primitive import Node, Operator, is_recording, numpy_functions
+from tinygrad_ce.engine.reverse import backward
 
 
 def _plain(value: Any) -> Any:

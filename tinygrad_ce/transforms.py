@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.primitive import is_recording, no_grad, recording
-from tinygrad_ce.reverse import gradients
+from tinygrad_ce.engine.primitive import is_recording, no_grad, recording
+from tinygrad_ce.engine.reverse import gradients
 from tinygrad_ce.tensor import Tensor
 
 Function = Callable[..., Any]

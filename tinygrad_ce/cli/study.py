@@ -8,8 +8,8 @@ import sys
 import numpy as np
 
 from tinygrad_ce import ops, study
+from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.gradcheck import check_operator
-from tinygrad_ce.primitive import registry
 from tinygrad_ce.tensor import Tensor
 
 

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.engine.primitive import Node, is_recording
 from tinygrad_ce.mpi.ranks import MPI, communicator
 from tinygrad_ce.ops.linear_loss import blocked_linear_cross_entropy, check_shapes
 from tinygrad_ce.ops.losses import given, plain
-from tinygrad_ce.primitive import Node, is_recording
 
 _WHERE = "linear_cross_entropy"
 

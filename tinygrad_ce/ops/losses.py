@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import labels
+from tinygrad_ce.engine.primitive import Node, composite
 from tinygrad_ce.example import normal, probabilities
 from tinygrad_ce.ops.arithmetic import exp, expm1, where, xlogy
 from tinygrad_ce.ops.loss import cross_entropy
 from tinygrad_ce.ops.reduction import logsumexp
 from tinygrad_ce.ops.shape import take
 from tinygrad_ce.ops.softmax import softmax
-from tinygrad_ce.primitive import Node, composite
 
 
 def reduced(terms: Any, reduction: str, total: Any = None) -> Any:

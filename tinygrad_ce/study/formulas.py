@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinygrad_ce.primitive import Primitive
+from tinygrad_ce.engine.primitive import Primitive
 from tinygrad_ce.study import variants
 from tinygrad_ce.study.trace import Call
 

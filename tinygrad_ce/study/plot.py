@@ -14,9 +14,9 @@ import numpy as np
 from tinygrad_ce import labels as targets
 from tinygrad_ce import ops
 from tinygrad_ce.data.dataset import as_dataset
+from tinygrad_ce.engine.primitive import recording
+from tinygrad_ce.engine.reverse import grad
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.primitive import recording
-from tinygrad_ce.reverse import grad
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.metrics import logits as evaluate

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.primitive import Node, registry
+from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.ops.linear_loss import Tally
-from tinygrad_ce.primitive import Node, registry
-from tinygrad_ce.reverse import cotangent, tape, unbroadcast
 
 
 @dataclass(eq=False)

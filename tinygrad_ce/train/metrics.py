@@ -8,9 +8,9 @@ import numpy as np
 
 from tinygrad_ce import labels
 from tinygrad_ce.data.stream import Stream
-from tinygrad_ce.guard import at_once
+from tinygrad_ce.engine.guard import at_once
+from tinygrad_ce.engine.primitive import no_grad
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.primitive import no_grad
 from tinygrad_ce.tensor import Tensor
 
 

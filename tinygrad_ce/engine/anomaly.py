@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_PACKAGE = str(pathlib.Path(__file__).parent)
+_PACKAGE = str(pathlib.Path(__file__).parents[1])
 
 watching: list[Watch] = []  # those of all threads: while it is empty, calls look no further
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -64,7 +64,7 @@ def detect_anomaly() -> Iterator[None]:
         >>> with tg.detect_anomaly():
         ...     tg.sqrt(x).sum().backward()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        tinygrad_ce.anomaly.AnomalyError: the rule of argument 'x' of sqrt made inf at [1]
+        tinygrad_ce.engine.anomaly.AnomalyError: the rule of argument 'x' of sqrt made inf at [1]
         ...
     """
     watch = Watch()

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_ce.anomaly import noticed, watching
-from tinygrad_ce.guard import explain, freeze, owned
+from tinygrad_ce.engine.anomaly import noticed, watching
+from tinygrad_ce.engine.guard import explain, freeze, owned
 
 Rule = Callable[..., Any]
 
@@ -194,7 +194,7 @@ class Primitive:
 
 def _is_ours(function: Any) -> bool:
     """Whether a function is one of this package's operators, whose tests show that they write to nothing."""
-    return (getattr(function, "__module__", None) or "").startswith(f"{__package__}.ops.")
+    return (getattr(function, "__module__", None) or "").startswith("tinygrad_ce.ops.")
 
 
 def _kind(value: Any) -> str:

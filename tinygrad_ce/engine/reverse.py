@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import anomaly
-from tinygrad_ce.primitive import Node
+from tinygrad_ce.engine import anomaly
+from tinygrad_ce.engine.primitive import Node
 
 _by_order = attrgetter("_order")
 _set_grad = Node.__dict__["_grad"].__set__
