@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce import kernels, threads
+from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.kernels import threads
 
 KINDS = [
     "ordinary",

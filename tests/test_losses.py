@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce import blocks, nn
+from tinygrad_ce import nn
+from tinygrad_ce.kernels import linear as blocks
 
 INF = np.inf
 

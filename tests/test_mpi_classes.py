@@ -13,7 +13,7 @@ import pytest
 from mpi_programs.classes import cases, gradients
 
 import tinygrad_ce as tg
-from tinygrad_ce import blocks
+from tinygrad_ce.kernels import linear as blocks
 
 HERE = pathlib.Path(__file__).parent
 NAMES = list(cases("float64"))

@@ -10,10 +10,10 @@ from tinygrad_ce.engine.primitive import no_grad, primitive
 from tinygrad_ce.engine.reverse import grad
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.gradreport import GradientError
+from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
 from tinygrad_ce.ops import __all__ as _operators
 from tinygrad_ce.tensor import Tensor
-from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import hessian, hvp, jacobian, value_and_grad
 

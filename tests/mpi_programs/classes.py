@@ -135,7 +135,7 @@ if __name__ == "__main__":
     from mpi4py import MPI
 
     import tinygrad_ce as tg
-    from tinygrad_ce import blocks
+    from tinygrad_ce.kernels import linear as blocks
     from tinygrad_ce.mpi import classes
 
     main()

@@ -14,9 +14,9 @@ import numpy as np
 
 from tinygrad_ce.callback import Callback
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.train import fit as fit_
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training

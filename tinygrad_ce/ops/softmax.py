@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import kernels
 from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.example import normal
+from tinygrad_ce.kernels import softmax as kernels
 
 
 @primitive

@@ -36,9 +36,14 @@ PAGES = {  # of the reference, by the module where a name is made; what is made 
     **{name.partition(".")[2]: name for name in OPTIONAL},
 }
 _ALSO = {"labels": "ops.losses", "gradreport": "gradcheck", "engine.anomaly": "gradcheck", "callback": "train"}
-_INSIDE = {"kernels": "module", "blocks": "module", "gradreport::Report": "class", "gradreport::Entry": "class"}
+_INSIDE = {
+    "kernels.softmax": "module",
+    "kernels.linear": "module",
+    "gradreport::Report": "class",
+    "gradreport::Entry": "class",
+}
 _ORDER = [  # of importance, on pages of several files; within a file as in it, but for the names singled out here
-    "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "threads", "gradcheck",
+    "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "kernels.threads", "gradcheck",
     "engine.anomaly",
     "nn.module", "nn.layers.Sequential", "nn.layers", "nn.images",
     "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",

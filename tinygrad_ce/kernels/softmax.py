@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.threads import by_rows
+from tinygrad_ce.kernels.threads import by_rows
 
 # What needs no conversion.
 FAST = (np.dtype(np.float32), np.dtype(np.float64))

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.kernels import index_cross_entropy, row_sums
-from tinygrad_ce.threads import by_rows
+from tinygrad_ce.kernels.softmax import index_cross_entropy, row_sums
+from tinygrad_ce.kernels.threads import by_rows
 
 # Logits in a block, by measurement: 4 MiB of float32 keeps BLAS busy, and stays within a common cache.
 BLOCK = 1 << 20
