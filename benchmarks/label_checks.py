@@ -12,7 +12,7 @@ import numpy as np
 
 import tinygrad_ce as tg
 from benchmarks import turns
-from tinygrad_ce import labels
+from tinygrad_ce.losses import targets as labels
 
 SHAPES = [(1024, 10), (1024, 100), (8192, 10), (65536, 10), (8192, 1000)]
 

@@ -21,8 +21,8 @@ import tinygrad_ce as tg
 from benchmarks import interrupts, memory
 from tinygrad_ce import nn, optim
 from tinygrad_ce.engine.primitive import registry
-from tinygrad_ce.example import realise
 from tinygrad_ce.kernels import threads
+from tinygrad_ce.ops.example import realise
 from tinygrad_ce.train import checkpoint
 
 

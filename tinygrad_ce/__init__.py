@@ -11,6 +11,8 @@ from tinygrad_ce.engine.reverse import grad
 from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.gradreport import GradientError
 from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
+from tinygrad_ce.losses import *  # noqa: F403
+from tinygrad_ce.losses import __all__ as _losses
 from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
 from tinygrad_ce.ops import __all__ as _operators
 from tinygrad_ce.tensor import Tensor
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    *_operators, "AnomalyError", "CheckpointError", "GradientError", "History", "Tensor", "accuracy",
+    *_losses, *_operators, "AnomalyError", "CheckpointError", "GradientError", "History", "Tensor", "accuracy",
     "confusion_matrix", "data", "detect_anomaly", "export", "fit", "get_num_threads", "grad", "gradcheck",
     "gradgradcheck", "hessian", "hvp", "jacobian", "nn", "no_grad", "optim", "precision_recall", "predict",
     "primitive", "set_num_threads", "study", "train", "value_and_grad",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import nn, ops, optim
+from tinygrad_ce import losses, nn, ops, optim
 from tinygrad_ce.engine.primitive import recording
 from tinygrad_ce.tensor import Tensor
 
@@ -389,7 +389,7 @@ class _Objective:
 
     def _loss(self, parameters: Sequence[Any], x: Any, y: np.ndarray, weight: np.ndarray | None) -> Any:
         z = _forward(x, parameters, sum(p.ndim == 2 for p in parameters), self.owner)
-        loss = ops.cross_entropy(z, y, reduction="mean" if weight is None else "none")
+        loss = losses.cross_entropy(z, y, reduction="mean" if weight is None else "none")
         return loss if weight is None else (loss * weight).sum()
 
 

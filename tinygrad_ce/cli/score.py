@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce import ops
+from tinygrad_ce import losses
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 
@@ -31,7 +31,7 @@ def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: 
     loss, confusion = 0.0, np.zeros((classes, classes), np.int64)
     for x, y in pieces:
         output = logits(model, x)
-        loss += float(ops.cross_entropy(output, y, reduction="sum"))
+        loss += float(losses.cross_entropy(output, y, reduction="sum"))
         confusion += confusion_matrix(output.argmax(axis=1), y, classes)
     return Score(loss / max(int(confusion.sum()), 1), confusion)
 

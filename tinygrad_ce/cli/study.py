@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from tinygrad_ce import ops, study
+from tinygrad_ce import losses, study
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.gradcheck import check_operator
 from tinygrad_ce.tensor import Tensor
@@ -38,7 +38,7 @@ def explain(args: argparse.Namespace) -> int:
     """Explain the loss of a row of logits."""
     logits = Tensor(args.logits, requires_grad=True, dtype=args.dtype)
     scaled = logits if args.temperature == 1 else logits / args.temperature
-    loss = ops.cross_entropy(scaled, args.target, label_smoothing=args.smoothing)
+    loss = losses.cross_entropy(scaled, args.target, label_smoothing=args.smoothing)
     names = {"logits": logits, "loss": loss, "target": np.asarray(args.target)}
     print(study.explain(loss, names=names))
     for path, what, make in ((args.graph, "graph", study.graph), (args.page, "page", study.player)):

@@ -194,7 +194,7 @@ class Primitive:
 
 def _is_ours(function: Any) -> bool:
     """Whether a function is one of this package's operators, whose tests show that they write to nothing."""
-    return (getattr(function, "__module__", None) or "").startswith("tinygrad_ce.ops.")
+    return (getattr(function, "__module__", None) or "").startswith(("tinygrad_ce.ops.", "tinygrad_ce.losses."))
 
 
 def _kind(value: Any) -> str:

@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygrad_ce import ops
+from tinygrad_ce import losses
 from tinygrad_ce.engine.primitive import Node, is_recording
+from tinygrad_ce.losses.linear_cross_entropy import blocked_linear_cross_entropy, check_shapes
+from tinygrad_ce.losses.others import given, plain
 from tinygrad_ce.mpi.ranks import MPI, communicator
-from tinygrad_ce.ops.linear_loss import blocked_linear_cross_entropy, check_shapes
-from tinygrad_ce.ops.losses import given, plain
 
 _WHERE = "linear_cross_entropy"
 
@@ -72,7 +72,7 @@ def linear_cross_entropy(
     comm = communicator(comm)
     options = (weight, ignore_index, reduction, label_smoothing)
     if comm.size == 1:
-        return ops.linear_cross_entropy(
+        return losses.linear_cross_entropy(
             input, linear_weight, target, linear_bias=linear_bias, weight=weight, ignore_index=ignore_index,
             reduction=reduction, label_smoothing=label_smoothing,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.ops.conv import pair
+from tinygrad_ce.ops.convolution import pair
 from tinygrad_ce.tensor import Tensor
 
 

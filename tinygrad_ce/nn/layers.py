@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import ops
+from tinygrad_ce import losses, ops
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
@@ -483,7 +483,7 @@ class CrossEntropyLoss(_Loss):
         1.3862943611198906
     """
 
-    operator = staticmethod(ops.cross_entropy)
+    operator = staticmethod(losses.cross_entropy)
 
 
 class NLLLoss(_Loss):
@@ -495,7 +495,7 @@ class NLLLoss(_Loss):
         0.2877
     """
 
-    operator = staticmethod(ops.nll_loss)
+    operator = staticmethod(losses.nll_loss)
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -507,7 +507,7 @@ class BCEWithLogitsLoss(_Loss):
         array([ 0.6931, 40.    ])
     """
 
-    operator = staticmethod(ops.binary_cross_entropy_with_logits)
+    operator = staticmethod(losses.binary_cross_entropy_with_logits)
 
 
 class BCELoss(_Loss):
@@ -519,7 +519,7 @@ class BCELoss(_Loss):
         array([0.6931, 0.1054])
     """
 
-    operator = staticmethod(ops.binary_cross_entropy)
+    operator = staticmethod(losses.binary_cross_entropy)
 
 
 class KLDivLoss(_Loss):
@@ -531,4 +531,4 @@ class KLDivLoss(_Loss):
         0.1308
     """
 
-    operator = staticmethod(ops.kl_div)
+    operator = staticmethod(losses.kl_div)

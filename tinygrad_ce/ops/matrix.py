@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import composite, primitive
-from tinygrad_ce.example import normal
+from tinygrad_ce.ops.example import normal
 
 
 @primitive

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
-from tinygrad_ce.example import fixed, normal, positive, spaced
 from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.ops.example import fixed, normal, positive, spaced
 from tinygrad_ce.ops.softmax import masked, softmax
 
 

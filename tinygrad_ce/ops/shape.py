@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.engine.primitive import composite, primitive
-from tinygrad_ce.example import normal
+from tinygrad_ce.ops.example import normal
 
 
 @primitive
@@ -298,7 +297,7 @@ def _check_rows(index: np.ndarray, rows: int) -> None:
         if not wrong.any():
             raise TypeError(f"embedding: input has dtype {index.dtype}; {valid}; use input.astype(int)")
     if wrong.any():
-        where = labels.first(wrong) if index.ndim else ""
+        where = str(np.argwhere(wrong)[0].tolist()) if index.ndim else ""
         others = f" (and {np.count_nonzero(wrong) - 1} more like it)" if np.count_nonzero(wrong) > 1 else ""
         raise ValueError(f"embedding: input{where} is {index[wrong][0]}{others}; {valid}")
 

@@ -20,22 +20,27 @@ from tinygrad_ce.course import project
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
 PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first
     "tensor": "Tensor and engine",
-    "ops.arithmetic": "Elementwise operators",
+    "ops.elementwise": "Elementwise operators",
     "ops.reduction": "Reductions",
     "ops.shape": "Shapes, axes, pieces",
     "ops.matrix": "Products",
-    "ops.conv": "Convolution and pooling",
+    "ops.convolution": "Convolution and pooling",
     "ops.softmax": "Softmax",
-    "ops.loss": "Cross-entropy",
-    "ops.losses": "Other losses over classes",
-    "ops.binary": "Yes-or-no losses",
-    "ops.linear_loss": "Cross-entropy of a linear layer",
+    "losses.cross_entropy": "Cross-entropy",
+    "losses.others": "Other losses over classes",
+    "losses.binary": "Yes-or-no losses",
+    "losses.linear_cross_entropy": "Cross-entropy of a linear layer",
     "gradcheck": "Checking gradients",
     **{name: f"tg.{name}" for name in ("nn", "nn.init", "optim", "data", "train", "train.checkpoint")},
     **{name: f"tg.{name}" for name in ("train.classifier", "study", "study.plot", "export")},
     **{name.partition(".")[2]: name for name in OPTIONAL},
 }
-_ALSO = {"labels": "ops.losses", "gradreport": "gradcheck", "engine.anomaly": "gradcheck", "callback": "train"}
+_ALSO = {
+    "losses.targets": "losses.others",
+    "gradreport": "gradcheck",
+    "engine.anomaly": "gradcheck",
+    "callback": "train",
+}
 _INSIDE = {
     "kernels.softmax": "module",
     "kernels.linear": "module",
@@ -43,8 +48,8 @@ _INSIDE = {
     "gradreport::Entry": "class",
 }
 _ORDER = [  # of importance, on pages of several files; within a file as in it, but for the names singled out here
-    "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "kernels.threads", "gradcheck",
-    "engine.anomaly",
+    "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "kernels.threads",
+    "gradcheck", "engine.anomaly",
     "nn.module", "nn.layers.Sequential", "nn.layers", "nn.images",
     "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",
     "optim.schedules.StepLR", "optim.schedules.LinearLR", "optim.schedules.SequentialLR",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.kernels import softmax as kernels
-from tinygrad_ce.ops.loss import Rows, rows_of
+from tinygrad_ce.losses.cross_entropy import Rows, rows_of
 from tinygrad_ce.ops.softmax import centred, masked
 from tinygrad_ce.study.trace import Call, Share
 

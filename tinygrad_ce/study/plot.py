@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels as targets
-from tinygrad_ce import ops
+from tinygrad_ce import losses, ops
 from tinygrad_ce.data.dataset import as_dataset
 from tinygrad_ce.engine.primitive import recording
 from tinygrad_ce.engine.reverse import grad
+from tinygrad_ce.losses import targets
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.history import History
@@ -420,7 +420,7 @@ def loss_landscape(
     model: Any,
     data: Any,
     *,
-    loss: Callable[[Any, Any], Any] = ops.cross_entropy,
+    loss: Callable[[Any, Any], Any] = losses.cross_entropy,
     span: float = 1.0,
     points: int = 25,
     seed: int = 0,

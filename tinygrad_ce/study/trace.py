@@ -11,8 +11,8 @@ import numpy as np
 
 from tinygrad_ce.engine.primitive import Node, registry
 from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
+from tinygrad_ce.losses.linear_cross_entropy import Tally
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.ops.linear_loss import Tally
 
 
 @dataclass(eq=False)

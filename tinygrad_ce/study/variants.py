@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels
+from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.study.trace import Call
 
 Pair = tuple[str, str]  # text and LaTeX

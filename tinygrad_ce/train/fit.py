@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import ops
+from tinygrad_ce import losses
 from tinygrad_ce.callback import Callback
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
@@ -32,7 +32,7 @@ def fit(
     batch_size: int = 32,
     accumulate: int = 1,
     optimizer: Optimizer | None = None,
-    loss: Callable[..., Any] = ops.cross_entropy,
+    loss: Callable[..., Any] = losses.cross_entropy,
     class_weight: Any = None,
     sample_weight: Any = None,
     metrics: Mapping[str, Callable[..., float]] | Sequence[Callable[..., float]] | Callable[..., float] = (),

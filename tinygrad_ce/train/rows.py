@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.data.dataset import as_dataset, batch_rows, hold_out
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.train.team import Team
 
 _MEASURED = 4096  # rows of a stream that are measured at a time

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.engine.primitive import Node, composite, primitive
-from tinygrad_ce.example import normal, probabilities
 from tinygrad_ce.kernels.linear import Sweep
-from tinygrad_ce.ops.loss import softmax_minus_onehot, target_factor
-from tinygrad_ce.ops.losses import given
+from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses.cross_entropy import softmax_minus_onehot, target_factor
+from tinygrad_ce.losses.others import given
+from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.matrix import linear, rows
 from tinygrad_ce.ops.softmax import log_softmax
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
-from tinygrad_ce.example import normal, spaced
+from tinygrad_ce.ops.example import normal, spaced
 
 
 def pair(where: str, name: str, value: Any, least: int) -> tuple[int, int]:

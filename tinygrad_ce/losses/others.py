@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.engine.primitive import Node, composite
-from tinygrad_ce.example import normal, probabilities
-from tinygrad_ce.ops.arithmetic import exp, expm1, where, xlogy
-from tinygrad_ce.ops.loss import cross_entropy
+from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses.cross_entropy import cross_entropy
+from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
+from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.reduction import logsumexp
 from tinygrad_ce.ops.shape import take
 from tinygrad_ce.ops.softmax import softmax

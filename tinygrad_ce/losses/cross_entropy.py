@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.engine.primitive import primitive
-from tinygrad_ce.example import normal, probabilities
 from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.softmax import centred, log_softmax, softmax
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import composite, primitive
-from tinygrad_ce.example import fixed, normal, positive, spaced
+from tinygrad_ce.ops.example import fixed, normal, positive, spaced
 
 
 @primitive(forward=np.add)

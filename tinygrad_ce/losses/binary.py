@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import labels
 from tinygrad_ce.engine.primitive import composite
-from tinygrad_ce.example import fractions, normal
-from tinygrad_ce.ops.arithmetic import softplus, xlog1py, xlogy
-from tinygrad_ce.ops.losses import given, plain, reduced
+from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses.others import given, plain, reduced
+from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
+from tinygrad_ce.ops.example import fractions, normal
 
 
 def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
