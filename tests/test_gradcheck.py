@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_ce as tg
 from benchmarks import mutants
-from tinygrad_ce.differences import central, jump, one_sided, swept
+from tinygrad_ce.check.differences import central, jump, one_sided, swept
 
 X = np.array([0.3, -1.2, 2.0])
 

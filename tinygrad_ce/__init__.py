@@ -5,11 +5,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tinygrad_ce import data, nn, optim, train
+from tinygrad_ce.check.gradcheck import gradcheck, gradgradcheck
+from tinygrad_ce.check.report import GradientError
 from tinygrad_ce.engine.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.engine.primitive import no_grad, primitive
 from tinygrad_ce.engine.reverse import grad
-from tinygrad_ce.gradcheck import gradcheck, gradgradcheck
-from tinygrad_ce.gradreport import GradientError
 from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.losses import *  # noqa: F403
 from tinygrad_ce.losses import __all__ as _losses

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 
 from tinygrad_ce import losses, study
+from tinygrad_ce.check.gradcheck import check_operator
 from tinygrad_ce.engine.primitive import registry
-from tinygrad_ce.gradcheck import check_operator
 from tinygrad_ce.tensor import Tensor
 
 

@@ -30,26 +30,26 @@ PAGES = {  # of the reference, by the module where a name is made; what is made 
     "losses.others": "Other losses over classes",
     "losses.binary": "Yes-or-no losses",
     "losses.linear_cross_entropy": "Cross-entropy of a linear layer",
-    "gradcheck": "Checking gradients",
+    "check.gradcheck": "Checking gradients",
     **{name: f"tg.{name}" for name in ("nn", "nn.init", "optim", "data", "train", "train.checkpoint")},
     **{name: f"tg.{name}" for name in ("train.classifier", "study", "study.plot", "export")},
     **{name.partition(".")[2]: name for name in OPTIONAL},
 }
 _ALSO = {
     "losses.targets": "losses.others",
-    "gradreport": "gradcheck",
-    "engine.anomaly": "gradcheck",
+    "check.report": "check.gradcheck",
+    "engine.anomaly": "check.gradcheck",
     "callback": "train",
 }
 _INSIDE = {
     "kernels.softmax": "module",
     "kernels.linear": "module",
-    "gradreport::Report": "class",
-    "gradreport::Entry": "class",
+    "check.report::Report": "class",
+    "check.report::Entry": "class",
 }
 _ORDER = [  # of importance, on pages of several files; within a file as in it, but for the names singled out here
     "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "kernels.threads",
-    "gradcheck", "engine.anomaly",
+    "check.gradcheck", "engine.anomaly",
     "nn.module", "nn.layers.Sequential", "nn.layers", "nn.images",
     "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",
     "optim.schedules.StepLR", "optim.schedules.LinearLR", "optim.schedules.SequentialLR",

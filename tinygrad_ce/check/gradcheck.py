@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
+from tinygrad_ce.check.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
+from tinygrad_ce.check.report import Entry, GradientError, Report
 from tinygrad_ce.engine.primitive import Operator, registry
 from tinygrad_ce.engine.reverse import gradients
-from tinygrad_ce.gradreport import Entry, GradientError, Report
 from tinygrad_ce.ops.example import realise
 from tinygrad_ce.tensor import Tensor
 

@@ -1,0 +1,1 @@
+"""Rules against finite differences: numeric derivatives, the comparison, and the report with the likely cause."""
