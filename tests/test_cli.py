@@ -668,8 +668,8 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     calls = []
     course = types.SimpleNamespace(open_course=lambda folder, browser: calls.append((folder, browser)))
     site = types.SimpleNamespace(build=lambda *folder: calls.append(folder) or Path("there/index.html"))
-    monkeypatch.setitem(sys.modules, "tinygrad_ce.course", course)
-    monkeypatch.setitem(sys.modules, "tinygrad_ce.site", site)
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.cli.course", course)
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.docs", site)
     printed(capsys, "notebooks")
     printed(capsys, "notebooks", "mine", "--no-browser")
     assert printed(capsys, "docs") == "the documentation is in there/index.html\n"

@@ -15,10 +15,10 @@ import zlib
 import pytest
 from browser import chromium
 
-from tinygrad_ce.site import build
-from tinygrad_ce.site.conf import to_rest
-from tinygrad_ce.site.pages import _ORDER as ORDER
-from tinygrad_ce.site.pages import _place as place
+from tinygrad_ce.docs import build
+from tinygrad_ce.docs.conf import to_rest
+from tinygrad_ce.docs.pages import _ORDER as ORDER
+from tinygrad_ce.docs.pages import _place as place
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -74,7 +74,7 @@ def test_every_public_function_and_class_has_an_example(name):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs") / "site"
-    command = [sys.executable, "-m", "tinygrad_ce.site", str(folder)]
+    command = [sys.executable, "-m", "tinygrad_ce.docs", str(folder)]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
@@ -157,7 +157,7 @@ def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_cod
     assert "api/train.html#tinygrad_ce.train.Callback" in links
     assert "_modules/tinygrad_ce/ops/softmax.html" in links
     assert "_modules/tinygrad_ce/callback.html" not in links
-    assert "../_modules/tinygrad_ce/ops/loss.html" in pages[site / "notebooks/12_write_your_own_primitive.html"].links
+    assert "../_modules/tinygrad_ce/losses/cross_entropy.html" in pages[site / "notebooks/12_write_your_own_primitive.html"].links
 
 
 def test_the_site_holds_the_course_and_the_projects_own_texts(site, pages):

@@ -50,7 +50,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def notebooks(args: argparse.Namespace) -> int:
     """Open the course."""
-    from tinygrad_ce.course import open_course
+    from tinygrad_ce.cli.course import open_course
 
     open_course(args.folder, browser=args.browser)
     return 0
@@ -58,7 +58,7 @@ def notebooks(args: argparse.Namespace) -> int:
 
 def docs(args: argparse.Namespace) -> int:
     """Build the documentation."""
-    from tinygrad_ce.site import build
+    from tinygrad_ce.docs import build
 
     try:
         page = build(*([args.folder] if args.folder else []))

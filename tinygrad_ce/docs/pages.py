@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import tinygrad_ce as tg
-from tinygrad_ce.course import project
+from tinygrad_ce.cli.course import project
 
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
 PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tinygrad_ce
-from tinygrad_ce.site.pages import things
+from tinygrad_ce.docs.pages import things
 
 project = "tinygrad_ce"
 release = version = tinygrad_ce.__version__

@@ -1,4 +1,4 @@
-"""The documentation as a static site: ``python -m tinygrad_ce.site [FOLDER]``, made of docstrings and the course."""
+"""The documentation as a static site: ``python -m tinygrad_ce.docs [FOLDER]``, made of docstrings and the course."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from tinygrad_ce.site.pages import write_sources
+from tinygrad_ce.docs.pages import write_sources
 
 
 def build(folder: str | os.PathLike[str] = "tinygrad_ce_docs") -> Path:

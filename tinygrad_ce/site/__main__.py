@@ -1,9 +1,0 @@
-"""``python -m tinygrad_ce.site [FOLDER]`` builds the documentation."""
-
-import argparse
-
-from tinygrad_ce.site import build
-
-parser = argparse.ArgumentParser("python -m tinygrad_ce.site", description="Build the documentation as a static site.")
-parser.add_argument("folder", nargs="?", default="tinygrad_ce_docs", help="where it goes (tinygrad_ce_docs)")
-print(build(parser.parse_args().folder))
