@@ -16,7 +16,6 @@ import pytest
 from browser import chromium
 
 from tinygrad_ce.docs import build
-from tinygrad_ce.docs.conf import to_rest
 from tinygrad_ce.docs.pages import _ORDER as ORDER
 from tinygrad_ce.docs.pages import _place as place
 
@@ -157,7 +156,10 @@ def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_cod
     assert "api/train.html#tinygrad_ce.train.Callback" in links
     assert "_modules/tinygrad_ce/ops/softmax.html" in links
     assert "_modules/tinygrad_ce/callback.html" not in links
-    assert "../_modules/tinygrad_ce/losses/cross_entropy.html" in pages[site / "notebooks/12_write_your_own_primitive.html"].links
+    assert (
+        "../_modules/tinygrad_ce/losses/cross_entropy.html"
+        in pages[site / "notebooks/12_write_your_own_primitive.html"].links
+    )
 
 
 def test_the_site_holds_the_course_and_the_projects_own_texts(site, pages):
@@ -223,19 +225,3 @@ def test_without_sphinx_the_error_names_the_extra(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r"tinygrad-ce\[docs\]"):
         build(tmp_path / "site")
     assert not (tmp_path / "site").exists()
-
-
-@pytest.mark.parametrize(
-    ("docstring", "rest"),
-    [
-        ("Twice $x^2$.", "Twice :math:`x^2`."),
-        ("A loss:\n\n    $$a\n    b,$$\n    with c.", "A loss:\n\n    \n\n    .. math:: a b,\n\n    \n    with c."),
-        (">>> '$x$'\n", ">>> '$x$'\n"),
-        ("Not ``$x$`` nor `$y$`.", "Not ``$x$`` nor `$y$`."),
-        ("|x|, (N) rows", r"\|x\|, \(N) rows"),
-        ("Source: Bridle, 1989.", "**Source:** Bridle, 1989."),
-        ("Errors:\n    A: one\n    more.\n    B, C: two.\n", "Raises:\n    A: one\n        more.\n    B, C: two.\n"),
-    ],
-)  # fmt: skip
-def test_docstrings_become_rest(docstring, rest):
-    assert to_rest(docstring) == rest

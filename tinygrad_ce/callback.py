@@ -48,7 +48,7 @@ class Callback:
     def __init_subclass__(cls) -> None:
         """Refuse a hook that nobody would call.
 
-        Errors:
+        Raises:
             TypeError: a method is named like a hook, but there is none of that name.
         """
         for name in vars(cls):
@@ -85,7 +85,7 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state_dict`` gave.
 
-        Errors:
+        Raises:
             ValueError: it doesn't fit; nothing has changed then.
         """
         if state:

@@ -44,11 +44,11 @@ def onnx(model: nn.Module, path: str | os.PathLike[str], *, example: Any = None,
             different ones. Left out, it is that of the first layer, if that is Linear or Standardize.
         opset: the version of ONNX's operators, at least 20.
 
-    Errors:
+    Raises:
         ImportError: onnx isn't installed.
         NotImplementedError: an operator has no translation; it is named.
         ValueError: what the model computes depends on its input by other ways than recorded operators (plain NumPy on
-            its numbers, a Python ``if``, ``len(x)``), or no example is given where one is needed.
+                its numbers, a Python ``if``, ``len(x)``), or no example is given where one is needed.
 
     Example:
         >>> import os, tempfile, tinygrad_ce as tg
@@ -57,7 +57,8 @@ def onnx(model: nn.Module, path: str | os.PathLike[str], *, example: Any = None,
         >>> os.path.exists(path)
         True
 
-    Source: https://onnx.ai/onnx/operators/.
+    Source:
+        https://onnx.ai/onnx/operators/.
     """
     library = _extra("onnx", "onnx")
     newest = library.defs.onnx_opset_version()
@@ -82,7 +83,7 @@ def safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
     A Tensor that stands in several places is written once, under its first name; the others are in the file's metadata,
     as ``safetensors.torch.save_model`` has it, so that ``safetensors.torch.load_model`` reads it.
 
-    Errors:
+    Raises:
         ImportError: safetensors isn't installed.
         TypeError: a Tensor has a dtype that safetensors doesn't know.
 
@@ -95,7 +96,8 @@ def safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
         >>> bool((a[0].weight == b[0].weight).all())
         True
 
-    Source: https://huggingface.co/docs/safetensors.
+    Source:
+        https://huggingface.co/docs/safetensors.
     """
     library = _extra("safetensors.numpy", "safetensors")
     found: dict[str, np.ndarray] = {}
@@ -115,10 +117,10 @@ def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Names are those of ``model.state_dict()``; a Tensor that stands in several places may come under any of its names.
     Numbers are converted to the Tensors' own dtypes.
 
-    Errors:
+    Raises:
         ImportError: safetensors isn't installed.
         CheckpointError: not a safetensors file, a damaged one, or another model's: a name is missing or unknown, an
-            array has another shape, or numbers that its Tensor's dtype can't hold.
+                array has another shape, or numbers that its Tensor's dtype can't hold.
         OSError: it can't be opened.
 
     Example:

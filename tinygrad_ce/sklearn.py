@@ -53,14 +53,15 @@ FULL_BATCH = 20_000_000
 
 
 class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # of a package without types
-    r"""A softmax classifier: logits $z = W x + b$, or the last layer's of a network, and $p = \mathrm{softmax}(z)$.
+    r"""A softmax classifier: logits :math:`z = W x + b`, or a network's, and :math:`p = \mathrm{softmax}(z)`.
 
     It minimises the cross-entropy with an L2 penalty on the weights W of all layers, not on the biases:
 
-    $$\frac{1}{S} \Big( \sum_i s_i \, (-\log p_{i, y_i}) + \frac{1}{2C} \sum W^2 \Big), \qquad S = \sum_i s_i,$$
+    .. math:: \frac{1}{S} \Big( \sum_i s_i \, (-\log p_{i, y_i}) + \frac{1}{2C} \sum W^2 \Big), \qquad S = \sum_i s_i,
 
-    with $s_i$ the row's sample weight times its class's. C is that of scikit-learn's LogisticRegression, and a linear
-    SoftmaxClassifier has the same minimum. Two classes have one logit, $p = σ(z)$ being the second class's.
+    with :math:`s_i` the row's sample weight times its class's. C is that of scikit-learn's LogisticRegression, and a
+    linear SoftmaxClassifier has the same minimum. Two classes have one logit, :math:`p = σ(z)` being the second
+    class's.
 
     Args:
         hidden_layer_sizes: the widths of hidden layers; () is the linear classifier.
@@ -93,9 +94,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         loss_curve_: the loss, penalty included, after each of them (the mean over the epoch for Adam and SGD).
         validation_loss_curve_: with early_stopping, the cross-entropy of the rows held out.
 
-    Errors:
+    Raises:
         ValueError: an option out of range, nan or infinite features, a single class, or what else scikit-learn's own
-            classifiers refuse; also where a training step gives nan: the learning rate is too high.
+                classifiers refuse; also where a training step gives nan: the learning rate is too high.
         ConvergenceWarning: max_iter came first.
 
     Example:
@@ -108,7 +109,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         >>> print(round(model.score(x, y), 2), model.predict_proba(x[:1]).round(2))
         0.97 [[0.98 0.02 0.  ]]
 
-    Source: Liu, Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
+    Source:
+        Liu, Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
     """
 
     classes_: np.ndarray

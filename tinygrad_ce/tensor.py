@@ -79,7 +79,7 @@ class Tensor(Node):
     What operators need of a Tensor cannot change under them: its array is never written. ``.data`` shows it
     read-only; assigning ``t.data = array`` gives the Tensor other numbers, and graphs made before keep theirs.
 
-    Errors:
+    Raises:
         ValueError: ragged or non-numeric data.
         TypeError: a dtype that isn't real, or an integer Tensor that shall require grad.
 

@@ -18,7 +18,7 @@ Function = Callable[..., Any]
 
 
 def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
-    r"""The function that returns f's value and its gradient, $(f(x), \nabla f(x))$.
+    r"""The function that returns f's value and its gradient, :math:`(f(x), \nabla f(x))`.
 
     Args:
         f: a function of arrays that returns a scalar.
@@ -45,7 +45,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
 
 
 def jacobian(f: Function, x: Any) -> Any:
-    r"""All partial derivatives, $J_{ij} = \partial f_i / \partial x_j$, of shape ``f(x).shape + x.shape``.
+    r"""All partial derivatives, :math:`J_{ij} = \partial f_i / \partial x_j`, of shape ``f(x).shape + x.shape``.
 
     One reverse pass for each number of f(x).
 
@@ -62,7 +62,7 @@ def jacobian(f: Function, x: Any) -> Any:
 
 
 def hessian(f: Function, x: Any) -> Any:
-    r"""Second derivatives of a scalar function, $H_{ij} = \partial^2 f / \partial x_i \partial x_j$, ``x.shape`` twice.
+    r"""Second derivatives of a scalar function, :math:`H_{ij} = \partial^2 f / \partial x_i \partial x_j`.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -77,7 +77,7 @@ def hessian(f: Function, x: Any) -> Any:
 
 
 def hvp(f: Function, x: Any, v: Any) -> Any:
-    r"""The Hessian times a vector, $H v$, without forming H: the gradient of $\nabla f \cdot v$.
+    r"""The Hessian times a vector, :math:`H v`, without forming H: the gradient of :math:`\nabla f \cdot v`.
 
     Args:
         f: a function of one array that returns a scalar.
@@ -89,7 +89,8 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
         >>> tg.hvp(lambda x: (x**3).sum(), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
         array([6., 0.])
 
-    Source: Pearlmutter, Fast exact multiplication by the Hessian, 1994.
+    Source:
+        Pearlmutter, Fast exact multiplication by the Hessian, 1994.
     """
     point = _variable(x)
     vector = v._data if isinstance(v, Tensor) else np.asarray(v)

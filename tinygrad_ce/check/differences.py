@@ -30,11 +30,12 @@ def power_of_two(step: float) -> float:
 
 
 def central(line: Line, h: float, eps: float) -> Slope:
-    r"""$(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h$; its uncertainty is that of rounding alone.
+    r""":math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h`; its uncertainty is that of rounding alone.
 
     It is rough where both sides' slopes differ by a tenth, as they do at a kink.
 
-    Source: Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
+    Source:
+        Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
     """
     one, minus_one, two, minus_two = (line(t) for t in (h, -h, 2 * h, -2 * h))
     with np.errstate(all="ignore"):
@@ -62,7 +63,7 @@ def swept(line: Line, h: float, eps: float) -> Slope:
 
 
 def one_sided(line: Line, h: float, eps: float, side: int) -> Slope:
-    r"""The slope on one side, $(-3 f_0 + 4 f_{h} - f_{2h}) / 2h$ with h of that side's sign, by the steadiest step."""
+    r"""The slope on one side, :math:`(-3 f_0 + 4 f_{h} - f_{2h}) / 2h` with h of that sign, by the steadiest step."""
     here = line(0.0)
     slopes = []
     for k in range(finest(eps), 1):
@@ -97,9 +98,10 @@ def _steadiest(slopes: list[Slope]) -> Slope:
 
 
 def complex_step(line: Callable[[complex], np.ndarray], size: float) -> Slope:
-    r"""$\mathrm{Im}\, f(x + ih) / h$ with a tiny h: no difference, so no digits are lost; for analytic functions alone.
+    r""":math:`\mathrm{Im}\, f(x + ih) / h` with a tiny h: no difference, no lost digits; for analytic functions alone.
 
-    Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
+    Source:
+        Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
     """
     h = 1e-20 * size
     y = line(1j * h)

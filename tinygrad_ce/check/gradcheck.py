@@ -60,12 +60,12 @@ def gradcheck(
 ) -> Report:
     r"""Hold the gradient of f by its rules against numeric derivatives.
 
-    An entry $\partial f_k / \partial x_i$ of the Jacobian agrees when the rule and
-    $(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h$ differ by no more than rtol of the larger, beside what rounding
-    $f_k$ by a few eps does to the difference: small entries are judged by their own size, so that a gradient of nothing
-    but zeros fails at cross-entropy's logits [30, 0]. One that doesn't agree is looked into: over a sweep of steps
-    (was it the step?), then from both sides (is it a kink?). At a kink any slope between the two sides' is right, and
-    the report names it.
+    An entry :math:`\partial f_k / \partial x_i` of the Jacobian agrees when the rule and
+    :math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h` differ by no more than rtol of the larger, beside what
+    rounding :math:`f_k` by a few eps does to the difference: small entries are judged by their own size, so that a
+    gradient of nothing but zeros fails at cross-entropy's logits [30, 0]. One that doesn't agree is looked into: over
+    a sweep of steps (was it the step?), then from both sides (is it a kink?). At a kink any slope between the two
+    sides' is right, and the report names it.
 
     Also checked: f and its rules leave their inputs as they are, two runs agree in every bit, and gradients have their
     inputs' shapes and dtypes.
@@ -90,7 +90,7 @@ def gradcheck(
     Returns:
         A Report: true if all agree; printing it shows the worst entries, kinks, and the likely cause.
 
-    Errors:
+    Raises:
         GradientError: something disagrees; the first line tells input, index, both numbers and the likely cause.
         ValueError, TypeError: an option out of range, nothing to differentiate in, or f returns no Tensor.
 
@@ -103,7 +103,8 @@ def gradcheck(
         >>> tg.gradcheck(lambda x: tg.relu(x), np.array([0.0, 1.0])).kinks[0].slopes
         (0.0, 1.0)
 
-    Source: Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
+    Source:
+        Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
     """
     for name, value, valid in (
         ("order", order, (1, 2)), ("mode", mode, (None, "jacobian", "directions")),

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """|analytic - numeric|; infinite where one is nan."""
+        """The absolute difference of analytic and numeric; infinite where one is nan."""
         difference = abs(self.analytic - self.numeric)
         return difference if difference == difference else np.inf
 

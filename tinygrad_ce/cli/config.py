@@ -25,7 +25,7 @@ def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse
 
     To resume a run, its folder is enough, as it holds the file; and so is that file, as it lies in the folder.
 
-    Errors:
+    Raises:
         ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
         OSError: it can't be opened.
     """

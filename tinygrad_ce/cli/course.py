@@ -32,7 +32,7 @@ def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool =
     Returns:
         The folder.
 
-    Errors:
+    Raises:
         ImportError: JupyterLab or matplotlib isn't installed (and start is True); nothing has been copied then.
         FileExistsError, NotADirectoryError: the folder is a file, or lies in one.
 

@@ -12,7 +12,7 @@ from tinygrad_ce.train.team import ALONE, Team
 def team(wanted: bool) -> Team:
     """The processes that share a training.
 
-    Errors:
+    Raises:
         ValueError: there are several, and nobody wants them to share anything: each would train the same model.
         ImportError: mpi4py isn't installed.
     """

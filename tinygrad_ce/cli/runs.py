@@ -47,7 +47,7 @@ class Run(Callback):
     def check(self, resume: bool) -> None:
         """Refuse a folder that holds other things, and to go on from nothing.
 
-        Errors:
+        Raises:
             ValueError: it is no run.
             FileNotFoundError: there is nothing to go on from, or no folder to put it in.
         """
@@ -148,7 +148,7 @@ def _replace(path: Path, text: str) -> None:
 def open_model(path: Path) -> tuple[nn.Sequential, dict[str, Any], Path]:
     """The model of a run or in a file, what it says of itself, and its file.
 
-    Errors:
+    Raises:
         ValueError: the folder is no run.
         CheckpointError: the file is damaged, or holds another kind of model.
         OSError: it can't be opened.

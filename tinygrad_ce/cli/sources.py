@@ -62,7 +62,7 @@ class Parts(NamedTuple):
 def load(paths: Sequence[str], label: int | str | None, streamed: bool) -> Source:
     """The rows that DATA means.
 
-    Errors:
+    Raises:
         ValueError: there is no such data set, or an option that isn't for it.
         DataError: a file isn't what it should be.
     """
@@ -124,7 +124,7 @@ def divide(source: Source, path: str, validated: bool) -> Parts:
 
     The same rows are held out whatever the seed of a training is.
 
-    Errors:
+    Raises:
         ValueError: the labels can't be classes.
     """
     rows, names = source

@@ -68,7 +68,7 @@ def is_printable(name: str) -> bool:
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """A regular file, open to read. A pipe would block, and a device may have no end.
 
-    Errors:
+    Raises:
         Damage: a folder, pipe or device.
         OSError: it can't be opened.
     """
@@ -154,10 +154,11 @@ def read_npz(
 
     Of those to be outlined the header alone is read: they come as zeros of their dtype and shape that take no memory.
 
-    Errors:
+    Raises:
         Damage: no zip archive, a name that stands there twice, a size that nothing bears out, arrays that aren't plain.
 
-    Source: PKWARE, .ZIP File Format Specification; NumPy Enhancement Proposal 1, A Simple File Format for NumPy Arrays.
+    Source:
+        PKWARE, .ZIP File Format Specification; NumPy Enhancement Proposal 1, A Simple File Format for NumPy Arrays.
     """
     size = os.fstat(file.fileno()).st_size
     try:
@@ -263,7 +264,7 @@ def check_items(place: str, dtype: np.dtype[Any], data: bytearray | np.ndarray) 
 def check_plain(name: str, array: np.ndarray) -> None:
     """Refuse to write what ``read_npz`` would not read back.
 
-    Errors:
+    Raises:
         TypeError: the array's dtype is neither plain numbers nor text.
     """
     if not _DTYPE.fullmatch(array.dtype.str):

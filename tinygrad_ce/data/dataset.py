@@ -32,9 +32,9 @@ class Dataset(NamedTuple):
 def as_dataset(where: str, data: Any) -> Dataset:
     """A Dataset from one, or from a pair (x, y), with rows counted and features checked to be finite.
 
-    Errors:
+    Raises:
         TypeError, ValueError: not a pair, lengths that differ, no rows, or a feature that is nan or inf (its row is
-        named).
+            named).
     """
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise TypeError(
@@ -66,7 +66,7 @@ def as_dataset(where: str, data: Any) -> Dataset:
 def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Hold out a fraction of the rows of each class: (train, held out). The same seed gives the same rows.
 
-    Errors:
+    Raises:
         ValueError: the fraction isn't between 0 and 1, or too small or large for any row on either side.
 
     Example:

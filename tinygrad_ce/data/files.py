@@ -49,7 +49,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> n
         path: the file.
         max_bytes: how many bytes a gzipped array may unpack to; 64 MiB or 100 times the file, the larger, unless given.
 
-    Errors:
+    Raises:
         DataError: the file, the offset, what stands there and what was expected.
         OSError: it can't be opened.
 
@@ -63,7 +63,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> n
         array([[0, 1, 2],
                [3, 4, 5]], dtype=uint8)
 
-    Source: LeCun, Cortes, Burges, The MNIST database, file formats.
+    Source:
+        LeCun, Cortes, Burges, The MNIST database, file formats.
     """
     with reading(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
@@ -105,7 +106,7 @@ def load_idx(
         labels: a file of whole numbers, one for each row.
         max_bytes: how many bytes a gzipped array may unpack to; 64 MiB or 100 times the file, the larger, unless given.
 
-    Errors:
+    Raises:
         DataError: a damaged file, or two files that don't belong together.
 
     Example:
@@ -135,7 +136,7 @@ def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> D
         path: the file.
         max_bytes: how many bytes the arrays may unpack to; 64 MiB or 100 times the file, the larger, unless given.
 
-    Errors:
+    Raises:
         DataError: a damaged file, a missing array, or arrays that don't fit.
 
     Example:
@@ -191,7 +192,7 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
         path: the file, in UTF-8.
         label: the label's column, by position or name. Its values are class names; whole numbers keep their order.
 
-    Errors:
+    Raises:
         DataError: the file, the line, the column, what stands there and what was expected.
 
     Example:
@@ -235,7 +236,7 @@ def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str
 
     Where the file and the training data both name their columns, the wanted ones are picked by name.
 
-    Errors:
+    Raises:
         DataError: a damaged file, or rows that aren't width wide.
 
     Example:

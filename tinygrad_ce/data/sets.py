@@ -24,7 +24,8 @@ def load_digits() -> Dataset:
         >>> tg.data.load_digits().x.shape
         (1797, 64)
 
-    Source: Alpaydin, Kaynak, UCI, 1998, doi:10.24432/C50P49, CC BY 4.0.
+    Source:
+        Alpaydin, Kaynak, UCI, 1998, doi:10.24432/C50P49, CC BY 4.0.
     """
     return _load("digits", 16)
 
@@ -37,7 +38,8 @@ def load_iris() -> Dataset:
         >>> tg.data.load_iris().classes
         ('setosa', 'versicolor', 'virginica')
 
-    Source: Fisher, 1936; UCI, doi:10.24432/C56C76, CC BY 4.0.
+    Source:
+        Fisher, 1936; UCI, doi:10.24432/C56C76, CC BY 4.0.
     """
     return _load("iris", 10)
 

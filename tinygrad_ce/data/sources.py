@@ -42,7 +42,7 @@ def find(
 ) -> tuple[Source, tuple[str, ...]]:
     """The source that a user means, and the names of its classes.
 
-    Errors:
+    Raises:
         TypeError: neither a path nor a pair.
         DataError: a file that isn't what it should be, or files that don't belong together.
     """

@@ -50,9 +50,9 @@ def stream(
     ``Stream.moments``. In arrays a label of -100 marks a row without one. At any time prefetch + 1 windows and a block
     are in memory.
 
-    Errors:
+    Raises:
         DataError: a file that isn't what it should be: its name, the place in it, and what was expected; likewise where
-            rows are read later, and there also for a file that has changed since.
+                rows are read later, and there also for a file that has changed since.
         TypeError, ValueError: a source of another kind, or an option out of range.
         OSError: a file can't be opened.
 
@@ -146,7 +146,7 @@ class Stream:
         The iterator has a thread of its own. It ends with the loop, however the loop ends, or with the iterator's
         ``close()``.
 
-        Errors:
+        Raises:
             ValueError: batch_size below 1, or a start beyond the end.
             DataError: what is wrong in a block, when it is read.
 
@@ -205,7 +205,7 @@ class Stream:
 
         Both sides read all blocks.
 
-        Errors:
+        Raises:
             ValueError: the fraction isn't between 0 and 1, or too small or large for any row on either side.
 
         Example:
@@ -235,7 +235,8 @@ class Stream:
             >>> mean.round(2), deviation.round(2)
             (array([5.84, 3.06, 3.76, 1.2 ]), array([0.83, 0.43, 1.76, 0.76]))
 
-        Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
+        Source:
+            Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
         """
         count, mean, squares = 0, np.zeros(self.shape), np.zeros(self.shape)
         shift = self._source.read(self._blocks[0])[0][0].astype(np.float64)

@@ -19,7 +19,7 @@ def build(folder: str | os.PathLike[str] = "tinygrad_ce_docs") -> Path:
     Returns:
         The front page, ``index.html`` in the folder. It opens in a browser as it is and needs no network.
 
-    Errors:
+    Raises:
         ImportError: the extra ``docs`` isn't installed.
         ValueError: the folder holds something else.
         RuntimeError: a page has a fault (each is printed), such as a link that leads nowhere.

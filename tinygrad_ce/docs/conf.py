@@ -49,48 +49,15 @@ python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 default_role = "code"
-napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_custom_sections = [("Attributes", "params_style"), "Source"]
 napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!tinygrad_ce).*"),  # NumPy's, Python's, scikit-learn's
     (r"py:class", r"tinygrad_ce\..*"),  # in a signature: a type that isn't public, for those that are have their place
 ]
 
-_CODE_OR_MATH = re.compile(
-    r"(?P<code>^\s*(?:>>>|\.\.\.).*?$|``.+?``|`[^`]+`)|(?P<mark>\||\((?=\w\) ))"
-    r"|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+)\$",
-    re.M | re.S,
-)
-_ERROR = re.compile(r"\w+(, \w+)*: ")
-
-
-def to_rest(text: str) -> str:
-    """A docstring of this project as reStructuredText that napoleon takes: its math, its errors, its sources."""
-    text = _CODE_OR_MATH.sub(_math, text)
-    text = re.sub(r"^( *)(Source|Errors|Example): (?=\S)", r"\1**\2:** ", text, flags=re.M)
-    return re.sub(r"^( *)Errors:\n((?:\1 +.*\n?)+)", _raises, text, flags=re.M)
-
-
-def _math(found: re.Match[str]) -> str:
-    if found["code"]:
-        return found["code"]
-    if found["mark"]:  # what would begin a substitution, or a list: (N) rows
-        return f"\\{found['mark']}"
-    if found["inline"]:
-        return f":math:`{' '.join(found['inline'].split())}`"
-    indent = " " * (found.start() - found.string.rfind("\n", 0, found.start()) - 1)
-    return f"\n\n{indent}.. math:: {' '.join(found['block'].split())}\n\n{indent}"
-
-
-def _raises(found: re.Match[str]) -> str:
-    """Errors are napoleon's Raises; a line that begins no error goes on with the one before."""
-    first, *rest = found[2].rstrip("\n").split("\n")
-    lines = [first, *(line if _ERROR.match(line.lstrip()) else f"    {line}" for line in rest)]
-    return "\n".join([f"{found[1]}Raises:", *lines, ""])
-
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = to_rest("\n".join(lines)).split("\n")
     if what in ("property", "attribute", "data"):
         lines[:0] = ["..", ""]  # else napoleon takes what stands before a colon for a type
 

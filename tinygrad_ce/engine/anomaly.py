@@ -55,7 +55,7 @@ def detect_anomaly() -> Iterator[None]:
     are. It looks at every number, and so costs about as much as the operators themselves: it is for finding a fault,
     not for training. It holds for this thread (and asyncio task) alone.
 
-    Errors:
+    Raises:
         AnomalyError (a FloatingPointError): the operator, what it made and of what, and the line of the caller.
 
     Example:

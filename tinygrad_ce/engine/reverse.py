@@ -60,7 +60,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
     has been handed on, and a second call is an error. A training loop that keeps the name ``loss`` until the next
     forward has run holds two graphs otherwise.
 
-    Errors:
+    Raises:
         RuntimeError: the output requires no grad, or its graph is used up.
         ValueError: the output isn't a scalar and g is missing, or g has another shape.
 
@@ -79,7 +79,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
-    r"""Gradients of outputs in inputs, $\sum_k \bar y_k^T\, \partial y_k / \partial x$. Touches no ``.grad``.
+    r"""Gradients of outputs in inputs, :math:`\sum_k \bar y_k^T\, \partial y_k / \partial x`. Touches no ``.grad``.
 
     Args:
         outputs: a Tensor, or a list of them; the gradient is that of their sum.
@@ -90,7 +90,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool
     Returns:
         A Tensor like ``inputs``, or a list of them where a list was given.
 
-    Errors:
+    Raises:
         RuntimeError: an output requires no grad, or an input had no part in the outputs.
 
     Example:

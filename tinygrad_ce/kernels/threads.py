@@ -28,7 +28,7 @@ def set_num_threads(n: int | None) -> None:
     Without it the environment's TINYGRAD_CE_NUM_THREADS counts, and without that the cores that this process may run
     on. Results are the same, bit for bit, for any number. BLAS has threads of its own, which this doesn't touch.
 
-    Errors:
+    Raises:
         ValueError: n isn't a whole number of at least 1.
 
     Example:

@@ -31,9 +31,9 @@ def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -
 
 @composite
 def binary_cross_entropy_with_logits(input, target, *, weight=None, pos_weight=None, reduction="mean"):
-    r"""The cross-entropy of σ(x): $w\,[\,p\,y\,\mathrm{softplus}(-x) + (1 - y)\,\mathrm{softplus}(x)\,]$.
+    r"""The cross-entropy of σ(x): :math:`w\,[\,p\,y\,\mathrm{softplus}(-x) + (1 - y)\,\mathrm{softplus}(x)\,]`.
 
-    Its gradient is $(1 - y) σ(x) - p\,y\,σ(-x)$, which never cancels, unlike σ(x) - y.
+    Its gradient is :math:`(1 - y) σ(x) - p\,y\,σ(-x)`, which never cancels, unlike σ(x) - y.
 
     Args:
         input: logits x of any shape.
@@ -59,7 +59,7 @@ binary_cross_entropy_with_logits.example(
 
 @composite
 def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
-    r"""The cross-entropy of probabilities, $-w\,[\,y \log p + (1 - y) \log(1 - p)\,]$, unclipped.
+    r"""The cross-entropy of probabilities, :math:`-w\,[\,y \log p + (1 - y) \log(1 - p)\,]`, unclipped.
 
     Args:
         input: probabilities p from 0 to 1, of any shape; a certain mistake is inf. For logits use

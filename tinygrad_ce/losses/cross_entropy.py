@@ -26,28 +26,29 @@ def cross_entropy(
     label_smoothing=0.0,
     keep=(),
 ):
-    r"""The softmax cross-entropy of logits: $-\log p_t$ with $p = \mathrm{softmax}(x)$, as one operator.
+    r"""The softmax cross-entropy of logits: :math:`-\log p_t` with :math:`p = \mathrm{softmax}(x)`, as one operator.
 
-    Its gradient in the logits is $p - \mathrm{onehot}(t)$. Loss and gradient have full relative accuracy also for a row
+    Its gradient in the logits is :math:`p - \mathrm{onehot}(t)`. Loss and gradient have full relative accuracy also
+    for a row
     that is all but certain: the loss of [0, -20] in float32 is 2.06e-9, not 0.
 
     Args:
         input: logits of shape (C), (N, C) or (N, C, d1, …), floating; -inf masks a class.
         target: class indices, an integer array of input's shape without the class axis; or soft targets, floats ≥ 0 of
-            input's shape, with the loss $-\sum_c y_c \log p_c$.
+            input's shape, with the loss :math:`-\sum_c y_c \log p_c`.
         axis: the class axis; 1 by default, 0 where input has but one.
-        weight: a factor $w_c \ge 0$ for each class.
+        weight: a factor :math:`w_c \ge 0` for each class.
         ignore_index: rows with this label count nothing: no loss, no gradient.
-        reduction: "mean", "sum" or "none". The mean of index targets is $\sum w_{t}\,nll / \sum w_{t}$ over the rows
-            that count (nan if none does); that of soft targets divides by the number of rows.
-        label_smoothing: ε in [0, 1): the target becomes $(1 - ε) y + ε / C$.
+        reduction: "mean", "sum" or "none". The mean of index targets is :math:`\sum w_{t}\,nll / \sum w_{t}` over the
+            rows that count (nan if none does); that of soft targets divides by the number of rows.
+        label_smoothing: ε in [0, 1): the target becomes :math:`(1 - ε) y + ε / C`.
 
     Returns:
         A scalar, or with "none" one loss per row; of input's dtype.
 
-    Errors:
+    Raises:
         ValueError, TypeError: a label out of range (the first wrong row is named), a target, weight, axis, reduction or
-        smoothing that doesn't fit.
+            smoothing that doesn't fit.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -57,7 +58,8 @@ def cross_entropy(
         >>> print(round(loss.item(), 4), x.grad.round(4))
         3.1818 [[ 0.8338 -0.9585  0.1247]]
 
-    Source: Bridle, 1989; the semantics of the options are PyTorch's.
+    Source:
+        Bridle, 1989; the semantics of the options are PyTorch's.
     """
     if weight is None and axis is None and reduction == "mean" and label_smoothing == 0 and _is_plain(input, target):
         labels.warn_of_probabilities("cross_entropy", input, stacklevel=4)

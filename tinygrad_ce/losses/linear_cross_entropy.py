@@ -58,7 +58,7 @@ def linear_cross_entropy(
     Returns:
         A scalar, or with "none" one loss per row; of input's dtype.
 
-    Errors:
+    Raises:
         ValueError, TypeError: shapes that don't fit, and all that cross_entropy rejects.
 
     Example:
@@ -69,7 +69,8 @@ def linear_cross_entropy(
         >>> print(round(loss.item(), 6), x.grad.round(4).tolist())
         0.048587 [[-0.0711, 0.0711], [0.0711, -0.0711]]
 
-    Source: Wijmans et al., Cut your losses in large-vocabulary language models, 2024, arXiv:2411.09009.
+    Source:
+        Wijmans et al., Cut your losses in large-vocabulary language models, 2024, arXiv:2411.09009.
     """
     tally = Tally()
     loss = blocked_linear_cross_entropy(

@@ -65,7 +65,7 @@ def _where_counted(each: np.ndarray, found: Any) -> Any:
 
 @composite
 def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduction="mean"):
-    r"""The negative log-likelihood $-w_t \log p_t$ of logarithms of probabilities, as log_softmax gives.
+    r"""The negative log-likelihood :math:`-w_t \log p_t` of logarithms of probabilities, as log_softmax gives.
 
     Args, errors and reductions as for cross_entropy with index targets.
 
@@ -85,7 +85,7 @@ nll_loss.example(normal(2, 3, 2), np.array([[0, 2], [1, 1]]), reduction="none")
 
 @composite
 def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
-    r"""The cross-entropy $-\sum_c y_c \log p_c$ of probabilities; nothing is clipped, so a certain mistake is inf.
+    r"""The cross-entropy :math:`-\sum_c y_c \log p_c` of probabilities; nothing is clipped: a certain mistake is inf.
 
     Args:
         input: probabilities of shape (…, C, …); rows along the axis that don't sum to 1 are warned about, and a number
@@ -117,7 +117,7 @@ categorical_cross_entropy.example(probabilities(4, 2), np.array([0, 0, 1, 1]), r
 
 @composite
 def kl_div(input, target, *, reduction="mean", log_target=False):
-    r"""Kullback and Leibler's divergence, terms $y (\log y - x)$, of log-probabilities x from probabilities y.
+    r"""Kullback and Leibler's divergence, terms :math:`y (\log y - x)`, of log-probabilities x from probabilities y.
 
     Args:
         input: logarithms of probabilities.
@@ -131,7 +131,8 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
         >>> float(kl_div(np.log([[0.5, 0.5]]), [[0.25, 0.75]], reduction="batchmean").round(6))
         0.130812
 
-    Source: Kullback, Leibler, On information and sufficiency, 1951; the reductions are PyTorch's.
+    Source:
+        Kullback, Leibler, On information and sufficiency, 1951; the reductions are PyTorch's.
     """
     if reduction != "batchmean":
         labels.check_options("kl_div", reduction)
@@ -152,15 +153,16 @@ kl_div.example(normal(4, 3), normal(4, 3), log_target=True, reduction="batchmean
 
 @composite
 def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index=-100, reduction="mean"):
-    r"""The cross-entropy with easy rows weighed down: $-w_t (1 - p_t)^γ \log p_t$; γ = 0 is cross_entropy.
+    r"""The cross-entropy with easy rows weighed down: :math:`-w_t (1 - p_t)^γ \log p_t`; γ = 0 is cross_entropy.
 
-    1 - p_t is formed from the loss itself, $-\mathrm{expm1}(\log p_t)$, so confident rows keep their digits.
+    1 - p_t is formed from the loss itself, :math:`-\mathrm{expm1}(\log p_t)`, so confident rows keep their digits.
 
     Example:
         >>> float(focal_loss(np.array([[2.0, -1.0, 0.1]]), [0]).round(6))
         0.005022
 
-    Source: Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
+    Source:
+        Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
     labels.check_options("focal_loss", reduction)
     if not gamma >= 0:
@@ -177,13 +179,14 @@ focal_loss.example(normal(4, 3), np.array([0, 2, 1, 1]), gamma=0.5, reduction="s
 
 @composite
 def z_loss(input, *, axis=None, reduction="mean"):
-    r"""$(\log \sum_c e^{x_c})^2$ of each row: a small multiple of it keeps logits from drifting away.
+    r""":math:`(\log \sum_c e^{x_c})^2` of each row: a small multiple of it keeps logits from drifting away.
 
     Example:
         >>> float(z_loss(np.zeros((1, 2))).round(6))
         0.480453
 
-    Source: Chowdhery et al., PaLM, 2022, arXiv:2204.02311.
+    Source:
+        Chowdhery et al., PaLM, 2022, arXiv:2204.02311.
     """
     labels.check_options("z_loss", reduction)
     x = given(input)
@@ -196,7 +199,7 @@ z_loss.example(normal(2, 3, 4), reduction="none")
 
 
 def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int = -1, *, rng: Any = None) -> Any:
-    r"""A random choice that can be differentiated: softmax of $(x + \mathrm{Gumbel\ noise}) / τ$.
+    r"""A random choice that can be differentiated: softmax of :math:`(x + \mathrm{Gumbel\ noise}) / τ`.
 
     Args:
         logits: of any shape.
@@ -209,7 +212,8 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int 
         >>> gumbel_softmax(np.zeros(3), hard=True, rng=0)
         array([0., 0., 1.])
 
-    Source: Jang, Gu, Poole, Categorical reparameterization with Gumbel-softmax, 2016, arXiv:1611.01144.
+    Source:
+        Jang, Gu, Poole, Categorical reparameterization with Gumbel-softmax, 2016, arXiv:1611.01144.
     """
     if not tau > 0:
         raise ValueError(f"gumbel_softmax: tau is {tau!r}, expected a temperature above 0")

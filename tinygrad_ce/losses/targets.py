@@ -135,7 +135,7 @@ def _wrong_index(where: str, t: np.ndarray, shape: tuple[int, ...], wrong: np.nd
 def one_hot(target: Any, num_classes: int | None = None, dtype: Any = np.int64) -> np.ndarray:
     """Rows with a 1 at each index and 0 elsewhere, on a new last axis; num_classes is the largest index + 1 by default.
 
-    Errors:
+    Raises:
         ValueError, TypeError: an index that isn't one of the classes; the first is named.
 
     Example:

@@ -33,7 +33,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     comm: Any = None,
 ) -> Any:
-    r"""tg.linear_cross_entropy where each rank holds a slice of the classes: $C = \sum_r C_r$, in the ranks' order.
+    r"""tg.linear_cross_entropy where each rank holds a slice of the classes: :math:`C = \sum_r C_r`, in rank order.
 
     The loss is that of the whole weight, the same bits on every rank, and a confident row's doesn't read 0. The
     gradients in linear_weight and linear_bias are those of the slice that is here, and made here; that in input is
@@ -54,7 +54,7 @@ def linear_cross_entropy(
 
     An error on one rank is raised on all.
 
-    Errors:
+    Raises:
         ValueError: ranks that differ in what must be the same, shapes that don't fit, and all that cross_entropy
             rejects: a label out of range is held against C.
         TypeError: soft targets that require grad.
@@ -66,8 +66,9 @@ def linear_cross_entropy(
         >>> round(tg.mpi.linear_cross_entropy(x, w, [0, 1]).item(), 6)  # alone, it holds all classes
         0.048587
 
-    Source: the softmax of Shoeybi et al., Megatron-LM: training multi-billion parameter language models using model
-    parallelism, 2019, arXiv:1909.08053; here with every digit.
+    Source:
+        the softmax of Shoeybi et al., Megatron-LM: training multi-billion parameter language models using model
+        parallelism, 2019, arXiv:1909.08053; here with every digit.
     """
     comm = communicator(comm)
     options = (weight, ignore_index, reduction, label_smoothing)

@@ -28,7 +28,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     The rows of each step are shared among the ranks. Each computes the gradients of its rows' losses, their sum over
     all ranks is one Allreduce of one flat array, and it is divided by the number of all rows:
 
-    $$g = \frac{1}{\sum_r n_r} \sum_r \sum_{i \in r} \nabla \ell_i.$$
+    .. math:: g = \frac{1}{\sum_r n_r} \sum_r \sum_{i \in r} \nabla \ell_i.
 
     So the numbers are those of one process, up to the rounding of the sums: whatever the number of ranks, and however
     unevenly the rows are spread. (Dropout draws other numbers on each rank.) The weights are rank 0's to begin with,
@@ -49,7 +49,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
 
     One rank alone raises what ``tg.fit`` raises; of more, an error on any ends all processes.
 
-    Errors:
+    Raises:
         ValueError: shards of a Stream; ranks whose number of rows or options differ.
 
     Example:
@@ -59,7 +59,8 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
         >>> len(history)
         3
 
-    Source: Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
+    Source:
+        Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
     """
     team = Ranks(comm, sharded)
     with failing_together(team.comm), sharing_cores(team.comm):

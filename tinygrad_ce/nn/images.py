@@ -30,7 +30,7 @@ class Conv2d(Module):
     The parameters are ``weight`` (out, in, kh, kw) and ``bias`` (out), drawn as PyTorch's, uniform within
     ±1/√(in · kh · kw).
 
-    Errors:
+    Raises:
         ValueError: x isn't (N, in_channels, H, W), or smaller than a kernel; or an option is out of range.
 
     Example:

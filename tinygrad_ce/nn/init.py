@@ -41,7 +41,8 @@ def kaiming_uniform(shape: tuple[int, int], rng: np.random.Generator, dtype: Any
         >>> weight.shape, bool(np.abs(weight.data).max() <= 1)
         ((100, 6), True)
 
-    Source: He et al., Delving deep into rectifiers, 2015, arXiv:1502.01852.
+    Source:
+        He et al., Delving deep into rectifiers, 2015, arXiv:1502.01852.
     """
     return uniform(shape, math.sqrt(6 / shape[1]), rng, dtype)
 
@@ -55,6 +56,7 @@ def xavier_uniform(shape: tuple[int, int], rng: np.random.Generator, dtype: Any 
         >>> weight.shape, bool(np.abs(weight.data).max() <= 1)
         ((4, 2), True)
 
-    Source: Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+    Source:
+        Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
     """
     return uniform(shape, math.sqrt(6 / sum(shape)), rng, dtype)

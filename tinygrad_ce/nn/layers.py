@@ -14,7 +14,7 @@ from tinygrad_ce.tensor import Tensor
 
 
 class Linear(Module):
-    r"""$y = x W^T + b$.
+    r""":math:`y = x W^T + b`.
 
     Args:
         in_features: the width of x.
@@ -25,7 +25,7 @@ class Linear(Module):
 
     The parameters are ``weight`` (out, in) and ``bias`` (out), drawn as PyTorch's, uniform within ±1/√in_features.
 
-    Errors:
+    Raises:
         ValueError: x isn't in_features wide.
 
     Example:
@@ -66,7 +66,7 @@ class Embedding(Module):
 
     The parameter is ``weight`` (num_embeddings, embedding_dim), drawn as PyTorch's, standard normal.
 
-    Errors:
+    Raises:
         ValueError: an index isn't in 0 to num_embeddings - 1; the first is named.
 
     Example:
@@ -135,7 +135,7 @@ class Sequential(Module):
 
 
 class ReLU(Module):
-    r"""$\max(x, 0)$.
+    r""":math:`\max(x, 0)`.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -186,7 +186,7 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    r"""$\sigma(x) = 1 / (1 + e^{-x})$.
+    r""":math:`\sigma(x) = 1 / (1 + e^{-x})`.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -200,7 +200,7 @@ class Sigmoid(Module):
 
 
 class Softplus(Module):
-    r"""$\log(1 + e^x)$.
+    r""":math:`\log(1 + e^x)`.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -214,7 +214,7 @@ class Softplus(Module):
 
 
 class LogSigmoid(Module):
-    r"""$\log \sigma(x)$.
+    r""":math:`\log \sigma(x)`.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -228,7 +228,7 @@ class LogSigmoid(Module):
 
 
 class GELU(Module):
-    r"""$x\,\Phi(x)$, with Φ the distribution function of the standard normal.
+    r""":math:`x\,\Phi(x)`, with Φ the distribution function of the standard normal.
 
     Args:
         approximate: "none", or "tanh" for the usual approximation of Φ by a hyperbolic tangent.
@@ -251,7 +251,7 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    r"""$x\,\sigma(x)$, also called swish.
+    r""":math:`x\,\sigma(x)`, also called swish.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -327,7 +327,8 @@ class Dropout(Module):
         >>> tg.nn.Dropout(0.5, rng=0)(np.ones(4))
         array([2., 2., 2., 0.])
 
-    Source: Srivastava et al., Dropout, 2014.
+    Source:
+        Srivastava et al., Dropout, 2014.
     """
 
     def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
@@ -354,7 +355,7 @@ class Standardize(Module):
         mean: what is subtracted, in the shape of a row.
         scale: what the difference is divided by, in the same shape.
 
-    Errors:
+    Raises:
         ValueError: shapes that differ, a number that isn't finite, or a scale of 0, as a constant feature's deviation.
 
     Example:
@@ -404,7 +405,7 @@ class Standardize(Module):
 
 
 class LayerNorm(Module):
-    r"""$w \odot (x - \text{mean}) / \sqrt{\text{variance} + \epsilon} + b$, with the mean and variance of each sample.
+    r""":math:`w \odot (x - \text{mean}) / \sqrt{\text{variance} + \epsilon} + b`, mean and variance of each sample.
 
     Args:
         normalized_shape: the last axes of x, over which both are taken: their lengths, or one for the last alone.
@@ -414,7 +415,7 @@ class LayerNorm(Module):
 
     The parameters are ``weight``, which starts as 1, and ``bias``, which starts as 0, both of normalized_shape.
 
-    Errors:
+    Raises:
         ValueError: x doesn't end in normalized_shape.
 
     Example:
@@ -423,7 +424,8 @@ class LayerNorm(Module):
         array([[-1.,  1.],
                [ 0.,  0.]], dtype=float32)
 
-    Source: Ba, Kiros, Hinton, Layer normalization, 2016, arXiv:1607.06450.
+    Source:
+        Ba, Kiros, Hinton, Layer normalization, 2016, arXiv:1607.06450.
     """
 
     def __init__(self, normalized_shape: Any, eps: float = 1e-5, *, bias: bool = True, dtype: Any = np.float32) -> None:

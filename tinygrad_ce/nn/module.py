@@ -97,7 +97,7 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Give every Tensor the numbers of its name. If a name or shape doesn't fit, nothing changes.
 
-        Errors:
+        Raises:
             KeyError: names are missing or unknown.
             ValueError: an array has another shape than its Tensor.
         """

@@ -63,7 +63,7 @@ def unfold(x, kernel_size, *, stride=1, padding=0):
     Returns:
         (N, C·kh·kw, H'·W') for a window of kh×kw that has H'·W' places, row by row.
 
-    Errors:
+    Raises:
         ValueError: x has not four axes, is smaller than the window, or an option is out of range.
 
     Example:
@@ -95,7 +95,7 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
     Returns:
         (N, C, H, W).
 
-    Errors:
+    Raises:
         ValueError: x holds not as many patches, or not as large ones, as images of that size have.
 
     Example:
@@ -138,7 +138,8 @@ fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     r"""Cross-correlation of images with kernels: each output is a kernel's dot product with the patch under it.
 
-    $y_{noij} = b_o + \sum_{cuv} w_{ocuv}\, x_{n,\,c,\,s i + u,\,s j + v}$, with x in its border of zeros and stride s.
+    :math:`y_{noij} = b_o + \sum_{cuv} w_{ocuv}\, x_{n,\,c,\,s i + u,\,s j + v}`, with x in its border of zeros and
+    stride s.
 
     Args:
         x: (N, C, H, W) images.
@@ -151,9 +152,10 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
         (N, O, H', W') with H' = (H + 2 padding - kh) // stride + 1, and W' alike.
 
     As a matrix product: with the kernels as rows W and the patches as columns X (unfold), y = W X + b. So with g the
-    gradient in y, that in W is $g X^T$, and that in X, $W^T g$, is added back to where the patches came from (fold).
+    gradient in y, that in W is :math:`g X^T`, and that in X, :math:`W^T g`, is added back to where the patches came
+    from (fold).
 
-    Errors:
+    Raises:
         ValueError: a shape doesn't fit, or an option is out of range.
 
     Example:
@@ -161,7 +163,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
         array([[[[1., 1.],
                  [1., 1.]]]])
 
-    Source: LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989.
+    Source:
+        LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989.
     """
     x, weight = _images("conv2d", x), np.asarray(weight)
     if weight.ndim != 4:
@@ -219,7 +222,7 @@ def max_pool2d(x, kernel_size, stride=None):
     Returns:
         (N, C, H', W') with H' = (H - kh) // stride + 1, and W' alike: what is left over at the edge is left out.
 
-    Errors:
+    Raises:
         ValueError: x has not four axes, is smaller than the window, or an option is out of range.
 
     Example:

@@ -111,7 +111,7 @@ negative.example(normal(3, 4))
 
 @primitive(forward=np.abs)
 def abs(x):
-    """|x|. The gradient at 0 is 0.
+    """The absolute value. The gradient at 0 is 0.
 
     Example:
         >>> abs([1.0, -2.0])
@@ -404,7 +404,8 @@ def gelu(x, approximate="none"):
         >>> gelu([0.0, 1.0])
         array([0.        , 0.84134475])
 
-    Source: Hendrycks, Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.
+    Source:
+        Hendrycks, Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
@@ -439,7 +440,8 @@ def silu(x):
         >>> silu([0.0, 1.0])
         array([0.        , 0.73105858])
 
-    Source: Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, 2017, arXiv:1702.03118.
+    Source:
+        Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, 2017, arXiv:1702.03118.
     """
     return np.multiply(x, sigmoid(x))
 

@@ -16,7 +16,7 @@ from tinygrad_ce.ops.example import normal
 def matmul(a, b):
     """The matrix product a @ b, over stacks of matrices if there are more axes; 1-d arrays are vectors.
 
-    Errors:
+    Raises:
         ValueError: the shapes don't fit; both are named.
 
     Example:
@@ -70,7 +70,7 @@ matmul.example(normal(4), normal(4))
 
 @primitive
 def linear(x, weight, bias=None):
-    r"""A linear layer, $x W^T + b$.
+    r"""A linear layer, :math:`x W^T + b`.
 
     Args:
         x: (…, in) rows of features.
@@ -80,7 +80,7 @@ def linear(x, weight, bias=None):
     Returns:
         (…, out).
 
-    Errors:
+    Raises:
         ValueError: the widths don't fit; both shapes are named.
 
     Example:

@@ -207,7 +207,8 @@ def logsumexp(x, axis=None, *, keepdims=False, where=None):
         >>> float(logsumexp([1000.0, 1000.0]))
         1000.6931471805599
 
-    Source: Blanchard, Higham, Higham, Accurately computing the log-sum-exp and softmax functions, 2021.
+    Source:
+        Blanchard, Higham, Higham, Accurately computing the log-sum-exp and softmax functions, 2021.
     """
     rows, restore = kernels.rows(masked(x, where), axis)
     y = restore(kernels.logsumexp(rows)[:, None], 1)

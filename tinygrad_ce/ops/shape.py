@@ -266,7 +266,7 @@ def embedding(input, weight):
     Returns:
         (…, D), the dots being input's shape.
 
-    Errors:
+    Raises:
         ValueError: an index is no row, of which the first is named; or weight has not two axes.
         TypeError: input isn't of an integer dtype.
 
@@ -276,7 +276,8 @@ def embedding(input, weight):
                [1., 2.],
                [5., 6.]])
 
-    Source: Bengio, Ducharme, Vincent, Jauvin, A neural probabilistic language model, 2003.
+    Source:
+        Bengio, Ducharme, Vincent, Jauvin, A neural probabilistic language model, 2003.
     """
     index, weight = np.asarray(input), np.asarray(weight)
     if weight.ndim != 2:

@@ -13,7 +13,7 @@ from tinygrad_ce.ops.example import normal
 
 @primitive
 def softmax(x, axis=-1, *, where=None):
-    r"""Probabilities from logits: $p_i = e^{x_i} / \sum_j e^{x_j}$.
+    r"""Probabilities from logits: :math:`p_i = e^{x_i} / \sum_j e^{x_j}`.
 
     Args:
         x: real logits of any shape; -inf gives the probability 0.
@@ -26,13 +26,14 @@ def softmax(x, axis=-1, *, where=None):
 
     A temperature T is a division: ``softmax(x / T)``.
 
-    With g the gradient in p, the gradient in x is $p \odot (g - \sum_j g_j p_j)$.
+    With g the gradient in p, the gradient in x is :math:`p \odot (g - \sum_j g_j p_j)`.
 
     Example:
         >>> softmax(np.array([2.0, -1.0, 0.1])).round(6)
         array([0.833781, 0.041512, 0.124707])
 
-    Source: Bridle, Training stochastic model recognition algorithms as networks, 1989.
+    Source:
+        Bridle, Training stochastic model recognition algorithms as networks, 1989.
     """
     rows, restore = kernels.rows(masked(x, where), axis)
     return restore(kernels.softmax(rows))
@@ -49,7 +50,7 @@ def _softmax_slope(g: Any, p: Any, axis: Any) -> Any:
 
 
 def centred(g: Any, p: Any, axis: Any) -> Any:
-    r"""$g - \sum_j g_j p_j$, without loss where one p is close to 1 and its g would cancel against the sum.
+    r""":math:`g - \sum_j g_j p_j`, without loss where one p is close to 1 and its g would cancel against the sum.
 
     Subtracting the mean twice changes nothing but the rounding: the second time no large number is left to cancel.
     """
@@ -82,7 +83,7 @@ softmin.example(normal(3, 4))
 
 @primitive
 def log_softmax(x, axis=-1, *, where=None):
-    r"""Logarithms of the probabilities: $\log p_i = x_i - \log \sum_j e^{x_j}$.
+    r"""Logarithms of the probabilities: :math:`\log p_i = x_i - \log \sum_j e^{x_j}`.
 
     Every entry has full relative accuracy, also the log p of a class whose p rounds to 1.
 
@@ -91,7 +92,7 @@ def log_softmax(x, axis=-1, *, where=None):
         axis: the classes: an axis, a tuple of axes, or None for all.
         where: a mask that broadcasts to x: a class where it is False has the probability 0 and the logarithm -inf.
 
-    With g the gradient in log p, the gradient in x is $g - p \sum_j g_j$.
+    With g the gradient in log p, the gradient in x is :math:`g - p \sum_j g_j`.
 
     Example:
         >>> log_softmax(np.array([0.0, -40.0]))

@@ -14,7 +14,7 @@ from tinygrad_ce.tensor import Tensor
 def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0) -> float:
     r"""Scale all gradients by one factor, so that the norm of all their entries together is at most max_norm.
 
-    With the norm $n = (\sum |g|^p)^{1/p}$, each gradient becomes $g \min(1, c / (n + 10^{-6}))$.
+    With the norm :math:`n = (\sum |g|^p)^{1/p}`, each gradient becomes :math:`g \min(1, c / (n + 10^{-6}))`.
 
     Args:
         parameters: Tensors; those without a gradient don't count.
@@ -24,7 +24,7 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_
     Returns:
         The norm before; 0 where there are no gradients.
 
-    Errors:
+    Raises:
         FloatingPointError: a gradient holds nan or inf; the first one is named, and none has changed.
         ValueError: max_norm or norm_type is out of range.
 
@@ -37,7 +37,8 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_
         >>> w.grad.round(6)
         array([0.6, 0.8])
 
-    Source: Pascanu et al., On the difficulty of training recurrent neural networks, 2012, arXiv:1211.5063.
+    Source:
+        Pascanu et al., On the difficulty of training recurrent neural networks, 2012, arXiv:1211.5063.
     """
     return clip_norm("clip_grad_norm", _named(parameters), max_norm, norm_type)
 
@@ -49,7 +50,7 @@ def clip_grad_value(parameters: Tensor | Iterable[Tensor], clip_value: float) ->
         parameters: Tensors; those without a gradient are left alone.
         clip_value: the bound, at least 0.
 
-    Errors:
+    Raises:
         ValueError: clip_value is negative or nan.
 
     Example:

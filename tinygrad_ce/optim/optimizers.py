@@ -89,7 +89,7 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state. If it doesn't fit these parameters, nothing changes.
 
-        Errors:
+        Raises:
             ValueError: an entry is missing, or belongs to no parameter, or has another shape than it.
         """
         name = type(self).__name__
@@ -142,16 +142,16 @@ _SOLE = _rooms._take("array")[1]  # what is counted of an array that nobody else
 
 
 class SGD(Optimizer):
-    r"""Gradient descent, $w \leftarrow w - \eta\, g$, with momentum if asked for.
+    r"""Gradient descent, :math:`w \leftarrow w - \eta\, g`, with momentum if asked for.
 
     Args:
         parameters: leaf Tensors, as ``model.parameters()`` gives.
         lr: the learning rate η ≥ 0.
-        momentum: μ in $v \leftarrow \mu v + g$, and v is used for g.
-        nesterov: look ahead: $g + \mu v$ is used.
+        momentum: μ in :math:`v \leftarrow \mu v + g`, and v is used for g.
+        nesterov: look ahead: :math:`g + \mu v` is used.
         weight_decay: λ, adds λ w to g.
 
-    Errors:
+    Raises:
         ValueError: a negative rate, no parameters, or nesterov without momentum.
 
     Example:
@@ -163,7 +163,8 @@ class SGD(Optimizer):
         >>> w.data
         array([0.8])
 
-    Source: Sutskever et al., On the importance of initialization and momentum in deep learning, 2013.
+    Source:
+        Sutskever et al., On the importance of initialization and momentum in deep learning, 2013.
     """
 
     def __init__(
@@ -204,8 +205,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     r"""Steps scaled by running means of the gradient and its square.
 
-    $m \leftarrow β_1 m + (1 - β_1) g$, $v \leftarrow β_2 v + (1 - β_2) g^2$,
-    $w \leftarrow w - η\, \frac{m / (1 - β_1^t)}{\sqrt{v / (1 - β_2^t)} + ε}$.
+    :math:`m \leftarrow β_1 m + (1 - β_1) g`, :math:`v \leftarrow β_2 v + (1 - β_2) g^2`,
+    :math:`w \leftarrow w - η\, \frac{m / (1 - β_1^t)}{\sqrt{v / (1 - β_2^t)} + ε}`.
 
     Args:
         parameters: leaf Tensors, as ``model.parameters()`` gives.
@@ -223,7 +224,8 @@ class Adam(Optimizer):
         >>> w.data.round(6)
         array([0.9])
 
-    Source: Kingma, Ba, Adam, 2014, arXiv:1412.6980.
+    Source:
+        Kingma, Ba, Adam, 2014, arXiv:1412.6980.
     """
 
     def __init__(
@@ -274,14 +276,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""Adam with the weight decay apart from the gradient: $w \leftarrow w - η λ w$ first.
+    r"""Adam with the weight decay apart from the gradient: :math:`w \leftarrow w - η λ w` first.
 
     Example:
         >>> import tinygrad_ce as tg
         >>> tg.optim.AdamW([tg.Tensor([1.0], requires_grad=True)]).weight_decay
         0.01
 
-    Source: Loshchilov, Hutter, Decoupled weight decay regularization, 2017, arXiv:1711.05101.
+    Source:
+        Loshchilov, Hutter, Decoupled weight decay regularization, 2017, arXiv:1711.05101.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class Schedule(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state.
 
-        Errors:
+        Raises:
             ValueError: it isn't a schedule's; nothing has changed then.
         """
         name = type(self).__name__
@@ -96,7 +96,7 @@ class Schedule(Callback):
 
 
 class StepLR(Schedule):
-    r"""The rate times gamma after every step_size epochs: $η_0\, γ^{\lfloor t / s \rfloor}$.
+    r"""The rate times gamma after every step_size epochs: :math:`η_0\, γ^{\lfloor t / s \rfloor}`.
 
     Args:
         optimizer: whose rate it sets.
@@ -125,7 +125,7 @@ class StepLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    r"""The rate along half a cosine, $η_{min} + (η_0 - η_{min}) (1 + \cos(π t / T)) / 2$.
+    r"""The rate along half a cosine, :math:`η_{min} + (η_0 - η_{min}) (1 + \cos(π t / T)) / 2`.
 
     Args:
         optimizer: whose rate it sets.
@@ -139,7 +139,8 @@ class CosineAnnealingLR(Schedule):
         >>> round(tg.optim.CosineAnnealingLR(sgd, T_max=10).rate(5), 12)
         0.5
 
-    Source: Loshchilov, Hutter, SGDR, 2016, arXiv:1608.03983.
+    Source:
+        Loshchilov, Hutter, SGDR, 2016, arXiv:1608.03983.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, per: str = "epoch") -> None:
@@ -153,7 +154,7 @@ class CosineAnnealingLR(Schedule):
 
 
 class LinearLR(Schedule):
-    r"""Warm-up: the rate times a factor that goes in a line from start_factor to end_factor, $η_0 (a + (b - a) t / T)$.
+    r"""Warm-up: the rate times a factor that moves in a line, :math:`η_0 (a + (b - a) t / T)`.
 
     The optimiser has the first rate, η₀ a, as soon as the schedule is made.
 
@@ -171,7 +172,8 @@ class LinearLR(Schedule):
         >>> sgd.lr, [warmup.rate(t) for t in range(5)]
         (0.25, [0.25, 0.5, 0.75, 1.0, 1.0])
 
-    Source: Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
+    Source:
+        Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
     """
 
     def __init__(
@@ -253,9 +255,10 @@ class SequentialLR(Schedule):
 class ReduceLROnPlateau(Schedule):
     r"""The rate times factor, whenever a measured number has not improved for more than patience epochs.
 
-    A number improves on the best one, $b$, if it is below $b (1 - θ)$ (threshold_mode "abs": below $b - θ$); with mode
-    "max", above $b (1 + θ)$ or $b + θ$. ``fit(schedule=…)`` gives it the validation's loss, or the training's where
-    there is no validation; a loop of one's own calls ``step(value)`` after each epoch.
+    A number improves on the best one, :math:`b`, if it is below :math:`b (1 - θ)` (threshold_mode "abs": below
+    :math:`b - θ`); with mode "max", above :math:`b (1 + θ)` or :math:`b + θ`. ``fit(schedule=…)`` gives it the
+    validation's loss, or the training's where there is no validation; a loop of one's own calls ``step(value)`` after
+    each epoch.
 
     Args:
         optimizer: whose rate it sets.

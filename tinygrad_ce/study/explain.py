@@ -96,8 +96,9 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
 
     Each step of the forward pass tells its operator, formula, shapes, dtype and values; softmax and cross-entropy also
     their inner steps (maximum, shifted logits, exponentials, sum, probabilities). Each step of the backward pass tells
-    the rule applied, the upstream gradient g, the local derivative where the rule is $g \cdot \partial y/\partial x$
-    entry by entry, where broadcasting is undone, and where the gradients of several consumers add up. Nothing is
+    the rule applied, the upstream gradient g, the local derivative where the rule is
+    :math:`g \cdot \partial y/\partial x` entry by entry, where broadcasting is undone, and where the gradients of
+    several consumers add up. Nothing is
     changed: no ``.grad``, no graph.
 
     Args:
@@ -108,7 +109,7 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
     Returns:
         An Explanation. Print it, or leave it at the end of a notebook's cell.
 
-    Errors:
+    Raises:
         TypeError: loss is no Tensor.
         RuntimeError, ValueError: it requires no grad, was made by no operator, or is no scalar and g is missing.
 
@@ -147,7 +148,8 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
         Gradients of y
              w   6
 
-    Source: Rumelhart, Hinton, Williams, Learning representations by back-propagating errors, 1986.
+    Source:
+        Rumelhart, Hinton, Williams, Learning representations by back-propagating errors, 1986.
     """
     found = trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain")
     return explanation(found)

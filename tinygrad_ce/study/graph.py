@@ -94,7 +94,7 @@ def graph(
     Returns:
         A Graph: leave it at the end of a notebook's cell, ``save`` it, or take ``to_dot()``.
 
-    Errors:
+    Raises:
         TypeError: loss is no Tensor.
         RuntimeError, ValueError: it requires no grad, or was made by no operator.
 

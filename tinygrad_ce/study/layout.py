@@ -66,7 +66,8 @@ class Frame:
 def place(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> Frame:
     """Give boxes their places and edges their points, in even bands, no wider than asked where there are several.
 
-    Source: Sugiyama, Tagawa, Toda, Methods for visual understanding of hierarchical system structures, 1981.
+    Source:
+        Sugiyama, Tagawa, Toda, Methods for visual understanding of hierarchical system structures, 1981.
     """
     _layers(boxes, edges)
     starts = _wrap(boxes, edges, width)

@@ -99,7 +99,8 @@ def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any
         data: what the script finds as ``pageData``: anything :func:`to_json` takes, names from anywhere included.
         height: how many pixels the page takes in a notebook.
 
-    Errors: ValueError where style or script holds what would end its element.
+    Raises:
+        ValueError: style or script holds what would end its element.
 
     Example:
         >>> page = frame("Names", '<p id="who"></p>', script="who.textContent = pageData", data="</script>")

@@ -33,7 +33,7 @@ def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = No
     Returns:
         A Page: ``.save("backprop.html")`` writes it; in a notebook it shows itself.
 
-    Errors:
+    Raises:
         TypeError: loss is no Tensor.
         RuntimeError, ValueError: it requires no grad, or was made by no operator.
 

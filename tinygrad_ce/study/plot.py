@@ -36,7 +36,7 @@ TITLE, LABEL, TICK, NOTE = 11, 10, 9, 8  # sizes of text, in points
 
 
 def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, ax: Any = None) -> Any:
-    r"""Bars of logits beside bars of their probabilities, $p_i = e^{x_i / T} / \sum_j e^{x_j / T}$.
+    r"""Bars of logits beside bars of their probabilities, :math:`p_i = e^{x_i / T} / \sum_j e^{x_j / T}`.
 
     Args:
         logits: (C) real numbers; -inf has no bar and the probability 0.
@@ -44,7 +44,7 @@ def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, a
         temperature: T, above 0.
         ax: the axes to draw into; logits are on its left scale, probabilities on the right one, and both share the 0.
 
-    Errors:
+    Raises:
         ValueError: logits isn't one row of numbers, there isn't a name for each, or T isn't above 0.
 
     Example:
@@ -97,7 +97,7 @@ def loss_curves(history: Any, *, names: Sequence[str] = ("loss", "val_loss"), lo
             has its colour and each name its line style.
         log: whether the vertical axis is logarithmic.
 
-    Errors:
+    Raises:
         TypeError: history is neither.
         ValueError: there is nothing to draw, or on a logarithmic axis nothing above 0.
 
@@ -176,9 +176,9 @@ def decision_boundary(
         resolution: how many points the grid has along each axis.
         probabilities: whether the colour is the stronger, the higher the winner's probability.
 
-    Errors:
+    Raises:
         ValueError: data doesn't have two features, a label isn't one of the model's classes, or the model doesn't
-            give finite logits (N, C).
+                give finite logits (N, C).
 
     Example:
         >>> import matplotlib.pyplot as plt, tinygrad_ce as tg
@@ -252,7 +252,7 @@ def confusion_matrix(confusion: Any, classes: Any = None, *, ax: Any = None) -> 
         confusion: (C, C) whole numbers.
         classes: the names of the classes; their indices unless given.
 
-    Errors:
+    Raises:
         ValueError: confusion isn't a square of counts, or there isn't a name for each class.
 
     Example:
@@ -301,7 +301,7 @@ def weights(
         names: what stands above each image; the rows' indices unless given.
         columns: how many images stand side by side; what fills the axes best unless given.
 
-    Errors:
+    Raises:
         ValueError: rows don't have height · width finite numbers, or there isn't a name for each.
 
     Example:
@@ -367,7 +367,7 @@ def _tiling(ax: Any, count: int, height: int, width: int, columns: int | None, l
 
 
 def gradient_flow(model: Any, *, ax: Any = None) -> Any:
-    r"""How large the gradient of each parameter is: mean and maximum of $|\partial L / \partial \theta_i|$.
+    r"""How large the gradient of each parameter is: mean and maximum of :math:`|\partial L / \partial \theta_i|`.
 
     Parameters stand from the first (top) to the last. Gradients that shrink by orders of magnitude towards the top
     vanish on their way back; ones that grow explode. A gradient of nothing but 0 has a 0 at the left.
@@ -375,7 +375,7 @@ def gradient_flow(model: Any, *, ax: Any = None) -> Any:
     Args:
         model: a Module after ``loss.backward()``; parameters without a gradient are left out.
 
-    Errors:
+    Raises:
         TypeError: model isn't a Module.
         ValueError: no parameter has a gradient, or one holds nan or inf.
 
@@ -389,7 +389,8 @@ def gradient_flow(model: Any, *, ax: Any = None) -> Any:
         ['weight', 'bias']
         >>> plt.close(ax.figure)
 
-    Source: Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+    Source:
+        Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
     """
     where = "plot.gradient_flow"
     _module(where, model)
@@ -426,11 +427,11 @@ def loss_landscape(
     seed: int = 0,
     ax: Any = None,
 ) -> Any:
-    r"""Contours of the loss around a model's weights: $L(\theta + a \delta + b \eta)$ over a and b.
+    r"""Contours of the loss around a model's weights: :math:`L(\theta + a \delta + b \eta)` over a and b.
 
     δ and η are random directions, scaled filter by filter to the norm of the weights,
-    $\delta_i \leftarrow \delta_i \|\theta_i\| / \|\delta_i\|$, so that 1 is a step as long as the weights themselves
-    and models of different scale can be compared. A filter is a row of a weight's first axis; a bias is one.
+    :math:`\delta_i \leftarrow \delta_i \|\theta_i\| / \|\delta_i\|`, so that 1 is a step as long as the weights
+    themselves and models of different scale can be compared. A filter is a row of a weight's first axis; a bias is one.
 
     Args:
         model: a Module, run in evaluation; it is left unchanged, to the bit.
@@ -442,10 +443,10 @@ def loss_landscape(
 
     The levels are evenly spaced in the loss, or in its logarithm where the loss spans more than a factor of ten.
 
-    Errors:
+    Raises:
         TypeError: model isn't a Module.
         ValueError: every weight is 0, so that there is no direction; the loss is no number or nowhere finite; span or
-            points out of range.
+                points out of range.
 
     Example:
         >>> import matplotlib.pyplot as plt, tinygrad_ce as tg
@@ -455,7 +456,8 @@ def loss_landscape(
         'these weights: 1.9'
         >>> plt.close(ax.figure)
 
-    Source: Li et al., Visualizing the loss landscape of neural nets, 2018, arXiv:1712.09913.
+    Source:
+        Li et al., Visualizing the loss landscape of neural nets, 2018, arXiv:1712.09913.
     """
     where = "plot.loss_landscape"
     _module(where, model)
@@ -534,14 +536,14 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
     A row's confidence is the largest of its probabilities; rows are put into equal bins of confidence. A bar is the
     accuracy of its bin, the hatched gap reaches from there to the bin's mean confidence, and the number is how many
     rows there are. On the diagonal the classifier is calibrated; gaps above the bars are overconfidence. The title has
-    the expected calibration error, $\mathrm{ECE} = \sum_b \frac{n_b}{N} |\mathrm{acc}_b - \mathrm{conf}_b|$.
+    the expected calibration error, :math:`\mathrm{ECE} = \sum_b \frac{n_b}{N} |\mathrm{acc}_b - \mathrm{conf}_b|`.
 
     Args:
         probabilities: (N, C), rows that sum to 1.
         labels: (N) class indices.
         bins: how many; bin b holds confidences above (b - 1) / bins up to b / bins.
 
-    Errors:
+    Raises:
         ValueError, TypeError: probabilities aren't any, or a label isn't one of the classes (the first is named).
 
     Example:
@@ -552,7 +554,8 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
         'Reliability (ECE 0.450)'
         >>> plt.close(ax.figure)
 
-    Source: Guo et al., On calibration of modern neural networks, 2017, arXiv:1706.04599.
+    Source:
+        Guo et al., On calibration of modern neural networks, 2017, arXiv:1706.04599.
     """
     where = "plot.reliability"
     p = _checked_probabilities(where, probabilities)
@@ -620,10 +623,11 @@ def step_sweep(
 ) -> Any:
     r"""The error of finite differences against the engine's gradient, over the step h: the V.
 
-    One-sided, $(f(x + h) - f(x)) / h$, has a truncation of order h; central, $(f(x + h) - f(x - h)) / 2h$, of order
-    h²; both lose eps / h to rounding, so each is best at a step between. The complex step,
-    $\mathrm{Im} f(x + ih) / h$, subtracts nothing and loses nothing. A dot marks the best step of each. The error is
-    the largest over the entries of x, relative to the largest entry of the gradient; one below eps is drawn at eps.
+    One-sided, :math:`(f(x + h) - f(x)) / h`, has a truncation of order h; central, :math:`(f(x + h) - f(x - h)) / 2h`,
+    of order h²; both lose eps / h to rounding, so each is best at a step between. The complex step,
+    :math:`\mathrm{Im} f(x + ih) / h`, subtracts nothing and loses nothing. A dot marks the best step of each. The
+    error is the largest over the entries of x, relative to the largest entry of the gradient; one below eps is drawn
+    at eps.
 
     Args:
         f: a function of x made of tg's operators that returns a single number.
@@ -631,7 +635,7 @@ def step_sweep(
         steps: the steps h, above 0; 1e-16 to 1, three to a decade, unless given.
         complex_step: whether to draw the complex step; f is then called with complex arrays.
 
-    Errors:
+    Raises:
         TypeError: f leaves the graph, or doesn't take complex arrays though complex_step asks for it.
         ValueError: f isn't a single finite number, its gradient is 0 or not finite, or a step isn't above 0.
 
@@ -643,7 +647,8 @@ def step_sweep(
         [False, True, True]
         >>> plt.close(ax.figure)
 
-    Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
+    Source:
+        Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
     """
     where = "plot.step_sweep"
     point = np.array(_numbers(where, "x", x, None))
@@ -725,7 +730,7 @@ def _worst(found: Sequence[float], exact: np.ndarray) -> float:
 
 
 def temperature_sweep(logits: Any, *, temperatures: Any = None, names: Any = None, ax: Any = None) -> Any:
-    r"""The probability of each class, $e^{x_i / T} / \sum_j e^{x_j / T}$, against the temperature T.
+    r"""The probability of each class, :math:`e^{x_i / T} / \sum_j e^{x_j / T}`, against the temperature T.
 
     Where T is small, the largest logit takes all; where it is large, all classes come to 1/C (dotted). The dashed
     line stands at T = 1.
@@ -736,7 +741,7 @@ def temperature_sweep(logits: Any, *, temperatures: Any = None, names: Any = Non
         temperatures: at least two, above 0; from 0.05 to 50 unless given.
         names: of the classes; their indices unless given.
 
-    Errors:
+    Raises:
         ValueError: logits isn't one row of numbers, a temperature isn't above 0, or there isn't a name for each class.
 
     Example:
@@ -747,7 +752,8 @@ def temperature_sweep(logits: Any, *, temperatures: Any = None, names: Any = Non
         array([0.9758, 0.8338])
         >>> plt.close(ax.figure)
 
-    Source: Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, 2015, arXiv:1503.02531.
+    Source:
+        Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, 2015, arXiv:1503.02531.
     """
     where = "plot.temperature_sweep"
     x = _logits(where, logits)

@@ -32,7 +32,7 @@ class EarlyStopping(Callback):
             where there is no validation, unless given.
         mode: "min" or "max": whether lower or higher is better. None: "max" if monitor names an accuracy, else "min".
 
-    Errors:
+    Raises:
         ValueError: patience below 1, an unknown mode; in training, nothing is measured by the name monitor.
 
     Example:
@@ -86,7 +86,7 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; from none, where a training began without it.
 
-        Errors:
+        Raises:
             ValueError: it isn't an EarlyStopping's.
         """
         if set(state) - {"first"} or np.shape(state.get("first", 0)) or not state.get("first", 0) >= 0:
@@ -101,7 +101,7 @@ class ClipGradNorm(Callback):
         max_norm: the bound, at least 0.
         norm_type: p of the norm, above 0; inf for the largest absolute entry.
 
-    Errors:
+    Raises:
         FloatingPointError: in training, a gradient holds nan or inf; its parameter is named, and no weight has changed.
 
     Example:
@@ -159,12 +159,13 @@ class ClipGradValue(Callback):
 class EMA(Callback):
     r"""Exponential moving average of the weights: what is validated, saved and left at the end are averages.
 
-    After each update t = 0, 1, …, with $d_t = \min(d, (1 + t) / (10 + t))$, of each trained parameter
+    After each update t = 0, 1, …, with :math:`d_t = \min(d, (1 + t) / (10 + t))`, of each trained parameter
 
-    $$a \leftarrow d_t\, a + (1 - d_t)\, w.$$
+    .. math:: a \leftarrow d_t\, a + (1 - d_t)\, w.
 
-    The smaller $d_t$ of the first updates let the average forget the weights before training. The optimiser steps the
-    weights w themselves; from the end of an epoch's steps until the next epoch, and when training is over, the model
+    The smaller :math:`d_t` of the first updates let the average forget the weights before training. The optimiser
+    steps the weights w themselves; from the end of an epoch's steps until the next epoch, and when training is over,
+    the model
     holds the averages a: validation, early stopping, checkpoints between epochs and predictions take these.
 
     Args:
@@ -180,7 +181,8 @@ class EMA(Callback):
         >>> history["val_accuracy"][-1] > 0.9
         True
 
-    Source: Polyak, Juditsky, Acceleration of stochastic approximation by averaging, 1992.
+    Source:
+        Polyak, Juditsky, Acceleration of stochastic approximation by averaging, 1992.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -237,7 +239,7 @@ class EMA(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; that it fits the parameters is checked when training begins.
 
-        Errors:
+        Raises:
             ValueError: it isn't an EMA's; nothing has changed then.
         """
         expected = {"updates", "inside", *(f"others.{i}" for i in range(len(state) - 2))}
@@ -262,7 +264,7 @@ class Checkpoint(Callback):
         every: how many epochs lie between two.
         steps: also write in the middle of an epoch, after every so many updates.
 
-    Errors:
+    Raises:
         FileNotFoundError: there is no such folder.
         ValueError: every or steps is below 1; the name has fields other than epoch and step.
 

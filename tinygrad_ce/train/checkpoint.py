@@ -27,7 +27,7 @@ class CheckpointError(ValueError):
 def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]], meta: dict[str, Any]) -> None:
     """Write groups of named arrays, and what JSON can hold. The file at path is the old one or the new one, never less.
 
-    Errors:
+    Raises:
         TypeError: an array of neither numbers nor text.
         ValueError: a group's name has a slash, which would make two of it.
 
@@ -75,7 +75,7 @@ def _sync_folder(folder: Path) -> None:
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     """Read groups of arrays and the rest. What ``fit`` goes on from is checked to be of the types that it wrote.
 
-    Errors:
+    Raises:
         CheckpointError: not a checkpoint of this project, or a damaged one.
         OSError: it can't be opened.
 

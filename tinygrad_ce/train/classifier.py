@@ -58,7 +58,7 @@ def make(
 def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     """The classifier in a checkpoint that the command line wrote, and what that says of it: features, classes, ….
 
-    Errors:
+    Raises:
         CheckpointError: the file is damaged, or holds another kind of model.
         OSError: it can't be opened.
 

@@ -49,8 +49,9 @@ def fit(
 ) -> History:
     r"""Train a model on rows and their labels, by steps that each lower the mean loss of some rows.
 
-    A step's loss is $\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i$ over the n rows of the step that have a label: with the
-    rows' weights s and the classes' w, 1 unless given. Weights that average to 1 leave the learning rate what it is.
+    A step's loss is :math:`\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i` over the n rows of the step that have a label:
+    with the rows' weights s and the classes' w, 1 unless given. Weights that average to 1 leave the learning rate what
+    it is.
 
     Args:
         model: a Module that turns rows of features into rows of logits.
@@ -81,9 +82,9 @@ def fit(
     Returns, with the model left in evaluation:
         A History with "loss", "accuracy", "lr" and, with validation, "val_loss" and "val_accuracy", and the metrics.
 
-    Errors:
+    Raises:
         FloatingPointError: the loss is nan or infinite; the step and the likely cause are named, and the model keeps
-            its last finite weights.
+                its last finite weights.
         ValueError: a wrong label (its row is named), a feature that isn't finite, an option out of range.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another model.
         KeyboardInterrupt: the model keeps the weights of its last whole step.

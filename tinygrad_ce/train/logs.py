@@ -25,7 +25,7 @@ class CSVLog(Callback):
     Args:
         path: the file; its folder must exist.
 
-    Errors:
+    Raises:
         FileNotFoundError: there is no such folder.
 
     Example:
@@ -86,7 +86,7 @@ class TensorBoard(Callback):
     Args:
         folder: where to write; made if it isn't there.
 
-    Errors:
+    Raises:
         ImportError: tensorboard isn't installed; it is an extra.
 
     Example:

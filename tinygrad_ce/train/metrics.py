@@ -74,7 +74,7 @@ def accuracy(predicted: Any, y: Any) -> float:
 def confusion_matrix(predicted: Any, y: Any, classes: int) -> np.ndarray:
     """Counts with a row for each true class and a column for each predicted one.
 
-    Errors:
+    Raises:
         ValueError: a label or prediction isn't a class; the first is named.
 
     Example:
@@ -113,7 +113,8 @@ def macro_f1(predicted: Any, y: Any) -> float:
         >>> tg.train.macro_f1([0, 1, 1], [0, 0, 1])
         0.6666666666666666
 
-    Source: van Rijsbergen, Information retrieval, 1979.
+    Source:
+        van Rijsbergen, Information retrieval, 1979.
     """
     p, y = _pair("macro_f1", predicted, y, None)
     if not y.size:

@@ -67,7 +67,7 @@ def _named(training: Training) -> dict[str, Callback]:
 def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str) -> None:
     """Go back to what was saved.
 
-    Errors:
+    Raises:
         CheckpointError: it doesn't fit this training; nothing has changed then.
     """
     groups, meta = saved

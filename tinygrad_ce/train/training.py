@@ -281,7 +281,7 @@ class Training:
 
         Where several processes train, all have to call it in the middle of an epoch; the first writes.
 
-        Errors:
+        Raises:
             OSError: it can't be written; an older file is still there, whole.
         """
         self._check_weights()
