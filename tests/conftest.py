@@ -6,9 +6,9 @@ import pathlib
 import pytest
 from hypothesis import HealthCheck, settings
 
-collect_ignore_glob = ["reference/*", "mpi_programs/*"]  # scripts: one needs PyTorch, the others mpiexec
+collect_ignore_glob = ["reference/*", "mpi/programs/*"]  # scripts: one needs PyTorch, the others mpiexec
 
-# The same examples at every run. A long hunt: pytest tests/test_properties.py --hypothesis-profile=hunt
+# The same examples at every run. A long hunt: pytest tests/engine/test_properties.py --hypothesis-profile=hunt
 settings.register_profile(
     "quick", max_examples=30, derandomize=True, database=None, deadline=None, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

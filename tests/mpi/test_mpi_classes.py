@@ -10,7 +10,7 @@ import tempfile
 import definitions
 import numpy as np
 import pytest
-from mpi_programs.classes import cases, gradients
+from programs.classes import cases, gradients
 
 import tinygrad_ce as tg
 from tinygrad_ce.kernels import linear as blocks
@@ -26,7 +26,7 @@ def run(ranks):
     with tempfile.TemporaryDirectory() as folder:
         result = pathlib.Path(folder) / "found.pkl"
         command = [pathlib.Path(sys.executable).with_name("mpiexec"), "-n", str(ranks), sys.executable]
-        command += [HERE / "mpi_programs" / "classes.py", result]
+        command += [HERE / "programs" / "classes.py", result]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return done, result.read_bytes() if result.exists() else b""
 

@@ -13,7 +13,7 @@ from tinygrad_ce import data, nn, optim
 @pytest.fixture(scope="module")
 def figures():
     """PyTorch's rates, as reference/record_training.py wrote them."""
-    return json.loads((pathlib.Path(__file__).parent / "reference" / "torch_training.json").read_text())
+    return json.loads((pathlib.Path(__file__).parents[1] / "reference" / "torch_training.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tinygrad_ce.docs import build
 from tinygrad_ce.docs.pages import _ORDER as ORDER
 from tinygrad_ce.docs.pages import _place as place
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def public_names():

@@ -11,7 +11,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce import export, nn
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 
 

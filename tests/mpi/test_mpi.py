@@ -14,7 +14,7 @@ MPIEXEC = pathlib.Path(sys.executable).with_name("mpiexec")
 
 
 def mpiexec(ranks, program, *arguments):
-    command = [MPIEXEC, "-n", str(ranks), sys.executable, HERE / "mpi_programs" / program, *map(str, arguments)]
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, HERE / "programs" / program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 

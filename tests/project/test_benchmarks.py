@@ -9,7 +9,7 @@ import pytest
 from benchmarks import turns
 from benchmarks.__main__ import FAULTS, ORDER
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(*arguments):

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 COURSE = sorted(FOLDER.glob("*.ipynb"))
 
 

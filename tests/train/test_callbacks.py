@@ -19,7 +19,7 @@ from tinygrad_ce.train.logs import CSVLog, TensorBoard
 @pytest.fixture(scope="module")
 def figures():
     """PyTorch's clipped gradients, as reference/record_training.py wrote them."""
-    return json.loads((pathlib.Path(__file__).parent / "reference" / "torch_training.json").read_text())["clipping"]
+    return json.loads((pathlib.Path(__file__).parents[1] / "reference" / "torch_training.json").read_text())["clipping"]
 
 
 @pytest.fixture(scope="module")
