@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_ce as tg
-from tinygrad_ce.engine.primitive import is_recording
+from tinygrad_ce.engine.node import is_recording
 from tinygrad_ce.train import checkpoint
 
 EPOCHS = 3

@@ -41,18 +41,10 @@ def mutants() -> list[Mutant]:
     found = []
     for name in sorted(registry):
         made = registry[name].primitive
-        for argument, rule in rules(made) if made else ():
+        for argument, rule in made.vjps.items() if made else ():
             for kind, make in WAYS.items():
                 found += [Mutant(name, argument, kind, detail, wrong) for detail, wrong in make(made, argument, rule)]
     return found
-
-
-def rules(made: Primitive) -> Iterator[tuple[str, Rule]]:
-    """The rules of a primitive, by argument."""
-    for i, argument in enumerate(made.arguments):
-        rule = made._variadic_rule if i == made.variadic else made.rules[i] if i < len(made.rules) else None
-        if rule is not None:
-            yield argument, rule
 
 
 Made = Iterator[tuple[str, Rule]]
@@ -158,7 +150,7 @@ def caught(mutant: Mutant) -> bool | None:
     operator = registry[mutant.operator]
     made = operator.primitive
     assert made is not None
-    right = dict(rules(made))[mutant.argument]
+    right = made.vjps[mutant.argument]
     position = made.arguments.index(mutant.argument)
     live = mutant.kind not in STRUCTURAL
 
@@ -196,13 +188,12 @@ def _summed(dx: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 @contextlib.contextmanager
 def in_place_of(made: Primitive, argument: str, rule: Rule) -> Iterator[None]:
     """Another rule in the place of an argument's."""
-    before = made.rules, made._variadic_rule, made.constants
-    made.rules = list(made.rules)
+    before = made.vjps[argument]
     made.vjp(**{argument: rule})
     try:
         yield
     finally:
-        made.rules, made._variadic_rule, made.constants = before
+        made.vjp(**{argument: before})
 
 
 def main() -> int:

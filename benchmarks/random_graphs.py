@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_ce as tg
-from tinygrad_ce.engine.reverse import gradients
+from tinygrad_ce.transforms import gradients
 
 TOLERANCE = 1e-9  # of a distance, as below
 STEP = 1e-30

@@ -16,8 +16,8 @@ import numpy as np
 from tinygrad_ce import nn
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage, listed
-from tinygrad_ce.engine.guard import at_once
-from tinygrad_ce.engine.primitive import Node, no_grad, recording, registry
+from tinygrad_ce.engine.node import Node, at_once, no_grad, recording
+from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.engine.reverse import tape
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.checkpoint import CheckpointError

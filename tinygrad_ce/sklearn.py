@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, nn, ops, optim
-from tinygrad_ce.engine.primitive import recording
+from tinygrad_ce.engine.node import recording
 from tinygrad_ce.tensor import Tensor
 
 try:

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.engine.guard import freeze
-from tinygrad_ce.engine.primitive import Node, Operator, is_recording, numpy_functions
+from tinygrad_ce.engine.node import Node, is_recording
+from tinygrad_ce.engine.primitive import Operator, numpy_functions
 from tinygrad_ce.engine.reverse import backward
 
 

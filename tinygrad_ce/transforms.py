@@ -1,20 +1,120 @@
-"""Derivatives of functions: value_and_grad, jacobian, hessian, hvp.
+"""Gradients of values, and derivatives of functions: grad, value_and_grad, jacobian, hessian, hvp.
 
-Arrays in, arrays out; Tensors in, Tensors out. The function is called on fresh Tensors, so nothing given is changed.
+Of functions: arrays in, arrays out; Tensors in, Tensors out. A function is called on fresh Tensors, so nothing that is
+given changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import is_recording, no_grad, recording
-from tinygrad_ce.engine.reverse import gradients
+from tinygrad_ce.engine.node import Node, is_recording, no_grad, recording
+from tinygrad_ce.engine.reverse import cotangent, pulled_back, tape
 from tinygrad_ce.tensor import Tensor
 
 Function = Callable[..., Any]
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
+    r"""Gradients of outputs in inputs, :math:`\sum_k \bar y_k^T\, \partial y_k / \partial x`. Touches no ``.grad``.
+
+    Args:
+        outputs: a Tensor, or a list of them; the gradient is that of their sum.
+        inputs: a Tensor or a list of them, leaves or in between.
+        grad_outputs: the cotangent of each output, in its shape; None stands for 1 and needs a scalar output.
+        create_graph: record the reverse pass itself, so that the gradients can be differentiated again.
+
+    Returns:
+        A Tensor like ``inputs``, or a list of them where a list was given.
+
+    Raises:
+        RuntimeError: an output requires no grad, or an input had no part in the outputs.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x = tg.Tensor(3.0, requires_grad=True)
+        >>> dy = tg.grad(x**3, x, create_graph=True)
+        >>> dy.item(), tg.grad(dy, x).item()
+        (27.0, 18.0)
+    """
+    ys, xs, gs = ([*v] if isinstance(v, list | tuple) else [v] for v in (outputs, inputs, grad_outputs))
+    gs = gs * len(ys) if grad_outputs is None else gs
+    if len(gs) != len(ys):
+        raise ValueError(f"grad: {len(ys)} outputs but {len(gs)} grad_outputs")
+    found = gradients(ys, xs, gs, create_graph)
+    for i, dx in enumerate(found):
+        if dx is None:
+            raise RuntimeError(
+                f"grad: inputs[{i}] had no part in making the outputs (or requires no grad), so there is no gradient "
+                f"in it; was it detached, or made anew after the outputs?"
+            )
+    return found if isinstance(inputs, list | tuple) else found[0]
+
+
+def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_graph: bool) -> list[Any]:
+    """The gradient Tensor of each x, or None where no y depends on it: ``backward``'s loop over what lies between."""
+    _check_tensors("outputs", ys)
+    _check_tensors("inputs", xs)
+    found: dict[int, Any] = {}
+
+    def add(node: Node, g: Any) -> None:
+        found[node._order] = found[node._order] + g if node._order in found else g
+
+    for output, g in zip(ys, gs, strict=True):
+        add(output, cotangent(output, g._data if isinstance(g, Node) and not create_graph else g))
+    wanted = {x._order for x in xs if x._requires_grad}
+    for node, parents in reversed(_between(ys, wanted)):
+        g = found[node._order] if node._order in wanted else found.pop(node._order)
+        y: Any = node._data
+        arguments, made = node._arguments, node._primitive
+        if create_graph:
+            g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
+        for i, parent in parents:
+            add(parent, pulled_back(made, i, g, y, arguments, parent._data))
+        if made.keeps:
+            node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
+    picked = (found.get(x._order) if x._order in wanted else None for x in xs)
+    return [None if dx is None else _as_tensor(dx, ys[0]) for dx in picked]
+
+
+def _check_tensors(what: str, nodes: Sequence[Any]) -> None:
+    for i, node in enumerate(nodes):
+        if not isinstance(node, Node):
+            raise TypeError(f"grad: {what}[{i}] is of type {type(node).__name__}, expected a Tensor")
+
+
+def _as_tensor(g: Any, like: Node) -> Any:
+    """A gradient as a Tensor with an array of its own."""
+    return g if isinstance(g, Node) else like._leaf(np.array(g))
+
+
+def _between(ys: Sequence[Node], wanted: set[int]) -> list[tuple[Node, list[tuple[int, Node]]]]:
+    """The calls between inputs and outputs, oldest first, each with those of its parents that depend on an input."""
+    needed, calls = {*wanted}, []
+    for node in tape(ys):
+        parents = [(i, parent) for i, parent in node._parents if parent._order in needed]
+        if parents:
+            needed.add(node._order)
+            calls.append((node, parents))
+    return calls
+
+
+def _on_tensors(node: Node) -> list[Any]:
+    """The arguments of a call as it is differentiated once more: Tensors instead of arrays, and nothing kept."""
+    made, arguments = node._primitive, [*node._arguments]
+    for i, parent in node._parents:
+        if parent._data is not arguments[i]:
+            raise RuntimeError(
+                f"grad: a Tensor given to {made.name} as {made.argument(i)!r} got new data after that call; with "
+                f"create_graph=True, take the gradient before the update, or run the forward again"
+            )
+        arguments[i] = parent
+    if made.keeps:
+        arguments[-1] = None
+    return arguments
 
 
 def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:

@@ -18,6 +18,7 @@ from benchmarks import random_graphs
 
 primitive_module = importlib.import_module("tinygrad_ce.engine.primitive")
 reverse_module = importlib.import_module("tinygrad_ce.engine.reverse")
+transforms = importlib.import_module("tinygrad_ce.transforms")
 unbroadcast = reverse_module.unbroadcast
 TOLERANCE = {2: 5e-2, 4: 1e-4, 8: 1e-9}  # by a number's bytes
 REFUSALS = (ValueError, TypeError, IndexError, OverflowError)
@@ -387,7 +388,7 @@ def check_second_derivatives(name, call, truth):
 
 def gradients(outputs, leaves):
     """As tg.grad, with None for a leaf that the outputs don't depend on."""
-    return reverse_module.gradients(outputs, leaves, [None] * len(outputs), False)
+    return transforms.gradients(outputs, leaves, [None] * len(outputs), False)
 
 
 # Python's operators

@@ -11,9 +11,9 @@ import numpy as np
 from tinygrad_ce.check.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
 from tinygrad_ce.check.report import Entry, GradientError, Report
 from tinygrad_ce.engine.primitive import Operator, registry
-from tinygrad_ce.engine.reverse import gradients
 from tinygrad_ce.ops.example import realise
 from tinygrad_ce.tensor import Tensor
+from tinygrad_ce.transforms import gradients
 
 WHOLE = 1 << 18  # numbers in a Jacobian, above which only directions are checked unless it is asked for
 LOOKED_INTO = 64  # columns of a Jacobian that disagree and are swept over all steps; the rest disagrees likewise

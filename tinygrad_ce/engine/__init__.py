@@ -1,1 +1,10 @@
-"""How a gradient comes about."""
+"""How a gradient comes about. Read in this order, with ``ops/elementwise.py`` beside it:
+
+1. ``node.py``: a value on the tape, and ``no_grad``.
+2. ``primitive.py``: an operator, made of a forward and one rule per argument.
+3. ``record.py``: how a call is written on the tape.
+4. ``reverse.py``: the reverse pass; ``backward`` is its loop.
+
+These four are the engine. Two layers stand on them, which they do not know: ``guard.py`` wraps the forwards and rules
+that users write, and ``anomaly.py`` finds the operator that made the first nan.
+"""

@@ -1,4 +1,4 @@
-"""detect_anomaly: which operator made the first nan or infinity, forward or backward, and the line that called it."""
+"""A layer over the engine: which operator made the first nan or infinity, and the line of code that called it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import contextlib
 import linecache
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.node import lock
+from tinygrad_ce.engine.primitive import Primitive, Rule, primitives
+
 _PACKAGE = str(pathlib.Path(__file__).parents[1])
 
-watching: list[Watch] = []  # those of all threads: while it is empty, calls look no further
+watching: list[Watch] = []  # those of all threads: while there is one, every operator is watched
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
@@ -23,27 +27,67 @@ class AnomalyError(FloatingPointError):
 
 
 class Watch:
-    """What is known while anomalies are looked for: the line of code behind each recorded call."""
+    """What is known while anomalies are looked for: the line of code behind each result."""
 
     def __init__(self) -> None:
-        self.lines: dict[int, str] = {}
+        self.lines: dict[int, tuple[Any, str]] = {}  # by an array's identity, as long as it lives
 
-    def forward(self, node: Any, name: str, arguments: Sequence[Any]) -> None:
-        """Look at a result, and remember the line that asked for it."""
-        line = self.lines[node._order] = _users_line()
-        what = _made(node._data, arguments)
-        if what:
-            raise AnomalyError(f"{name} made {what}\n  of {_described(arguments)}\n  called at {line}")
+    def remember(self, y: np.ndarray) -> str:
+        """The line that asked for a result, kept until the result is gone."""
+        line, key = _users_line(), id(y)
+        self.lines[key] = weakref.ref(y, lambda _: self.lines.pop(key, None)), line
+        return line
 
-    def backward(self, node: Any, argument: str, dx: Any, seen: Sequence[Any]) -> None:
-        """Look at what a rule gave, beside the upstream gradient, the result and the arguments."""
-        what = _made(getattr(dx, "_data", dx), seen)
+
+def look_at(made: Primitive) -> None:
+    """While anomalies are looked for, put a watched forward and watched rules in the place of an operator's."""
+    if watching:
+        if not hasattr(made.forward, "watched"):
+            made.forward = _watched_forward(made, made.forward)
+        new = {a: rule for a, rule in made.vjps.items() if not hasattr(rule, "watched")}
+        made.vjp(**{a: _watched_rule(made, a, rule) for a, rule in new.items()})
+
+
+def _look_away(made: Primitive) -> None:
+    made.forward = getattr(made.forward, "watched", made.forward)
+    made.vjp(**{a: getattr(rule, "watched", rule) for a, rule in made.vjps.items()})
+
+
+def _watched_forward(made: Primitive, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that looks at its result."""
+
+    def call(*values: Any, **named: Any) -> Any:
+        watch, result = _watch.get(), forward(*values, **named)
+        if watch is None:
+            return result
+        y = np.asarray(result[0] if named.get("keep") else result)
+        line, what = watch.remember(y), _made(y, values)
         if what:
-            line = self.lines.get(node._order, "a line before detect_anomaly began")
+            raise AnomalyError(f"{made.name} made {what}\n  of {_described(values)}\n  called at {line}")
+        return (y, result[1]) if named.get("keep") else y
+
+    call.watched = forward  # type: ignore[attr-defined]
+    return call
+
+
+def _watched_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
+    """A rule that looks at what it gives, beside the upstream gradient, the result and the arguments."""
+    many = argument == made.many
+
+    def call(*given: Any) -> Any:
+        watch, dx, seen = _watch.get(), rule(*given), given[many:]
+        what = watch and _made(getattr(dx, "_data", dx), seen)
+        if watch and what:
+            y = getattr(seen[1], "_data", seen[1])
+            _, line = watch.lines.get(id(y), (None, "a line before detect_anomaly began"))
             raise AnomalyError(
-                f"the rule of argument {argument!r} of {node._primitive.name} made {what}\n  of the upstream gradient, "
-                f"result and arguments {_described(seen)}\n  of a call at {line}"
+                f"the rule of argument {f'{argument}[{given[0]}]' if many else argument!r} of {made.name} made {what}\n"
+                f"  of the upstream gradient, result and arguments {_described(seen)}\n  of a call at {line}"
             )
+        return dx
+
+    call.watched = call.__wrapped__ = rule  # type: ignore[attr-defined]
+    return call
 
 
 @contextlib.contextmanager
@@ -69,25 +113,20 @@ def detect_anomaly() -> Iterator[None]:
     """
     watch = Watch()
     token = _watch.set(watch)
-    watching.append(watch)
+    with lock:
+        watching.append(watch)
+        if len(watching) == 1:
+            for made in [*primitives]:
+                look_at(made)
     try:
         with np.errstate(all="ignore"):  # the error says it better
             yield
     finally:
-        watching.remove(watch)
+        with lock:
+            watching.remove(watch)
+            for made in [*primitives] if not watching else ():
+                _look_away(made)
         _watch.reset(token)
-
-
-def current() -> Watch | None:
-    """The watch of this thread."""
-    return _watch.get() if watching else None
-
-
-def noticed(node: Any, name: str, arguments: Sequence[Any]) -> None:
-    """A call made a result while some thread looks for anomalies."""
-    watch = _watch.get()
-    if watch is not None:
-        watch.forward(node, name, arguments)
 
 
 def _made(result: Any, operands: Sequence[Any]) -> str:
@@ -95,15 +134,16 @@ def _made(result: Any, operands: Sequence[Any]) -> str:
     y = np.asarray(result)
     if y.dtype.kind != "f" or np.isfinite(y).all():
         return ""
-    arrays = [np.asarray(getattr(a, "_data", a)) for a in operands if hasattr(a, "dtype") or isinstance(a, float)]
-    arrays = [a for a in arrays if a.dtype.kind == "f"]
-    has_nan, has_inf = (any(test(a).any() for a in arrays) for test in (np.isnan, np.isinf))
-    found = np.isnan(y) if not has_nan else np.zeros(y.shape, bool)
-    if not found.any() and not has_inf and not has_nan:
+    given = [np.asarray(getattr(a, "_data", a)) for a in operands if hasattr(a, "dtype") or isinstance(a, float)]
+    given = [a for a in given if a.dtype.kind == "f"]
+    if any(np.isnan(a).any() for a in given):
+        return ""
+    found = np.isnan(y)
+    if not found.any() and not any(np.isinf(a).any() for a in given):
         found = np.isinf(y)
     if not found.any():
         return ""
-    first = tuple(int(i) for i in np.argwhere(found)[0])
+    first = tuple(np.argwhere(found)[0].tolist())
     return f"{y[first]}" + (f" at {list(first)}" if first else "")
 
 
@@ -123,7 +163,7 @@ def _described(operands: Sequence[Any]) -> str:
 def _users_line() -> str:
     """The innermost line of code outside of this package: file, number and text."""
     frame: Any = sys._getframe(1)
-    while frame.f_back and (frame.f_code.co_filename.startswith((_PACKAGE, "<a call of"))):
+    while frame.f_back and (frame.f_code.co_filename.startswith(_PACKAGE)):
         frame = frame.f_back
     name, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(name, number).strip()

@@ -1,14 +1,21 @@
-"""What keeps a graph right: nobody writes to its arrays, and what belongs together changes at once or not at all."""
+"""A layer over the engine: users' own forwards and rules can't write to the arrays of a graph.
+
+The operators of this package write to nothing, as their tests show. A forward or a rule that a user writes is wrapped
+when it is registered; the engine does not know of it.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import starmap
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
+
+from tinygrad_ce.engine import anomaly
+from tinygrad_ce.engine.node import Node
+from tinygrad_ce.engine.primitive import Primitive, Rule, numpy_functions, operator
+from tinygrad_ce.engine.reverse import owned
 
 
 def freeze(value: Any) -> None:
@@ -24,40 +31,118 @@ def freeze(value: Any) -> None:
             freeze(part)
 
 
-def owned(array: Any) -> Any:
-    """An array that nobody can write to: the one given, or a copy if others than its one variable could write to it."""
-    if not isinstance(array, np.ndarray):
-        return array
-    owner = array if array.base is None else array.base
-    if type(owner) is not np.ndarray or (owner.flags.writeable and sys.getrefcount(owner) > _SOLE[array is owner]):
-        array = np.array(array)
-    freeze(array)
-    return array
+def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[..., Any] | None = None) -> Any:
+    """Make an operator of a function of plain arrays, its forward. Rules and an example follow right under it.
 
+    ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words,
+    and from then on that function is recorded where it meets a Tensor.
 
-def _holders(array: np.ndarray) -> int:
-    owner = array if array.base is None else array.base
-    return sys.getrefcount(owner)
+    On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. If its last argument
+    is named ``keep``, it is hidden from callers: when the call is recorded, it holds the positions of the arguments
+    that need a gradient, and the forward returns ``(y, kept)``, where kept is a cache for the rules, used up by the
+    first reverse pass and None afterwards; else it is empty.
 
+    Where Tensors take part, the arrays that a forward or a rule is given are read-only, and one that it returns but
+    holds on to is copied: it can't change a graph by anything but its results.
 
-def _one_variable(make: Callable[[], np.ndarray]) -> int:
-    array = make()
-    return _holders(array)
-
-
-# What owned counts, on this interpreter, of an array in one variable: of a view, and of one that is none.
-_SOLE = (_one_variable(lambda: np.empty(2)[:1]), _one_variable(lambda: np.empty(2)))
-
-
-def explain(error: Exception) -> None:
-    """Add to an error what it means, if a user's forward or rule wrote to an array that it was given."""
-    if "read-only" in str(error):
-        error.add_note("arrays given to a forward or a rule belong to the graph; make a new one to write to")
-
-
-def at_once(changes: Iterable[tuple[Any, str, Any]]) -> None:
-    """Set attributes (of what, which, to what), all or none of them: no Ctrl-C and no thread comes in between.
-
-    It is one call of compiled code, and Python looks for signals and other threads only between such calls.
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> @tg.primitive
+        ... def cube(x):
+        ...     return x * x * x
+        >>> cube.vjp(x=lambda g, y, x: 3 * g * x * x)
+        >>> x = tg.Tensor(2.0, requires_grad=True)
+        >>> cube(x).backward()
+        >>> float(x.grad)
+        12.0
+        >>> cube(3.0)
+        27.0
     """
-    deque(starmap(setattr, list(changes)), maxlen=0)
+    if function is None:
+        return functools.partial(primitive, forward=forward)
+    call = operator(function, forward)
+    made: Primitive = call.primitive
+    made.forward, made.always_copies = guarded_forward(made), True  # it freezes all that it is given
+    anomaly.look_at(made)
+
+    @functools.wraps(call)
+    def guarded(*args: Any, **named: Any) -> Any:
+        y = call(*args, **named)
+        kind = y._data.dtype.kind if isinstance(y, Node) else "f"
+        if kind != "f" and (y._requires_grad or kind not in "iub"):
+            expected = "floating numbers, as the result requires grad" if y._requires_grad else "real numbers"
+            raise TypeError(
+                f"{made.name}: the forward returned {_kind(y._data)}, expected {expected}; has it a return?"
+            )
+        return y
+
+    if forward is not None:
+        numpy_functions.setdefault(forward, cast(Any, guarded))
+    return guard_rules(guarded)
+
+
+def guard_rules(function: Any) -> Any:
+    """Wrap the rules that an operator is given from now on."""
+    made = function.primitive
+
+    def vjp(**rules: Rule) -> None:
+        made.vjp(**{argument: guarded_rule(made, argument, rule) for argument, rule in rules.items()})
+        anomaly.look_at(made)
+
+    function.vjp = functools.wraps(made.vjp)(vjp)
+    return function
+
+
+def guarded_forward(made: Primitive) -> Callable[..., Any]:
+    """A user's forward as it is called with Tensors: it can't change them, and what it returns is the graph's."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        freeze(arguments)
+        freeze(options)
+        if not options.get("keep"):
+            y = owned(_explained(made.function, *arguments, **options))
+            freeze(y)
+            return y
+        y = _explained(made.function, *arguments, **options)
+        if type(y) is not tuple or len(y) != 2:
+            raise TypeError(f"{made.name}: the forward returned {_kind(y)}, expected (y, kept) as keep isn't empty")
+        kept = np.array(y[0]), y[1]
+        freeze(kept)
+        return kept
+
+    return call
+
+
+def guarded_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
+    """A user's rule as the reverse pass calls it: no gradient changes but by what it returns."""
+
+    @functools.wraps(rule)
+    def call(*given: Any) -> Any:
+        freeze(given)
+        dx = _explained(rule, *given)
+        if isinstance(dx, Node):
+            return dx
+        if not isinstance(dx, np.ndarray | np.generic):
+            name = f"{argument}[{given[0]}]" if argument == made.many else argument
+            raise TypeError(
+                f"{made.name}: the rule of argument {name!r} returned {_kind(dx)}, expected the gradient in it, an "
+                f"array; has it a return?"
+            )
+        return owned(dx)
+
+    return call
+
+
+def _explained(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a user's function; if it wrote to an array that it was given, the error says what that means."""
+    try:
+        return function(*arguments, **options)
+    except Exception as error:
+        if "read-only" in str(error):
+            error.add_note("arrays given to a forward or a rule belong to the graph; make a new one to write to")
+        raise
+
+
+def _kind(value: Any) -> str:
+    """What a value is, for messages."""
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import Node, composite, primitive
+from tinygrad_ce.engine.node import Node
+from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.kernels.linear import Sweep
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.losses.cross_entropy import softmax_minus_onehot, target_factor

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import Node, composite
+from tinygrad_ce.engine.node import Node
+from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.losses.cross_entropy import cross_entropy
 from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy

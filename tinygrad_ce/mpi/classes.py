@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygrad_ce import losses
-from tinygrad_ce.engine.primitive import Node, is_recording
+from tinygrad_ce.engine.node import Node, is_recording
 from tinygrad_ce.losses.linear_cross_entropy import blocked_linear_cross_entropy, check_shapes
 from tinygrad_ce.losses.others import given, plain
 from tinygrad_ce.mpi.ranks import MPI, communicator

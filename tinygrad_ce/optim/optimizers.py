@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.guard import at_once
+from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
 
 

@@ -211,8 +211,7 @@ def name_in_latex(name: str) -> str:
 
 def _expression(made: Primitive, argument: str) -> tuple[ast.expr, list[str]] | None:
     """A rule that is one expression: its syntax tree and the names of its parameters."""
-    position = made.arguments.index(argument)
-    node = source(made._variadic_rule if position == made.variadic else made.rules[position])
+    node = source(made.vjps.get(argument))
     if isinstance(node, ast.Lambda):
         return node.body, _parameters(node)
     if isinstance(node, ast.FunctionDef) and len(node.body) == 1 + (ast.get_docstring(node) is not None):
@@ -229,6 +228,7 @@ def _parameters(node: ast.Lambda | ast.FunctionDef) -> list[str]:
 @functools.lru_cache(maxsize=1024)
 def source(rule: Any) -> ast.Lambda | ast.FunctionDef | None:
     """The syntax tree of a function or lambda, if its source can be read."""
+    rule = inspect.unwrap(rule) if rule is not None else None  # a user's is under guard
     code = getattr(rule, "__code__", None)
     if code is None:
         return None

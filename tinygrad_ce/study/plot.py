@@ -13,13 +13,13 @@ import numpy as np
 
 from tinygrad_ce import losses, ops
 from tinygrad_ce.data.dataset import as_dataset
-from tinygrad_ce.engine.primitive import recording
-from tinygrad_ce.engine.reverse import grad
+from tinygrad_ce.engine.node import recording
 from tinygrad_ce.losses import targets
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.metrics import logits as evaluate
+from tinygrad_ce.transforms import grad
 
 __all__ = [
     "confusion_matrix", "decision_boundary", "gradient_flow", "loss_curves", "loss_landscape", "probabilities",

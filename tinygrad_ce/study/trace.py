@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import Node, registry
+from tinygrad_ce.engine.node import Node
+from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
 from tinygrad_ce.losses.linear_cross_entropy import Tally
 from tinygrad_ce.nn.module import Module
@@ -274,7 +275,7 @@ def _shares(call: Call, values: _Values) -> Iterable[Share]:
     node, made, g = call.node, call.node._primitive, call.result.gradient
     arguments = [*node._arguments[:-1], None] if made.keeps else list(node._arguments)
     for i, parent in node._parents:
-        rule = made.rules[i] if made.ours else made.guarded_rule(i)
+        rule = made.rules[i]
         assert rule is not None
         operand = values.of[parent._order]
         # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.

@@ -1,0 +1,157 @@
+"""How a call is written on the tape. An operator called on arrays is its forward; on Tensors, a Tensor results.
+
+Three functions make the call of an operator: with one operand ``x``, with two operands ``a`` and ``b``, and with any
+arguments. The first two are written out because a loop over arguments would cost as much as a tiny operator itself.
+All three sort the arguments in the same way, and hand them to ``written``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_ce.engine.node import Node, is_recording, tick
+
+if TYPE_CHECKING:
+    from tinygrad_ce.engine.primitive import Primitive
+
+# Nobody can write to these. Other arguments, but for Tensors, are called loose: a recorded call keeps a copy of them.
+IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, np.dtype, *np.sctypeDict.values()])
+_position = itemgetter(0)
+
+
+def of_x(made: Primitive) -> Callable[..., Any]:
+    """The call of an operator with the one argument ``x``."""
+
+    def call(x: Any) -> Any:
+        if not isinstance(x, Node):
+            return made.function(x)
+        data = x._data
+        try:
+            y = made.forward(data)
+        except Exception as error:
+            error.add_note("in " + made.describe([data]))
+            raise
+        if x._requires_grad and is_recording():
+            return written(made, x, y, (data,), ((0, x),))
+        return x._leaf(y)
+
+    return call
+
+
+def of_a_and_b(made: Primitive) -> Callable[..., Any]:
+    """The call of an operator with the two arguments ``a`` and ``b``."""
+
+    def call(a: Any, b: Any) -> Any:
+        kind, parents = None, []
+        left, right = a, b
+        if isinstance(a, Node):
+            kind, left = a, a._data
+            if a._requires_grad:
+                parents.append((0, a))
+        if isinstance(b, Node):
+            kind, right = b, b._data
+            if b._requires_grad:
+                parents.append((1, b))
+        if kind is None:
+            return made.function(a, b)
+        recorded = parents and is_recording()
+        if recorded or made.always_copies:
+            if left is a and type(a) not in IMMUTABLE:
+                left = secured(made, 0, a)
+            if right is b and type(b) not in IMMUTABLE:
+                right = secured(made, 1, b)
+        try:
+            y = made.forward(left, right)
+        except Exception as error:
+            error.add_note("in " + made.describe([left, right]))
+            raise
+        return written(made, kind, y, (left, right), parents) if recorded else kind._leaf(y)
+
+    return call
+
+
+def of_any(made: Primitive) -> Callable[..., Any]:
+    """The call of an operator with any arguments."""
+    function, keeps = made.function, made.keeps
+
+    def call(*given: Any, **named: Any) -> Any:
+        kind, parents, values = None, [], [*given]
+        loose: list[int | str] = []
+        for i, a in enumerate(given):
+            if isinstance(a, Node):
+                kind, values[i] = a, a._data
+                if a._requires_grad:
+                    parents.append((i, a))
+            elif type(a) not in IMMUTABLE:
+                loose.append(i)
+        if named:
+            if keeps and "keep" in named:
+                made.signature.bind(*given, **named)  # raises: it is hidden from callers
+            for name, a in named.items():
+                if isinstance(a, Node):
+                    kind, named[name] = a, a._data
+                    if a._requires_grad:
+                        parents.append((made.arguments.index(name), a))
+                elif type(a) not in IMMUTABLE:
+                    loose.append(name)
+        if kind is None:
+            return function(*given, **named)
+        recorded = parents and is_recording()
+        if recorded or made.always_copies:
+            for key in loose:
+                place: Any = named if isinstance(key, str) else values
+                place[key] = secured(made, key, place[key])
+        try:
+            if keeps and recorded:
+                y, kept = made.forward(*values, **named, keep=[*map(_position, parents)])
+            else:
+                y = made.forward(*values, **named) if named else made.forward(*values)
+        except Exception as error:
+            error.add_note("in " + made.describe(values, named))
+            raise
+        if not recorded:
+            return kind._leaf(y)
+        values += (made.following[len(given)] | named).values() if named else made.following[len(given)].values()
+        if keeps:
+            values.append(kept)
+        return written(made, kind, y, values, parents)
+
+    return call
+
+
+def written(made: Primitive, kind: Node, y: Any, arguments: Sequence[Any], parents: Sequence[tuple[int, Node]]) -> Node:
+    """A result on the tape, with how it was made; of the same kind of Node as one of its operands."""
+    if made.constants:
+        for i, _ in parents:
+            if made.rules[i] is None:
+                made.refuse(i)
+    node = object.__new__(type(kind))
+    node._data, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
+    node._primitive, node._arguments, node._parents = made, arguments, parents
+    node._order, node._grad = tick(), None
+    return node
+
+
+def secured(made: Primitive, key: int | str, a: Any) -> Any:
+    """A loose argument as the tape keeps it: a copy, and an array where a gradient could be asked for."""
+    if type(a) is np.ndarray:
+        return a.copy()
+    i = made.arguments.index(key) if isinstance(key, str) else key
+    if isinstance(a, np.ndarray) or made.has_rule(i):
+        if isinstance(a, np.ma.MaskedArray):
+            raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
+        return np.array(a)
+    # A random generator is drawn from, not read: a copy would draw the same numbers at every call.
+    return a if _is_constant(a) or type(a).__module__.startswith("numpy.random") else copy.deepcopy(a)
+
+
+def _is_constant(a: Any) -> bool:
+    """Whether nobody can write to a value, nor to anything in it: a slice may hold arrays."""
+    if type(a) is slice:
+        a = (a.start, a.stop, a.step)
+    return type(a) in IMMUTABLE or (type(a) is tuple and all(map(_is_constant, a)))
