@@ -67,7 +67,9 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
 
     @functools.wraps(call)
     def guarded(*args: Any, **named: Any) -> Any:
-        y = call(*args, **named)
+        bound = made.signature.bind(*args, **named)
+        bound.apply_defaults()  # a default may be written to as well
+        y = call(*bound.args, **bound.kwargs)
         kind = y._data.dtype.kind if isinstance(y, Node) else "f"
         if kind != "f" and (y._requires_grad or kind not in "iub"):
             expected = "floating numbers, as the result requires grad" if y._requires_grad else "real numbers"
