@@ -63,6 +63,7 @@ class Operator(Protocol):
     primitive: Primitive | None  # None of a composite
     examples: list[tuple[tuple[Any, ...], dict[str, Any]]]
     vjp: Callable[..., None]
+    formula: Callable[..., None]
     example: Callable[..., None]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -83,6 +84,7 @@ class Primitive:
         self.constants = True  # whether some argument has no rule
         self.rules: list[Rule | None] = [None] * (len(parameters) - (self.variadic is not None))
         self._variadic_rule: Rule | None = None
+        self.formulas: dict[str, str | Callable[..., str]] = {}  # of the value ("") and of gradients, by argument
         self._guarded: dict[int, tuple[Rule, Rule]] = {}  # by position: a user's rule, and the same under guard
 
     def vjp(self, **rules: Rule) -> None:
@@ -104,6 +106,14 @@ class Primitive:
             else:
                 self.rules[position] = rule
         self.constants = self.variadic is not None or None in self.rules
+
+    def formula(self, value: str | Callable[..., str], **gradients: str | Callable[..., str]) -> None:
+        r"""Set how the value and the gradients are written: LaTeX, or a function of the call's arguments that gives it.
+
+        It is written in the arguments' names, with g for the upstream gradient and y for the value; words stand in
+        ``\text{}``. A rule that is one expression is its own formula, and needs none here.
+        """
+        self.formulas = {"": value, **gradients}
 
     def check(self, parents: Sequence[tuple[int, Node]]) -> None:
         """Before a call is recorded: every parent needs a rule."""
@@ -322,6 +332,7 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     made = Primitive(function)
     operator = _entry(made, function, forward or function)
     operator.vjp = made.vjp
+    operator.formula = made.formula
     if forward is not None:
         numpy_functions.setdefault(forward, operator)
     return _register(operator, made)

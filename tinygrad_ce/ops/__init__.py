@@ -54,12 +54,12 @@ from tinygrad_ce.ops.shape import (
     take,
     transpose,
 )
-from tinygrad_ce.ops.softmax import log_softmax, mass_minus_softmax, softmax, softmin
+from tinygrad_ce.ops.softmax import log_softmax, log_softmax_gradient, softmax, softmin
 
 __all__ = [
     "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "conv2d", "cos", "cumsum", "divide", "dot",
     "einsum", "embedding", "exp", "expand_dims", "expm1", "flip", "fold", "gelu", "getitem", "join", "leaky_relu",
-    "linear", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax", "matmul", "max",
+    "linear", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "log_softmax_gradient", "matmul", "max",
     "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "normal_cdf", "outer", "pad",
     "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax", "softmin", "softplus",
     "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "tanh",

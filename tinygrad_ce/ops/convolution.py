@@ -11,6 +11,8 @@ import numpy as np
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.ops.example import normal, spaced
 
+__all__ = ["conv2d", "fold", "max_pool2d", "unfold"]
+
 
 def pair(where: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """An option for height and width: one whole number for both, or a pair."""
@@ -124,12 +126,14 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
 unfold.vjp(
     x=lambda g, y, x, kernel_size, stride, padding: fold(g, x.shape[2:], kernel_size, stride=stride, padding=padding)
 )
+unfold.formula(r"\text{the patches of } x", x=r"g \text{ added back where the patches overlap}")
 unfold.example(normal(2, 2, 3, 4), 2)
 unfold.example(normal(1, 2, 5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 
 fold.vjp(
     x=lambda g, y, x, output_size, kernel_size, stride, padding: unfold(g, kernel_size, stride=stride, padding=padding)
 )
+fold.formula(r"\text{the patches } x \text{ added up where they overlap}", x=r"\text{the patches of } g")
 fold.example(normal(2, 2 * 4, 2 * 3), (3, 4), 2)
 fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 
@@ -204,6 +208,12 @@ def _kernel_rule(g, y, x, weight, bias, stride, padding):
 
 
 conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: g.sum((0, 2, 3)))
+conv2d.formula(
+    lambda x, weight, bias, stride, padding: "x * weight" if bias is None else "x * weight + bias",
+    x=r"g \text{ spread back through } weight \text{ (a convolution)}",
+    weight=r"x\text{'s patches times } g",
+    bias=r"g \text{ summed over rows and places}",
+)
 conv2d.example(normal(2, 2, 3, 4), normal(3, 2, 2, 2), normal(3))
 conv2d.example(normal(1, 2, 5, 4), normal(2, 2, 3, 2), stride=(2, 1), padding=(1, 2))
 
@@ -252,6 +262,7 @@ def _max_pool2d_rule(g, y, x, kernel_size, stride):
 
 
 max_pool2d.vjp(x=_max_pool2d_rule)
+max_pool2d.formula(r"\text{the largest of each window of } x", x=r"g \text{ at the largest of each window, else } 0")
 max_pool2d.example(spaced(1, 2, 4, 3), 2, 1)
 max_pool2d.example(spaced(2, 1, 3, 5), (2, 1), (1, 2))
 max_pool2d.example(spaced(1, 1, 5, 5), 2)

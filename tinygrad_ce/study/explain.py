@@ -202,10 +202,9 @@ def _backward_title(found: Trace) -> str:
 def _backward(number: int, share: Share, found: Trace) -> Step:
     call, operand, loss = share.call, share.operand, found.output.name
     words, latex = _words(call)
-    words["y"], latex["y"] = call.result.name, name_in_latex(call.result.name)
     formula = formulas.rule(call, share.argument, words, latex)
     if share.product.shape != share.gradient.shape:
-        formula = Formula(f"{formula.text}, summed over {_repeated(share)}", rf"\textstyle\sum {formula.latex}")
+        formula = Formula(f"{formula.text}, summed over {_repeated(share)}", rf"\sum {formula.latex}")
     sign = "=" if share.before is None else "+="
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
     formula = Formula(

@@ -309,5 +309,6 @@ def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> 
 def short(option: Any) -> str:
     """An option's value in a few words."""
     if isinstance(option, np.ndarray):
-        return f"array of {option.shape}" if option.size > 6 else np.array2string(option, separator=", ")
+        whole = np.array2string(option, separator=", ").replace("\n", "")
+        return f"array of {option.shape}" if option.size > 6 else whole
     return repr(option)
