@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,44 +10,65 @@ import numpy as np
 from tinygrad_ce.losses.targets import check_axis
 
 
+@dataclass
 class Written:
-    """The parts of a cross-entropy of logits as LaTeX: y stands for soft or smoothed targets, w for class weights."""
+    """A cross-entropy of logits as LaTeX, part by part; y is a soft or smoothed target, w are the class weights."""
 
-    def __init__(
-        self, logits: str, target: Any, axis: int | None, weight: Any, ignore_index: int, reduction: str,
-        label_smoothing: float,
-    ) -> None:  # fmt: skip
-        target = np.asarray(target)
-        soft = target.dtype.kind == "f"
-        counts = np.ones(target.shape, bool) if soft else target != ignore_index
-        weighted = weight is not None
-        p = rf"\mathrm{{softmax}}({logits})"
-        w = "w_{target} " if weighted else ""
-        if soft or label_smoothing:
-            how = " and ".join(["smoothed"] * bool(label_smoothing) + ["weighted"] * weighted)
-            row = rf"-\sum_c \mathrm{{y}}_c \log {p}_c"
-            self.row_gradient = rf"({p} \sum\mathrm{{y}} - \mathrm{{y}})" + (rf"\text{{, y {how}}}" if how else "")
-            in_short = r"(p \sum\mathrm{y} - \mathrm{y})"
+    logits: str
+    target: Any
+    axis: int | None
+    weight: Any
+    ignore_index: int
+    reduction: str
+    label_smoothing: float
+
+    def __post_init__(self) -> None:
+        self.target = np.asarray(self.target)
+        self.soft = self.target.dtype.kind == "f"
+        self.dense = self.soft or self.label_smoothing != 0
+        self.p = rf"\mathrm{{softmax}}({self.logits})"
+        self.w = "" if self.weight is None else "w_{target} "
+
+    @property
+    def loss(self) -> str:
+        """The value."""
+        row = rf"-\sum_c \mathrm{{y}}_c \log {self.p}_c" if self.dense else rf"-{self.w}\log {self.p}_{{target}}"
+        mean = r"\text{weighted mean }" if self.w and not self.soft else r"\text{mean }"
+        of_rows = {"mean": mean, "sum": r"\sum ", "none": r"\text{each }"}[self.reduction]
+        ignored = not self.soft and np.any(self.target == self.ignore_index)
+        return f"{of_rows}{{{row}}}" + (r"\text{, rows that count}" if ignored else "")
+
+    @property
+    def factor(self) -> str:
+        """What the reduction multiplies each row by; nothing where that is 1."""
+        if self.reduction != "mean":
+            return ""
+        if self.w and not self.soft:
+            return rf"\tfrac{{1}}{{\sum {self.w.strip()}}}"
+        if self.soft:
+            rows = self.target.size // max(self.target.shape[check_axis("explain", self.target.shape, self.axis)], 1)
         else:
-            row = rf"-{w}\log {p}_{{target}}"
-            self.row_gradient = rf"{w}({p} - \mathrm{{onehot}}(target))"
-            in_short = rf"{w}(p - \mathrm{{onehot}})"
-        self.factor, of_rows = "", {"mean": r"\text{mean }", "sum": r"\sum ", "none": r"\text{each }"}[reduction]
-        if reduction == "mean" and weighted and not soft:
-            self.factor, of_rows = rf"\tfrac{{1}}{{\sum {w.strip()}}}", r"\text{weighted mean }"
-        elif reduction == "mean":
-            rows = int(counts.sum()) // (max(target.shape[check_axis("explain", target.shape, axis)], 1) if soft else 1)
-            self.factor = "" if rows == 1 else rf"\tfrac{{1}}{{{rows}}}"
-        self.loss = of_rows + f"{{{row}}}" + ("" if counts.all() else r"\text{, rows that count}")
-        scales = [f"{1 - label_smoothing:g}"] * bool(label_smoothing) + ["w"] * weighted
-        self.input_gradient = product("g", self.factor, self.row_gradient)
-        self.logit_gradient = product("g", self.factor, in_short)
-        self.target_gradient = product("-g", self.factor, *scales, rf"\log {p}")
+            rows = np.count_nonzero(self.target != self.ignore_index)
+        return "" if rows == 1 else rf"\tfrac{{1}}{{{rows}}}"
 
-    @classmethod
-    def of_call(cls, input: Any, target: Any, axis: int | None, *options: Any) -> Written:
-        """A call of cross_entropy."""
-        return cls("input", target, check_axis("explain", np.shape(input), axis), *options)
+    def row_gradient(self, p: str) -> str:
+        """The gradient of a row's loss in its logits, which have the probabilities p."""
+        return (
+            rf"({p} \sum\mathrm{{y}} - \mathrm{{y}})" if self.dense else rf"{self.w}({p} - \mathrm{{onehot}}(target))"
+        )
+
+    @property
+    def logits_gradient(self) -> str:
+        """The gradient in all logits, with what has become of y."""
+        how = ["smoothed"] * (self.label_smoothing != 0) + ["weighted"] * bool(self.w)
+        note = rf"\text{{, y {' and '.join(how)}}}" if self.dense and how else ""
+        return product(self.factor, self.row_gradient(self.p)) + note
+
+    @property
+    def target_gradient(self) -> str:
+        """The gradient in a soft target."""
+        scales = [f"{1 - self.label_smoothing:g}"] * (self.label_smoothing != 0) + ["w"] * bool(self.w)
+        return product("-g", self.factor, *scales, rf"\log {self.p}")
 
 
 def product(*factors: str) -> str:

@@ -10,7 +10,7 @@ from tinygrad_ce.engine.primitive import Node, composite, primitive
 from tinygrad_ce.kernels.linear import Sweep
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.losses.cross_entropy import softmax_minus_onehot, target_factor
-from tinygrad_ce.losses.formulas import Written
+from tinygrad_ce.losses.formulas import Written, product
 from tinygrad_ce.losses.others import given
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.matrix import linear, rows
@@ -252,15 +252,20 @@ blocked_linear_cross_entropy.vjp(
 
 
 def _written(input: Any, linear_weight: Any, target: Any, linear_bias: Any, *options: Any) -> Written:
-    logits = r"input\, linear_weight^T" + ("" if linear_bias is None else " + linear_bias")
-    return Written(logits, target, -1, *options[:4])
+    return Written(
+        r"input\, linear_weight^T" + ("" if linear_bias is None else " + linear_bias"), target, -1, *options[:4]
+    )
+
+
+def _logits_gradient(*call: Any) -> str:
+    return product("g", _written(*call).factor, _written(*call).row_gradient("p"))
 
 
 blocked_linear_cross_entropy.formula(
     lambda *call: _written(*call).loss + r"\text{, the classes in blocks}",
-    input=lambda *call: _written(*call).logit_gradient + r"\; linear_weight",
-    linear_weight=lambda *call: f"({_written(*call).logit_gradient})^T" + r"\; input",
-    linear_bias=lambda *call: _written(*call).logit_gradient + r"\text{, summed over the rows}",
+    input=lambda *call: _logits_gradient(*call) + r"\; linear_weight",
+    linear_weight=lambda *call: f"({_logits_gradient(*call)})^T" + r"\; input",
+    linear_bias=lambda *call: _logits_gradient(*call) + r"\text{, summed over the rows}",
     target=lambda *call: _written(*call).target_gradient,
 )
 blocked_linear_cross_entropy.example(
