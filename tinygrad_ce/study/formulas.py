@@ -244,7 +244,8 @@ class _Latex:
         return text if isinstance(node, ast.Name | ast.Constant) else rf"{{\left({text}\right)}}"
 
     def _function(self, function: str, arguments: list[ast.expr]) -> str:
-        match function, [self.of(a) for a in arguments]:
+        inner = [self.of(a) for a in arguments]
+        match function, inner:
             case "exp", [x]:
                 return f"e^{{{x}}}"
             case "sqrt", [x]:
@@ -257,6 +258,4 @@ class _Latex:
                 return rf"\sigma({x})"
             case "where", [condition, x, other]:
                 return rf"{x} \text{{ where }} {condition}\text{{, else }} {other}"
-            case _, inner:
-                return _applied(function, inner)
-        raise AssertionError
+        return _applied(function, inner)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -244,20 +245,24 @@ def _parts(name: str, thing: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(thing, Node | np.ndarray):
         yield name, thing
     elif isinstance(thing, Module):
-        for inner, t in thing.named_tensors():
-            yield f"{name}.{inner}", t
+        yield from ((f"{name}.{inner}", t) for inner, t in thing.named_tensors())
     elif type(thing) is list or (isinstance(thing, tuple) and len(thing) <= 64):
-        if all(isinstance(t, int | float) for t in thing) and thing:
-            yield name, np.asarray(thing)
-            return
-        fields = getattr(thing, "_fields", None)
-        for i, t in enumerate(thing[:64]):
-            if isinstance(t, Node | Module | np.ndarray):
-                yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
+        yield from _parts_in_order(name, thing)
     elif type(thing) is dict:
-        for key, t in list(thing.items())[:64]:
+        for key, t in itertools.islice(thing.items(), 64):
             if isinstance(t, Node | Module):
                 yield from _parts(f"{name}[{key!r}]", t)
+
+
+def _parts_in_order(name: str, things: Sequence[Any]) -> Iterable[tuple[str, Any]]:
+    """The Tensors and arrays in a list or tuple; one of nothing but numbers is an array itself."""
+    if things and all(isinstance(t, int | float) for t in things):
+        yield name, np.asarray(things)
+        return
+    fields = getattr(things, "_fields", None)
+    for i, t in enumerate(things[:64]):
+        if isinstance(t, Node | Module | np.ndarray):
+            yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
 
 
 def names_in(frame: types.FrameType | None) -> dict[str, Any]:
