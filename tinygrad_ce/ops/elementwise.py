@@ -79,7 +79,7 @@ divide.example(normal(3, 4), positive(4))
 
 @primitive(forward=np.power)
 def power(a, b):
-    """a to the power of b, elementwise. The gradient in b is that for a > 0 (0 at a = 0, where b ≥ 0).
+    """a to the power of b, elementwise. The gradient in b needs a > 0; at a = 0 it is 0 where b ≥ 0.
 
     Example:
         >>> power([1.0, 2.0], 3.0)
@@ -272,7 +272,7 @@ tanh.example(normal(3, 4))
 
 
 def floating(x: Any) -> Any:
-    """x, if it is floating; else as the floats that NumPy's exp makes of it: unsigned integers have no negatives."""
+    """x as floats, in the dtype that NumPy's exp would give: unsigned integers have no negatives."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
 
@@ -338,7 +338,7 @@ def xlogy(x, y):
 
 
 def _weak(log: Any, x: Any) -> Any:
-    """A logarithm; that of a Python number as a Python number, which leaves the dtype to the other operand."""
+    """A logarithm. Of a Python number it is a Python number, so that the other operand decides the dtype."""
     return float(log(x)) if type(x) in (int, float) else log(x)
 
 
@@ -453,7 +453,7 @@ def _gelu_gate(x: Any, approximate: str) -> Any:
     return sigmoid(math.sqrt(8 / math.pi) * np.multiply(x, 1 + 0.044715 * np.square(x)))
 
 
-def _gelu_slope(x: Any, approximate: str) -> Any:
+def _gelu_derivative(x: Any, approximate: str) -> Any:
     gate = _gelu_gate(x, approximate)
     if approximate == "none":
         return gate + x * _normal_density(x)
@@ -472,7 +472,7 @@ def _gelu_gradient_formula(x, approximate):
     return r"g \cdot (\sigma + x \sigma (1 - \sigma) \sqrt{8/\pi} (1 + 0.134145 x^2))\text{, σ of the forward}"
 
 
-gelu.vjp(x=lambda g, y, x, approximate: g * _gelu_slope(x, approximate))
+gelu.vjp(x=lambda g, y, x, approximate: g * _gelu_derivative(x, approximate))
 gelu.formula(_gelu_formula, x=_gelu_gradient_formula)
 gelu.example(normal(3, 4))
 gelu.example(normal(3, 4), "tanh")
@@ -517,7 +517,7 @@ maximum.example(fixed([1.0, 2.0, 3.0]), fixed([1.0, 0.0, 3.0]))
 
 
 def _share(g: Any, tie: Any, lost: Any) -> Any:
-    """All of the gradient, half of it in a tie, none where the other one was taken, whatever g is there."""
+    """g where the operand was taken, half of g in a tie, and 0 where it lost, even if g is nan there."""
     return np.where(lost, 0, np.where(tie, g * 0.5, g))
 
 

@@ -123,7 +123,7 @@ def linear(x, weight, bias=None):
 
 
 def rows(x: Any) -> Any:
-    """A matrix of all rows, whatever axes they were along."""
+    """All rows of x as one matrix."""
     return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
@@ -207,10 +207,10 @@ def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
 
 
 def _einsum_rule(i, g, y, subscripts, *operands):
-    """g with all operands but the i-th, summed onto the i-th's letters.
+    """The product of g and all operands but the i-th, summed to the i-th's letters.
 
-    A letter that stands twice in that operand is told apart by an identity matrix; one that stands nowhere else, or is
-    broadcast from 1 wherever it does, is brought in by a vector of ones.
+    A letter that the i-th operand has twice gets a second name there, and an identity matrix ties the two. A letter
+    that no other operand has in its full length gets a vector of ones.
     """
     terms, result = _spell_out(subscripts, operands)
     spare = iter([c for c in string.ascii_letters if c not in "".join(terms)])

@@ -65,8 +65,8 @@ def prod(x, axis=None, *, keepdims=False):
 def _prod_rule(g, y, x, axis, keepdims):
     if np.all(y != 0) and np.isfinite(y).all():
         return _reopen(g, x, axis) * _reopen(y, x, axis) / x
-    # Division fails at 0, and where the product under- or overflows. Along a new axis: every factor once left out (set
-    # to 1), and the product of each such row.
+    # Division fails at 0, and where the product under- or overflows. So each factor is left out once (set to 1), along
+    # a new axis, and the rest is multiplied.
     axes = _axes(x.ndim, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), 1, -1))
@@ -156,7 +156,7 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
     return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
-def _var_slope(x, axis, ddof):
+def _var_derivative(x, axis, ddof):
     count = _count(x, axis) - ddof
     return (2 / count if count else np.nan) * (x - np.mean(x, axis=axis, keepdims=True))
 
@@ -165,7 +165,7 @@ def _divisor(ddof):
     return f"(n - {ddof})" if ddof else "n"
 
 
-var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_slope(x, axis, ddof))
+var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_derivative(x, axis, ddof))
 var.formula(
     r"\text{the variance of } x",
     x=lambda x, axis, ddof, keepdims: rf"g \cdot \frac{{2 (x - \overline{{x}})}}{{{_divisor(ddof)}}}",
@@ -186,7 +186,7 @@ def std(x, axis=None, *, ddof=0, keepdims=False):
 
 
 def _std_rule(g, y, x, axis, ddof, keepdims):
-    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_slope(x, axis, ddof)
+    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_derivative(x, axis, ddof)
 
 
 std.vjp(x=_std_rule)

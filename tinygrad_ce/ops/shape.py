@@ -198,14 +198,14 @@ stack.example([normal(2, 3), normal(2, 3)], axis=1)
 
 @composite
 def split(x, indices_or_sections, axis=0):
-    """x cut along an axis into a list: into so many equal parts, or before each of the indices.
+    """x cut along an axis, as a list: into equal parts, given their number, or before each of the indices.
 
     Example:
         >>> split(np.arange(4.0), 2)
         [array([0., 1.]), array([2., 3.])]
     """
     x = x if hasattr(x, "shape") else np.asarray(x)
-    # NumPy cuts the positions, and so checks the arguments; each run of them is a piece.
+    # NumPy cuts the positions, and checks the arguments on the way; each run of positions is a piece.
     runs = [run.tolist() for run in np.split(np.arange(x.shape[axis]), indices_or_sections)]
     return [x[_piece(x.ndim, axis, run[0] if run else 0, run[-1] + 1 if run else 0)] for run in runs]
 
@@ -296,7 +296,7 @@ def embedding(input, weight):
         (…, D), the dots being input's shape.
 
     Raises:
-        ValueError: an index is no row, of which the first is named; or weight has not two axes.
+        ValueError: an index is out of range (the first is named), or weight has not two axes.
         TypeError: input isn't of an integer dtype.
 
     Example:
@@ -318,7 +318,7 @@ def embedding(input, weight):
 
 
 def _check_rows(index: np.ndarray, rows: int) -> None:
-    """Reject what is no index of a row: the first such, where it stands, and what is valid."""
+    """Raise an error for the first index that is no row's: it says where it stands and what is valid."""
     valid = f"valid are the integers 0 to {rows - 1}, for the {rows} rows of weight"
     if index.dtype.kind in "iu":
         wrong = (index < 0) | (index >= rows)

@@ -52,9 +52,9 @@ def _softmax_gradient(g: Any, p: Any, axis: Any) -> Any:
 
 
 def centred(g: Any, p: Any, axis: Any) -> Any:
-    r""":math:`g - \sum_j g_j p_j`, without loss where one p is close to 1 and its g would cancel against the sum.
+    r""":math:`g - \sum_j g_j p_j`, accurate also where one p is close to 1 and its g nearly cancels the sum.
 
-    Subtracting the mean twice changes nothing but the rounding: the second time no large number is left to cancel.
+    The mean is subtracted twice. In exact numbers the second time changes nothing; it removes what rounding left.
     """
     for _ in range(2):
         g = g - np.sum(g * p, axis=axis, keepdims=True)

@@ -1,4 +1,4 @@
-"""check: holds an exercise's answer against the truth, and says which index is first wrong."""
+"""check: compare an exercise's answer with the truth, and name the first index that is wrong."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tinygrad_ce.tensor import Tensor
 
 
 def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
-    """Print whether an answer is right; of a wrong one, the first wrong index, what stands there and what should.
+    """Print whether an answer is right; if it is wrong, the first wrong index, what stands there and what should.
 
     Args:
         answer: numbers of any shape, or a Tensor; ``...`` or None is an exercise that nobody has done yet.
         truth: what the answer should be; text and bools are compared as they are.
-        rtol: the relative difference that is forgiven.
-        atol: the absolute difference that is forgiven, beside it.
+        rtol: the relative difference that counts as right.
+        atol: the absolute difference that counts as right.
 
     Example:
         >>> import tinygrad_ce as tg

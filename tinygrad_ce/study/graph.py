@@ -81,11 +81,11 @@ def graph(
     """Draw the graph that a Tensor came from, as SVG: no Graphviz, nothing to install.
 
     A box is a value: its name, shape, numbers and gradient, and on top the operator that made it. An arrow is an
-    operand; ``w * w`` has two. Boxes that are used first stand left, long chains go on in the next row, and a block
-    that repeats (layers of one width) is drawn at its first and last time, the rest folded into one box between them.
+    operand; ``w * w`` has two. What is used first stands left, and long chains go on in the next row. Of a block that
+    repeats (layers of one width) the first and the last are drawn; the others are folded into one box between them.
 
     Args:
-        loss: the Tensor to draw. One that is no scalar is drawn with the gradients of its sum.
+        loss: the Tensor to draw; if it is no scalar, with the gradients of its sum.
         values: whether boxes show numbers and gradients; otherwise name and shape alone.
         fold: whether repeated blocks are folded.
         width: how wide a row may get, in pixels.

@@ -47,7 +47,7 @@ class Call:
         return getattr(registry.get(self.operator), "primitive", None) is self.node._primitive
 
     def outdated(self) -> Iterable[tuple[str, np.ndarray]]:
-        """The operands that had other numbers here than where they were met first: Tensors updated in between."""
+        """The operands whose numbers here differ from those shown first: Tensors that were updated in between."""
         made = self.node._primitive
         for i, _ in self.node._parents:
             operand, used = self.operands[made.argument(i)], self.node._arguments[i]
@@ -119,7 +119,7 @@ def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "exp
 
 
 def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
-    """What the reverse pass starts from, and its tape, with errors in the asker's name."""
+    """What the reverse pass starts from, and its tape. Errors name who asks."""
     try:
         return np.asarray(cotangent(output, g._data if isinstance(g, Node) else g)), tape((output,))
     except (RuntimeError, ValueError, TypeError) as error:
@@ -127,11 +127,11 @@ def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
 
 
 class _Values:
-    """The values met so far, by node; constants are met anew in each call."""
+    """The values met so far, with their names."""
 
     def __init__(self, names: Mapping[str, Any], nodes: Iterable[Node]) -> None:
         self.names, self.arrays = _names(names)
-        # What the caller calls other things would mislead as a name for this one.
+        # A made-up name must not be one that the caller has given to something else.
         self.used = set(names) | {self.names[id(node)] for node in nodes if id(node) in self.names}
         self.calls = 0
         self.of: dict[int, Value] = {}
@@ -139,7 +139,7 @@ class _Values:
         self.constants: dict[int, Value] = {}
 
     def free(self, name: str) -> str:
-        """A name that nothing else has: the one given, or with a number."""
+        """A name that nothing else has: the one given, with a number if it is taken."""
         free, k = name, 2
         while free in self.used:
             free, k = f"{name}{k}", k + 1
@@ -197,7 +197,7 @@ class _Values:
         return found
 
     def _name_of(self, array: np.ndarray) -> str | None:
-        """What the caller calls an array; calls copy them, so it is known by its numbers if these say enough."""
+        """What the caller calls an array. Calls copy arrays, so numbers that tell enough are compared."""
         own = next((name for name, known in self.arrays if known is array), None)
         if own or array.size < 2 or np.all(array == array.flat[0]):
             return own
@@ -295,7 +295,7 @@ def _shares(call: Call, values: _Values) -> Iterable[Share]:
 
 
 def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> np.ndarray | None:
-    """dy/dx, if the rule is but upstream times it in each entry: the rule's answer where upstream is 1."""
+    """dy/dx, where the rule multiplies upstream by it entry by entry: what the rule gives for an upstream of 1."""
     y = node._data
     if y.size != 1 and product.shape != y.shape:
         return None
@@ -304,7 +304,7 @@ def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> 
         local = np.asarray(rule(one, y, *arguments))
         if y.size == 1:
             return local
-        # Other upstream gradients than the one that arrived: that may be alike in all entries, or 0.
+        # Tried with an upstream of its own: the one that arrived may be 0, or alike in all entries.
         other = (1 + np.arange(y.size) % 7).reshape(y.shape).astype(y.dtype)
         whole, product = other * local, np.asarray(rule(other, y, *arguments))
         close = np.isclose(whole, product, rtol=1e-3, atol=0, equal_nan=True)
