@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_ce as tg
+from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.transforms import gradients
 
 TOLERANCE = 1e-9  # of a distance, as below
@@ -470,7 +471,7 @@ OPERATORS = dict([
     op("getitem", lambda x, index: x[index], lambda g, y, x, index: (added_at(x.shape, index, g),),
        shaped(lambda d, shape: {"index": an_index(d, shape)}, least=1)),
     op("scatter", lambda x, index, shape: added_at(shape, index, x), lambda g, y, x, index, shape: (g[index],),
-       shaped(lambda d, shape: {"index": d.rng.integers(0, 5, shape), "shape": (5,)}, least=1)),
+       shaped(lambda d, shape: {"index": d.rng.integers(0, 5, shape), "shape": (5,)}, least=1), registry["scatter"]),
     op("embedding", lambda x, labels: x[labels], lambda g, y, x, labels: (added_at(x.shape, labels, g),),
        shaped(rows_at, least=2, most=2), lambda x, labels: tg.embedding(labels, x)),
     # what the whole graph comes to

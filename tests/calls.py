@@ -607,7 +607,7 @@ OPERATORS = {
     "softmax": Operator(d.softmax, along_axis(none=True, masked=True)),
     "softmin": Operator(d.softmin, along_axis()),
     "log_softmax": Operator(d.log_softmax, along_axis(none=True, masked=True)),
-    "mass_minus_softmax": Operator(d.mass_minus_softmax, mass_call, mixed=False),
+    "log_softmax_gradient": Operator(d.log_softmax_gradient, mass_call, mixed=False),
     "cross_entropy": loss(d.cross_entropy, index_loss(soft=True, label_smoothing=[0.1])),
     "softmax_minus_onehot": loss(d.softmax_minus_onehot, slope_call),
     "nll_loss": loss(d.nll_loss, index_loss()),

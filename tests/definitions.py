@@ -106,8 +106,8 @@ def logsumexp(x, axis=None, *, keepdims=False, where=None):
     return y if keepdims else np.squeeze(y, axis)
 
 
-def mass_minus_softmax(g, x, axis, where):
-    return g - g.sum(axis=axis, keepdims=True) * softmax(x, axis, where=where)
+def log_softmax_gradient(w, x, axis, where):
+    return w - w.sum(axis=axis, keepdims=True) * softmax(x, axis, where=where)
 
 
 # Losses

@@ -14,8 +14,13 @@ from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.losses import *  # noqa: F403
 from tinygrad_ce.losses import __all__ as _losses
-from tinygrad_ce.ops import *  # noqa: F403  (every operator; its __all__ lists them)
 from tinygrad_ce.ops import __all__ as _operators
+from tinygrad_ce.ops.convolution import *  # noqa: F403
+from tinygrad_ce.ops.elementwise import *  # noqa: F403
+from tinygrad_ce.ops.matrix import *  # noqa: F403
+from tinygrad_ce.ops.reduction import *  # noqa: F403
+from tinygrad_ce.ops.shape import *  # noqa: F403
+from tinygrad_ce.ops.softmax import *  # noqa: F403
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import grad, hessian, hvp, jacobian, value_and_grad

@@ -23,6 +23,7 @@ class Operator(Protocol):
     primitive: Primitive | None  # None of a composite
     examples: list[tuple[tuple[Any, ...], dict[str, Any]]]
     vjp: Callable[..., None]
+    formula: Callable[..., None]
     example: Callable[..., None]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -57,6 +58,7 @@ class Primitive:
         self.vjps: dict[str, Rule] = {}  # the rules by the argument's name,
         self.rules: list[Rule | None] = [None] * len(parameters)  # and by its position
         self.constants = True  # whether an argument has no rule
+        self.formulas: dict[str, str | Callable[..., str]] = {}  # of the value ("") and of gradients, by argument
         primitives.add(self)
 
     def vjp(self, **rules: Rule) -> None:
@@ -75,7 +77,15 @@ class Primitive:
         self.constants = None in found[: len(found) - self.keeps] or self.variadic is not None
         self.rules = found if self.variadic is None else RulesOfMany(found, self.variadic)
 
-    def has_rule(self, position: int) -> bool:
+    def formula(self, value: str | Callable[..., str], **gradients: str | Callable[..., str]) -> None:
+        r"""Set how the value and the gradients are written: LaTeX, or a function of the call's arguments that gives it.
+
+        It is written in the arguments' names, with g for the upstream gradient and y for the value; words stand in
+        ``\text{}``. A rule that is one expression is its own formula, and needs none here.
+        """
+        self.formulas = {"": value, **gradients}
+
+    def differentiable(self, position: int) -> bool:
         """Whether the argument at a position has a rule: it is an operand, not an axis, index or shape."""
         return self.argument(position).partition("[")[0] in self.vjps
 
@@ -131,7 +141,7 @@ def operator(function: Callable[..., Any], forward: Callable[..., Any] | None = 
     if forward is not None and recorder is record.of_any:
         made.function = made.forward = functools.partial(_by_position, forward, made.signature)
     call: Any = functools.wraps(function)(recorder(made))
-    call.__signature__, call.primitive, call.vjp = made.signature, made, made.vjp
+    call.__signature__, call.primitive, call.vjp, call.formula = made.signature, made, made.vjp, made.formula
     return _with_examples(call)
 
 

@@ -142,7 +142,7 @@ def secured(made: Primitive, key: int | str, a: Any) -> Any:
     if type(a) is np.ndarray:
         return a.copy()
     i = made.arguments.index(key) if isinstance(key, str) else key
-    if isinstance(a, np.ndarray) or made.has_rule(i):
+    if isinstance(a, np.ndarray) or made.differentiable(i):
         if isinstance(a, np.ma.MaskedArray):
             raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
         return np.array(a)

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses.formulas import Written, product
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.softmax import centred, log_softmax, softmax
 
@@ -121,6 +122,11 @@ def _target_rule(g, y, input, target, axis, weight, ignore_index, reduction, lab
 
 
 cross_entropy.vjp(input=_input_rule, target=_target_rule)
+cross_entropy.formula(
+    lambda input, *options: Written("input", *options).loss,
+    input=lambda input, *options: r"g \cdot " + Written("input", *options).logits_gradient,
+    target=lambda input, *options: Written("input", *options).target_gradient,
+)
 cross_entropy.example(normal(4, 3), np.array([0, 2, 1, 2]))
 cross_entropy.example(normal(4, 3), probabilities(4, 3))
 cross_entropy.example(normal(3), 1)
@@ -154,6 +160,11 @@ def _slope_target_rule(v, slope, input, target, axis, weight, ignore_index, redu
 
 
 softmax_minus_onehot.vjp(input=_slope_input_rule, target=_slope_target_rule)
+softmax_minus_onehot.formula(
+    lambda input, *options: Written("input", *options).logits_gradient,
+    input=lambda input, *options: product(Written("input", *options).factor, r"p \odot (g - \sum_j g_j p_j)"),
+    target=lambda input, *options: product(Written("input", *options).factor, r"(\sum_j g_j p_j - g)"),
+)
 softmax_minus_onehot.example(normal(4, 3), np.array([0, 2, 1, 2]), None, None, -100, "mean", 0.0)
 softmax_minus_onehot.example(normal(3, 4), probabilities(3, 4), 0, np.array([0.5, 1.0, 2.0]), -100, "none", 0.1)
 

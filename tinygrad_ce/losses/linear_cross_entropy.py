@@ -11,6 +11,7 @@ from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.kernels.linear import Sweep
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.losses.cross_entropy import softmax_minus_onehot, target_factor
+from tinygrad_ce.losses.formulas import Written, product
 from tinygrad_ce.losses.others import given
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.matrix import linear, rows
@@ -248,6 +249,25 @@ def _target_rule(g, y, input, linear_weight, target, linear_bias, weight, ignore
 
 blocked_linear_cross_entropy.vjp(
     input=_input_rule, linear_weight=_weight_rule, target=_target_rule, linear_bias=_bias_rule
+)
+
+
+def _written(input: Any, linear_weight: Any, target: Any, linear_bias: Any, *options: Any) -> Written:
+    return Written(
+        r"input\, linear_weight^T" + ("" if linear_bias is None else " + linear_bias"), target, -1, *options[:4]
+    )
+
+
+def _logits_gradient(*call: Any) -> str:
+    return product("g", _written(*call).factor, _written(*call).row_gradient("p"))
+
+
+blocked_linear_cross_entropy.formula(
+    lambda *call: _written(*call).loss + r"\text{, the classes in blocks}",
+    input=lambda *call: _logits_gradient(*call) + r"\; linear_weight",
+    linear_weight=lambda *call: f"({_logits_gradient(*call)})^T" + r"\; input",
+    linear_bias=lambda *call: _logits_gradient(*call) + r"\text{, summed over the rows}",
+    target=lambda *call: _written(*call).target_gradient,
 )
 blocked_linear_cross_entropy.example(
     normal(4, 2), normal(3, 2), probabilities(4, 3), normal(3), None, -100, "mean", 0.0

@@ -1,67 +1,17 @@
-"""The operators, by family; a family is one file."""
+"""The operators, by family: one file each, whose ``__all__`` lists the names that are public."""
 
-from tinygrad_ce.ops.convolution import conv2d, fold, max_pool2d, unfold
-from tinygrad_ce.ops.elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    cos,
-    divide,
-    exp,
-    expm1,
-    gelu,
-    leaky_relu,
-    log,
-    log1p,
-    logsigmoid,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    normal_cdf,
-    power,
-    relu,
-    sigmoid,
-    silu,
-    sin,
-    softplus,
-    sqrt,
-    square,
-    subtract,
-    tanh,
-    where,
-    xlog1py,
-    xlogy,
-)
-from tinygrad_ce.ops.matrix import dot, einsum, linear, matmul, outer
-from tinygrad_ce.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
-from tinygrad_ce.ops.shape import (
-    broadcast_to,
-    concatenate,
-    embedding,
-    expand_dims,
-    flip,
-    getitem,
-    join,
-    pad,
-    reshape,
-    scatter,
-    split,
-    squeeze,
-    stack,
-    swapaxes,
-    take,
-    transpose,
-)
-from tinygrad_ce.ops.softmax import log_softmax, mass_minus_softmax, softmax, softmin
+# ruff: noqa: F403
+from tinygrad_ce.ops.convolution import *
+from tinygrad_ce.ops.convolution import __all__ as _convolution
+from tinygrad_ce.ops.elementwise import *
+from tinygrad_ce.ops.elementwise import __all__ as _elementwise
+from tinygrad_ce.ops.matrix import *
+from tinygrad_ce.ops.matrix import __all__ as _matrix
+from tinygrad_ce.ops.reduction import *
+from tinygrad_ce.ops.reduction import __all__ as _reduction
+from tinygrad_ce.ops.shape import *
+from tinygrad_ce.ops.shape import __all__ as _shape
+from tinygrad_ce.ops.softmax import *
+from tinygrad_ce.ops.softmax import __all__ as _softmax
 
-__all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "conv2d", "cos", "cumsum", "divide", "dot",
-    "einsum", "embedding", "exp", "expand_dims", "expm1", "flip", "fold", "gelu", "getitem", "join", "leaky_relu",
-    "linear", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "mass_minus_softmax", "matmul", "max",
-    "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "normal_cdf", "outer", "pad",
-    "power", "prod", "relu", "reshape", "scatter", "sigmoid", "silu", "sin", "softmax", "softmin", "softplus",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "tanh",
-    "transpose", "unfold", "var", "where", "xlog1py", "xlogy",
-]  # fmt: skip
+__all__ = [*_convolution, *_elementwise, *_matrix, *_reduction, *_shape, *_softmax]

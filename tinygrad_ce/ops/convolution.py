@@ -11,6 +11,8 @@ import numpy as np
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.ops.example import normal, spaced
 
+__all__ = ["conv2d", "fold", "max_pool2d", "unfold"]
+
 
 def pair(where: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """An option for height and width: one whole number for both, or a pair."""
@@ -21,7 +23,7 @@ def pair(where: str, name: str, value: Any, least: int) -> tuple[int, int]:
 
 
 def _images(where: str, x: Any) -> Any:
-    """x, if it is images."""
+    """x as an array, if it has the four axes of images."""
     x = np.asarray(x)
     if x.ndim != 4:
         hint = "; for a single image give x[None]" if x.ndim == 3 else ""
@@ -85,7 +87,7 @@ def unfold(x, kernel_size, *, stride=1, padding=0):
 
 @primitive
 def fold(x, output_size, kernel_size, *, stride=1, padding=0):
-    """Images from patches, where those that overlap add up: the transpose of unfold.
+    """Images from patches; where patches overlap they add up. The transpose of unfold.
 
     Args:
         x: (N, C·kh·kw, H'·W') patches, as columns.
@@ -96,7 +98,7 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
         (N, C, H, W).
 
     Raises:
-        ValueError: x holds not as many patches, or not as large ones, as images of that size have.
+        ValueError: the number or the size of the patches doesn't fit images of that size.
 
     Example:
         >>> fold(np.ones((1, 4, 2)), (2, 3), 2)
@@ -124,12 +126,14 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
 unfold.vjp(
     x=lambda g, y, x, kernel_size, stride, padding: fold(g, x.shape[2:], kernel_size, stride=stride, padding=padding)
 )
+unfold.formula(r"\text{the patches of } x", x=r"g \text{ added back where the patches overlap}")
 unfold.example(normal(2, 2, 3, 4), 2)
 unfold.example(normal(1, 2, 5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 
 fold.vjp(
     x=lambda g, y, x, output_size, kernel_size, stride, padding: unfold(g, kernel_size, stride=stride, padding=padding)
 )
+fold.formula(r"\text{the patches } x \text{ added up where they overlap}", x=r"\text{the patches of } g")
 fold.example(normal(2, 2 * 4, 2 * 3), (3, 4), 2)
 fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 
@@ -138,8 +142,8 @@ fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     r"""Cross-correlation of images with kernels: each output is a kernel's dot product with the patch under it.
 
-    :math:`y_{noij} = b_o + \sum_{cuv} w_{ocuv}\, x_{n,\,c,\,s i + u,\,s j + v}`, with x in its border of zeros and
-    stride s.
+    :math:`y_{noij} = b_o + \sum_{cuv} w_{ocuv}\, x_{n,\,c,\,s i + u,\,s j + v}`, where x has its border of
+    zeros, and s is the stride.
 
     Args:
         x: (N, C, H, W) images.
@@ -189,7 +193,7 @@ def _rows(weight: Any) -> Any:
 
 
 def _columns(g: Any) -> Any:
-    """Each image's channels as rows, of places as unfold counts them."""
+    """Each image's channels as rows of places, in unfold's order."""
     return g.reshape((*g.shape[:2], math.prod(g.shape[2:])))
 
 
@@ -204,6 +208,12 @@ def _kernel_rule(g, y, x, weight, bias, stride, padding):
 
 
 conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: g.sum((0, 2, 3)))
+conv2d.formula(
+    lambda x, weight, bias, stride, padding: "x * weight" if bias is None else "x * weight + bias",
+    x=r"g \text{ spread back through } weight \text{ (a convolution)}",
+    weight=r"x\text{'s patches times } g",
+    bias=r"g \text{ summed over rows and places}",
+)
 conv2d.example(normal(2, 2, 3, 4), normal(3, 2, 2, 2), normal(3))
 conv2d.example(normal(1, 2, 5, 4), normal(2, 2, 3, 2), stride=(2, 1), padding=(1, 2))
 
@@ -220,7 +230,7 @@ def max_pool2d(x, kernel_size, stride=None):
         stride: how far it moves at each step; by default its own size, so that windows don't overlap.
 
     Returns:
-        (N, C, H', W') with H' = (H - kh) // stride + 1, and W' alike: what is left over at the edge is left out.
+        (N, C, H', W') with H' = (H - kh) // stride + 1, and W' alike: an edge too narrow for a window is left out.
 
     Raises:
         ValueError: x has not four axes, is smaller than the window, or an option is out of range.
@@ -252,6 +262,7 @@ def _max_pool2d_rule(g, y, x, kernel_size, stride):
 
 
 max_pool2d.vjp(x=_max_pool2d_rule)
+max_pool2d.formula(r"\text{the largest of each window of } x", x=r"g \text{ at the largest of each window, else } 0")
 max_pool2d.example(spaced(1, 2, 4, 3), 2, 1)
 max_pool2d.example(spaced(2, 1, 3, 5), (2, 1), (1, 2))
 max_pool2d.example(spaced(1, 1, 5, 5), 2)

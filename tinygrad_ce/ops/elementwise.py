@@ -10,6 +10,12 @@ import numpy as np
 from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.ops.example import fixed, normal, positive, spaced
 
+__all__ = [
+    "abs", "add", "astype", "clip", "cos", "divide", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
+    "logsigmoid", "maximum", "minimum", "multiply", "negative", "normal_cdf", "power", "relu", "sigmoid", "silu",
+    "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where", "xlog1py", "xlogy",
+]  # fmt: skip
+
 
 @primitive(forward=np.add)
 def add(a, b):
@@ -22,6 +28,7 @@ def add(a, b):
 
 
 add.vjp(a=lambda g, y, a, b: g, b=lambda g, y, a, b: g)
+add.formula("a + b")
 add.example(normal(3, 4), normal(4))
 
 
@@ -36,6 +43,7 @@ def subtract(a, b):
 
 
 subtract.vjp(a=lambda g, y, a, b: g, b=lambda g, y, a, b: -g)
+subtract.formula("a - b")
 subtract.example(normal(3, 1), normal(4))
 
 
@@ -50,6 +58,7 @@ def multiply(a, b):
 
 
 multiply.vjp(a=lambda g, y, a, b: g * b, b=lambda g, y, a, b: g * a)
+multiply.formula(r"a \cdot b")
 multiply.example(normal(3, 4), normal(3, 1))
 
 
@@ -64,12 +73,13 @@ def divide(a, b):
 
 
 divide.vjp(a=lambda g, y, a, b: g / b, b=lambda g, y, a, b: -g * y / b)
+divide.formula(r"\frac{a}{b}")
 divide.example(normal(3, 4), positive(4))
 
 
 @primitive(forward=np.power)
 def power(a, b):
-    """a to the power of b, elementwise. The gradient in b is that for a > 0 (0 at a = 0, where b ≥ 0).
+    """a to the power of b, elementwise. The gradient in b needs a > 0; at a = 0 it is 0 where b ≥ 0.
 
     Example:
         >>> power([1.0, 2.0], 3.0)
@@ -90,6 +100,7 @@ def _exponent_rule(g, y, a, b):
 
 
 power.vjp(a=_power_rule, b=_exponent_rule)
+power.formula("a^{b}", a=r"g \cdot b \cdot a^{b - 1}", b=r"g \cdot y \cdot \log a")
 power.example(positive(3, 4), normal(4))
 power.example(spaced(3, 4), 3)
 power.example(2.0, normal(3))
@@ -106,6 +117,7 @@ def negative(x):
 
 
 negative.vjp(x=lambda g, y, x: -g)
+negative.formula("-x")
 negative.example(normal(3, 4))
 
 
@@ -120,6 +132,7 @@ def abs(x):
 
 
 abs.vjp(x=lambda g, y, x: g * np.sign(x))
+abs.formula("|x|")
 abs.example(spaced(3, 4))
 
 
@@ -134,6 +147,7 @@ def square(x):
 
 
 square.vjp(x=lambda g, y, x: 2 * g * x)
+square.formula("x^2")
 square.example(normal(3, 4))
 
 
@@ -148,6 +162,7 @@ def sqrt(x):
 
 
 sqrt.vjp(x=lambda g, y, x: g / (2 * y))
+sqrt.formula(r"\sqrt{x}")
 sqrt.example(positive(3, 4))
 
 
@@ -162,6 +177,7 @@ def exp(x):
 
 
 exp.vjp(x=lambda g, y, x: g * y)
+exp.formula("e^{x}")
 exp.example(normal(3, 4))
 
 
@@ -176,6 +192,7 @@ def expm1(x):
 
 
 expm1.vjp(x=lambda g, y, x: g * np.exp(x))
+expm1.formula("e^{x} - 1")
 expm1.example(normal(3, 4))
 
 
@@ -190,6 +207,7 @@ def log(x):
 
 
 log.vjp(x=lambda g, y, x: g / x)
+log.formula(r"\log x")
 log.example(positive(3, 4))
 
 
@@ -204,6 +222,7 @@ def log1p(x):
 
 
 log1p.vjp(x=lambda g, y, x: g / (1 + x))
+log1p.formula(r"\log(1 + x)")
 log1p.example(positive(3, 4))
 
 
@@ -218,6 +237,7 @@ def sin(x):
 
 
 sin.vjp(x=lambda g, y, x: g * np.cos(x))
+sin.formula(r"\sin x")
 sin.example(normal(3, 4))
 
 
@@ -232,6 +252,7 @@ def cos(x):
 
 
 cos.vjp(x=lambda g, y, x: -g * np.sin(x))
+cos.formula(r"\cos x")
 cos.example(normal(3, 4))
 
 
@@ -246,18 +267,19 @@ def tanh(x):
 
 
 tanh.vjp(x=lambda g, y, x: g * (1 - y * y))
+tanh.formula(r"\tanh x")
 tanh.example(normal(3, 4))
 
 
 def floating(x: Any) -> Any:
-    """x, if it is floating; else as the floats that NumPy's exp makes of it: unsigned integers have no negatives."""
+    """x as floats, in the dtype that NumPy's exp would give: unsigned integers have no negatives."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
 
 
 @primitive
 def sigmoid(x):
-    """σ(x) = 1 / (1 + exp(-x)). Its slope is σ(x) σ(-x), which doesn't cancel where σ is close to 1.
+    """σ(x) = 1 / (1 + exp(-x)). Its gradient is σ(x) σ(-x), which doesn't cancel where σ is close to 1.
 
     Example:
         >>> sigmoid([0.0, -800.0])
@@ -269,6 +291,7 @@ def sigmoid(x):
 
 
 sigmoid.vjp(x=lambda g, y, x: g * y * sigmoid(-x))
+sigmoid.formula(r"\frac{1}{1 + e^{-x}}")
 sigmoid.example(normal(3, 4))
 
 
@@ -284,6 +307,7 @@ def softplus(x):
 
 
 softplus.vjp(x=lambda g, y, x: g * sigmoid(x))
+softplus.formula(r"\log(1 + e^{x})")
 softplus.example(normal(3, 4))
 
 
@@ -314,7 +338,7 @@ def xlogy(x, y):
 
 
 def _weak(log: Any, x: Any) -> Any:
-    """A logarithm; that of a Python number as a Python number, which leaves the dtype to the other operand."""
+    """A logarithm. Of a Python number it is a Python number, so that the other operand decides the dtype."""
     return float(log(x)) if type(x) in (int, float) else log(x)
 
 
@@ -322,6 +346,7 @@ xlogy.vjp(
     x=lambda g, y, a, b: g * _weak(np.log, b),
     y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == 0), 1, b),
 )
+xlogy.formula(r"x \cdot \log y", x=r"g \cdot \log y", y=r"g \cdot \frac{x}{y}\text{, and 0 where } x \text{ is } 0")
 xlogy.example(normal(3, 4), positive(4))
 
 
@@ -341,6 +366,11 @@ xlog1py.vjp(
     x=lambda g, y, a, b: g * _weak(np.log1p, b),
     y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == -1), 1, 1 + b),
 )
+xlog1py.formula(
+    r"x \cdot \log(1 + y)",
+    x=r"g \cdot \log(1 + y)",
+    y=r"g \cdot \frac{x}{1 + y}\text{, and 0 where } x \text{ is } 0",
+)
 xlog1py.example(normal(3, 4), positive(4))
 
 
@@ -356,6 +386,7 @@ def relu(x):
 
 
 relu.vjp(x=lambda g, y, x: np.where(x > 0, g, 0))
+relu.formula(r"\max(x, 0)")
 relu.example(spaced(3, 4))
 
 
@@ -370,7 +401,8 @@ def leaky_relu(x, negative_slope=0.01):
     return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
 
 
-leaky_relu.vjp(x=lambda g, y, x, slope: np.where(x > 0, g, slope * g))
+leaky_relu.vjp(x=lambda g, y, x, negative_slope: np.where(x > 0, g, negative_slope * g))
+leaky_relu.formula(r"x \text{ where } x > 0\text{, else } negative_slope \cdot x")
 leaky_relu.example(spaced(3, 4))
 leaky_relu.example(spaced(3, 4), 0.2)
 
@@ -389,6 +421,7 @@ def normal_cdf(x):
 
 
 normal_cdf.vjp(x=lambda g, y, x: g * _normal_density(x))
+normal_cdf.formula(r"\Phi(x)", x=r"g \cdot \varphi(x)")
 normal_cdf.example(normal(3, 4))
 
 
@@ -420,14 +453,27 @@ def _gelu_gate(x: Any, approximate: str) -> Any:
     return sigmoid(math.sqrt(8 / math.pi) * np.multiply(x, 1 + 0.044715 * np.square(x)))
 
 
-def _gelu_slope(x: Any, approximate: str) -> Any:
+def _gelu_derivative(x: Any, approximate: str) -> Any:
     gate = _gelu_gate(x, approximate)
     if approximate == "none":
         return gate + x * _normal_density(x)
     return gate + x * gate * (1 - gate) * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * x * x)
 
 
-gelu.vjp(x=lambda g, y, x, approximate: g * _gelu_slope(x, approximate))
+def _gelu_formula(x, approximate):
+    if approximate == "none":
+        return r"x \cdot \Phi(x)"
+    return r"x \cdot \sigma(\sqrt{8/\pi} (x + 0.044715 x^3))"
+
+
+def _gelu_gradient_formula(x, approximate):
+    if approximate == "none":
+        return r"g \cdot (\Phi(x) + x \varphi(x))"
+    return r"g \cdot (\sigma + x \sigma (1 - \sigma) \sqrt{8/\pi} (1 + 0.134145 x^2))\text{, σ of the forward}"
+
+
+gelu.vjp(x=lambda g, y, x, approximate: g * _gelu_derivative(x, approximate))
+gelu.formula(_gelu_formula, x=_gelu_gradient_formula)
 gelu.example(normal(3, 4))
 gelu.example(normal(3, 4), "tanh")
 
@@ -447,7 +493,11 @@ def silu(x):
 
 
 silu.vjp(x=lambda g, y, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
+silu.formula(r"x \cdot \sigma(x)")
 silu.example(normal(3, 4))
+
+
+_WON = r"g \text{ where } %s\text{, } \frac{g}{2} \text{ in a tie, else } 0"
 
 
 @primitive(forward=np.maximum)
@@ -461,12 +511,13 @@ def maximum(a, b):
 
 
 maximum.vjp(a=lambda g, y, a, b: _share(g, a == b, a < b), b=lambda g, y, a, b: _share(g, a == b, b < a))
+maximum.formula(r"\max(a, b)", a=_WON % "a > b", b=_WON % "b > a")
 maximum.example(spaced(3, 4), spaced(4, offset=0.75))
 maximum.example(fixed([1.0, 2.0, 3.0]), fixed([1.0, 0.0, 3.0]))
 
 
 def _share(g: Any, tie: Any, lost: Any) -> Any:
-    """All of the gradient, half of it in a tie, none where the other one was taken, whatever g is there."""
+    """g where the operand was taken, half of g in a tie, and 0 where it lost, even if g is nan there."""
     return np.where(lost, 0, np.where(tie, g * 0.5, g))
 
 
@@ -481,6 +532,7 @@ def minimum(a, b):
 
 
 minimum.vjp(a=lambda g, y, a, b: _share(g, a == b, a > b), b=lambda g, y, a, b: _share(g, a == b, b > a))
+minimum.formula(r"\min(a, b)", a=_WON % "a < b", b=_WON % "b < a")
 minimum.example(spaced(3, 4), spaced(4, offset=0.75))
 minimum.example(fixed([1.0, 2.0, 3.0]), fixed([1.0, 0.0, 3.0]))
 
@@ -496,7 +548,13 @@ def clip(x, min=None, max=None):
     return np.clip(x, min, max)
 
 
+def _clip_formula(x, min, max):
+    x = "x" if min is None else r"\max(x, min)"
+    return x if max is None else rf"\min({x}, max)"
+
+
 clip.vjp(x=lambda g, y, x, min, max: np.where(x == y, g, 0))
+clip.formula(_clip_formula)
 clip.example(spaced(3, 4), -2.0, 3.0)
 clip.example(spaced(3, 4), max=1.0)
 
@@ -515,6 +573,7 @@ def where(condition, a, b):
 where.vjp(
     a=lambda g, y, condition, a, b: np.where(condition, g, 0), b=lambda g, y, condition, a, b: np.where(condition, 0, g)
 )
+where.formula(r"a \text{ where } condition\text{, else } b")
 where.example(np.array([[True], [False], [True]]), normal(3, 4), normal(4))
 
 
@@ -532,4 +591,5 @@ def astype(x, dtype):
 
 
 astype.vjp(x=lambda g, y, x, dtype: g)
+astype.formula(r"x \text{ as } dtype", x=r"g\text{, in the dtype of } x")
 astype.example(normal(3, 4), np.float64)

@@ -11,6 +11,8 @@ import numpy as np
 from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.ops.example import normal
 
+__all__ = ["dot", "einsum", "linear", "matmul", "outer"]
+
 
 @primitive
 def matmul(a, b):
@@ -60,7 +62,28 @@ def _right_rule(g, y, a, b):
     return db if b.ndim > 1 else db.reshape(db.shape[:-1])
 
 
+def _matmul_formula(a, b):
+    return r"\sum a \cdot b" if a.ndim == b.ndim == 1 else r"a\; b"
+
+
+def _left_formula(a, b):
+    if b.ndim == 1:
+        return r"g \cdot b" if a.ndim == 1 else r"g \otimes b\text{, each of } g \text{ with all of } b"
+    return r"g\; b^T" + _stacked(a, b)
+
+
+def _right_formula(a, b):
+    if a.ndim == 1:
+        return r"g \cdot a" if b.ndim == 1 else r"a \otimes g\text{, each of } a \text{ with all of } g"
+    return r"a^T\; g" + _stacked(a, b)
+
+
+def _stacked(a, b):
+    return r"\text{, for each matrix of the stack}" if a.ndim > 2 or b.ndim > 2 else ""
+
+
 matmul.vjp(a=_left_rule, b=_right_rule)
+matmul.formula(_matmul_formula, a=_left_formula, b=_right_formula)
 matmul.example(normal(3, 4), normal(4, 2))
 matmul.example(normal(2, 1, 3, 4), normal(5, 4, 2))
 matmul.example(normal(4), normal(5, 4, 2))
@@ -100,14 +123,26 @@ def linear(x, weight, bias=None):
 
 
 def rows(x: Any) -> Any:
-    """A matrix of all rows, whatever axes they were along."""
+    """All rows of x as one matrix."""
     return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _weight_formula(x, weight, bias):
+    if x.ndim == 1:
+        return r"g \otimes x\text{, each of } g \text{ with all of } x"
+    return r"g^T\; x" if x.ndim == 2 else r"g^T\; x\text{, over all rows}"
 
 
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
     weight=lambda g, y, x, weight, bias: rows(g).T.dot(rows(x)),
     bias=lambda g, y, x, weight, bias: rows(g).T.dot(np.ones(math.prod(g.shape[:-1]), g.dtype)),
+)
+linear.formula(
+    lambda x, weight, bias: r"x\, weight^T" if bias is None else r"x\, weight^T + bias",
+    x=r"g\; weight",
+    weight=_weight_formula,
+    bias=lambda x, weight, bias: "g" if x.ndim == 1 else r"g \text{ summed over the rows}",
 )
 linear.example(normal(3, 4), normal(2, 4), normal(2))
 linear.example(normal(2, 3, 4), normal(2, 4))
@@ -172,10 +207,10 @@ def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
 
 
 def _einsum_rule(i, g, y, subscripts, *operands):
-    """g with all operands but the i-th, summed onto the i-th's letters.
+    """The product of g and all operands but the i-th, summed to the i-th's letters.
 
-    A letter that stands twice in that operand is told apart by an identity matrix; one that stands nowhere else, or is
-    broadcast from 1 wherever it does, is brought in by a vector of ones.
+    A letter that the i-th operand has twice gets a second name there, and an identity matrix ties the two. A letter
+    that no other operand has in its full length gets a vector of ones.
     """
     terms, result = _spell_out(subscripts, operands)
     spare = iter([c for c in string.ascii_letters if c not in "".join(terms)])
@@ -193,6 +228,7 @@ def _einsum_rule(i, g, y, subscripts, *operands):
 
 
 einsum.vjp(operands=_einsum_rule)
+einsum.formula(r"\text{einsum } subscripts", operands=r"\text{einsum of } g \text{ with the other operands}")
 einsum.example("ij,jk->ik", normal(3, 4), normal(4, 2))
 einsum.example("...i,ij->...", normal(2, 3), normal(3, 4))
 einsum.example("ii,i", normal(3, 3), normal(3))

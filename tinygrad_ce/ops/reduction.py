@@ -12,6 +12,8 @@ from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.ops.example import fixed, normal, positive, spaced
 from tinygrad_ce.ops.softmax import masked, softmax
 
+__all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
+
 
 def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
     """An axis argument (None, an int, a tuple) as a tuple of axes. NumPy takes 0 and -1 of a single number too."""
@@ -43,6 +45,7 @@ def sum(x, axis=None, *, keepdims=False):
 
 
 sum.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis), x.shape))
+sum.formula(r"\sum x", x=r"g\text{, handed to every } x")
 sum.example(normal(3, 4))
 sum.example(normal(3, 4, 2), axis=(0, -1))
 sum.example(normal(3, 4), axis=1, keepdims=True)
@@ -62,8 +65,8 @@ def prod(x, axis=None, *, keepdims=False):
 def _prod_rule(g, y, x, axis, keepdims):
     if np.all(y != 0) and np.isfinite(y).all():
         return _reopen(g, x, axis) * _reopen(y, x, axis) / x
-    # Division fails at 0, and where the product under- or overflows. Along a new axis: every factor once left out (set
-    # to 1), and the product of each such row.
+    # Division fails at 0, and where the product under- or overflows. So each factor is left out once (set to 1), along
+    # a new axis, and the rest is multiplied.
     axes = _axes(x.ndim, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), 1, -1))
@@ -73,6 +76,7 @@ def _prod_rule(g, y, x, axis, keepdims):
 
 
 prod.vjp(x=_prod_rule)
+prod.formula(r"\prod x", x=r"g \cdot \text{the product of the others}")
 prod.example(positive(3, 4))
 prod.example(positive(3, 4, 2), axis=(0, 2))
 prod.example(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]]), axis=1)
@@ -90,6 +94,7 @@ def mean(x, axis=None, *, keepdims=False):
 
 
 mean.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis) / _count(x, axis), x.shape))
+mean.formula(r"\text{the mean of } x", x=r"\frac{g}{n}\text{, handed to every } x")
 mean.example(normal(3, 4))
 mean.example(normal(3, 4), axis=0, keepdims=True)
 
@@ -99,6 +104,9 @@ def _extreme_rule(g, y, x, axis, keepdims):
     hit = x == _reopen(y, x, axis)
     share = (1 / np.maximum(np.sum(hit, axis=axis, keepdims=True), 1)).astype(x.dtype)
     return np.where(hit, _reopen(g, x, axis) * share, 0)
+
+
+_EXTREME = r"g \text{ where } x \text{ is } y\text{, in equal parts, else } 0"
 
 
 @primitive
@@ -113,6 +121,7 @@ def max(x, axis=None, *, keepdims=False):
 
 
 max.vjp(x=_extreme_rule)
+max.formula(r"\max x", x=_EXTREME)
 max.example(spaced(3, 4))
 max.example(spaced(3, 4), axis=1, keepdims=True)
 max.example(fixed([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
@@ -130,6 +139,7 @@ def min(x, axis=None, *, keepdims=False):
 
 
 min.vjp(x=_extreme_rule)
+min.formula(r"\min x", x=_EXTREME)
 min.example(spaced(3, 4))
 min.example(spaced(3, 4), axis=(0, 1))
 min.example(fixed([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
@@ -146,12 +156,20 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
     return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
-def _var_slope(x, axis, ddof):
+def _var_derivative(x, axis, ddof):
     count = _count(x, axis) - ddof
     return (2 / count if count else np.nan) * (x - np.mean(x, axis=axis, keepdims=True))
 
 
-var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_slope(x, axis, ddof))
+def _divisor(ddof):
+    return f"(n - {ddof})" if ddof else "n"
+
+
+var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_derivative(x, axis, ddof))
+var.formula(
+    r"\text{the variance of } x",
+    x=lambda x, axis, ddof, keepdims: rf"g \cdot \frac{{2 (x - \overline{{x}})}}{{{_divisor(ddof)}}}",
+)
 var.example(normal(3, 4))
 var.example(normal(3, 4), axis=1, ddof=1)
 
@@ -168,10 +186,14 @@ def std(x, axis=None, *, ddof=0, keepdims=False):
 
 
 def _std_rule(g, y, x, axis, ddof, keepdims):
-    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_slope(x, axis, ddof)
+    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_derivative(x, axis, ddof)
 
 
 std.vjp(x=_std_rule)
+std.formula(
+    r"\text{the standard deviation of } x",
+    x=lambda x, axis, ddof, keepdims: rf"g \cdot \frac{{x - \overline{{x}}}}{{{_divisor(ddof)} \cdot y}}",
+)
 std.example(normal(3, 4))
 std.example(normal(3, 4), axis=0, ddof=1, keepdims=True)
 
@@ -193,6 +215,7 @@ def _cumsum_rule(g, y, x, axis):
 
 
 cumsum.vjp(x=_cumsum_rule)
+cumsum.formula(r"\text{running sums of } x", x=r"\text{running sums of } g \text{ from the end}")
 cumsum.example(normal(3, 4))
 cumsum.example(normal(3, 4), axis=1)
 
@@ -216,6 +239,7 @@ def logsumexp(x, axis=None, *, keepdims=False, where=None):
 
 
 logsumexp.vjp(x=lambda g, y, x, axis, keepdims, where: _reopen(g, x, axis) * softmax(x, axis=axis, where=where))
+logsumexp.formula(r"\log \sum_j e^{x_j}", x=r"g \cdot \mathrm{softmax}(x)")
 logsumexp.example(normal(3, 4))
 logsumexp.example(normal(3, 4, 2), axis=(0, -1))
 logsumexp.example(normal(3, 4), axis=1, keepdims=True)

@@ -9,6 +9,13 @@ import numpy as np
 from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.ops.example import normal
 
+__all__ = [
+    "broadcast_to", "concatenate", "embedding", "expand_dims", "flip", "getitem", "pad", "reshape", "split",
+    "squeeze", "stack", "swapaxes", "take", "transpose",
+]  # fmt: skip
+
+_BACK = r"g\text{, in the shape of } x"
+
 
 @primitive
 def reshape(x, shape):
@@ -23,6 +30,7 @@ def reshape(x, shape):
 
 
 reshape.vjp(x=lambda g, y, x, shape: g.reshape(x.shape))
+reshape.formula(r"x \text{ as } shape", x=_BACK)
 reshape.example(normal(3, 4), (2, -1))
 
 
@@ -44,7 +52,18 @@ def _transpose_rule(g, y, x, axes):
     return np.transpose(g, tuple(np.argsort([axis % x.ndim for axis in axes]).tolist()))
 
 
+def _transpose_formula(x, axes):
+    if axes is None:
+        return "x^T" if x.ndim <= 2 else r"x \text{ with its axes backwards}"
+    return r"x \text{ with its axes in the order } axes"
+
+
+def _transpose_back_formula(x, axes):
+    return "g^T" if axes is None and x.ndim <= 2 else r"g \text{ with the axes put back}"
+
+
 transpose.vjp(x=_transpose_rule)
+transpose.formula(_transpose_formula, x=_transpose_back_formula)
 transpose.example(normal(3, 4))
 transpose.example(normal(2, 3, 4), (1, -1, 0))
 
@@ -62,6 +81,9 @@ def swapaxes(x, axis1, axis2):
 
 
 swapaxes.vjp(x=lambda g, y, x, axis1, axis2: np.swapaxes(g, axis1, axis2))
+swapaxes.formula(
+    r"x \text{ with axes } axis1 \text{ and } axis2 \text{ exchanged}", x=r"g \text{ with the axes put back}"
+)
 swapaxes.example(normal(2, 3, 4), 0, -1)
 
 
@@ -77,6 +99,7 @@ def squeeze(x, axis=None):
 
 
 squeeze.vjp(x=lambda g, y, x, axis: g.reshape(x.shape))
+squeeze.formula(r"x \text{ without axes of length 1}", x=_BACK)
 squeeze.example(normal(3, 1, 4, 1))
 squeeze.example(normal(3, 1, 4, 1), 1)
 
@@ -94,6 +117,7 @@ def expand_dims(x, axis):
 
 
 expand_dims.vjp(x=lambda g, y, x, axis: g.reshape(x.shape))
+expand_dims.formula(r"x \text{ with new axes at } axis", x=_BACK)
 expand_dims.example(normal(3, 4), (0, -1))
 
 
@@ -110,6 +134,7 @@ def broadcast_to(x, shape):
 
 
 broadcast_to.vjp(x=lambda g, y, x, shape: g)
+broadcast_to.formula(r"x \text{ repeated to } shape")
 broadcast_to.example(normal(3, 1), (2, 3, 4))
 
 
@@ -135,6 +160,7 @@ def _join_rule(i, g, y, axis, *arrays):
 
 
 join.vjp(arrays=_join_rule)
+join.formula(r"\text{the arrays one after the other}", arrays=r"\text{this array's piece of } g")
 join.example(0, normal(2, 3), normal(1, 3))
 
 
@@ -172,14 +198,14 @@ stack.example([normal(2, 3), normal(2, 3)], axis=1)
 
 @composite
 def split(x, indices_or_sections, axis=0):
-    """x cut along an axis into a list: into so many equal parts, or before each of the indices.
+    """x cut along an axis, as a list: into equal parts, given their number, or before each of the indices.
 
     Example:
         >>> split(np.arange(4.0), 2)
         [array([0., 1.]), array([2., 3.])]
     """
     x = x if hasattr(x, "shape") else np.asarray(x)
-    # NumPy cuts the positions, and so checks the arguments; each run of them is a piece.
+    # NumPy cuts the positions, and checks the arguments on the way; each run of positions is a piece.
     runs = [run.tolist() for run in np.split(np.arange(x.shape[axis]), indices_or_sections)]
     return [x[_piece(x.ndim, axis, run[0] if run else 0, run[-1] + 1 if run else 0)] for run in runs]
 
@@ -212,6 +238,7 @@ def _pad_rule(g, y, x, pad_width, mode, constant_values):
 
 
 pad.vjp(x=_pad_rule)
+pad.formula(r"x \text{ with a border}", x=r"g \text{ without the border}")
 pad.example(normal(3, 4), ((1, 0), (2, 1)), constant_values=0.5)
 pad.example(normal(3, 4), 2, "reflect")
 
@@ -228,6 +255,7 @@ def flip(x, axis=None):
 
 
 flip.vjp(x=lambda g, y, x, axis: np.flip(g, axis))
+flip.formula(r"x \text{ backwards}", x=r"g \text{ backwards}")
 flip.example(normal(3, 4))
 flip.example(normal(3, 4), 1)
 
@@ -251,6 +279,7 @@ def _take_rule(g, y, x, indices, axis):
 
 
 take.vjp(x=_take_rule)
+take.formula("x_{indices}", x=r"g \text{ added at } indices\text{, else } 0")
 take.example(normal(3, 4), np.array([1, -1, 1]))
 take.example(normal(3, 4), np.array([[0, 3], [3, 3]]), 1)
 
@@ -267,7 +296,7 @@ def embedding(input, weight):
         (…, D), the dots being input's shape.
 
     Raises:
-        ValueError: an index is no row, of which the first is named; or weight has not two axes.
+        ValueError: an index is out of range (the first is named), or weight has not two axes.
         TypeError: input isn't of an integer dtype.
 
     Example:
@@ -289,7 +318,7 @@ def embedding(input, weight):
 
 
 def _check_rows(index: np.ndarray, rows: int) -> None:
-    """Reject what is no index of a row: the first such, where it stands, and what is valid."""
+    """Raise an error for the first index that is no row's: it says where it stands and what is valid."""
     valid = f"valid are the integers 0 to {rows - 1}, for the {rows} rows of weight"
     if index.dtype.kind in "iu":
         wrong = (index < 0) | (index >= rows)
@@ -311,6 +340,7 @@ def _embedding_rule(g, y, input, weight):
 
 
 embedding.vjp(weight=_embedding_rule)
+embedding.formula("weight_{input}", weight=r"g \text{ added at the rows } input\text{, else } 0")
 embedding.example(np.array([[0, 2, 2], [1, 2, 0]]), normal(4, 3))
 embedding.example(1, normal(2, 3))
 
@@ -327,6 +357,7 @@ def getitem(x, index):
 
 
 getitem.vjp(x=lambda g, y, x, index: scatter(g, index, x.shape))
+getitem.formula("x_{index}", x=r"g \text{ added at } [index]\text{, else } 0")
 getitem.example(normal(3, 4), (slice(None, None, -2), 1))
 getitem.example(normal(3, 4), np.array([0, 2, 2]))
 getitem.example(normal(3, 4), np.eye(3, 4, dtype=bool))
@@ -349,6 +380,7 @@ def scatter(x, index, shape):
 
 
 scatter.vjp(x=lambda g, y, x, index, shape: g[index])
+scatter.formula(r"\text{zeros of } shape\text{, } x \text{ added at } index", x="g_{index}")
 scatter.example(normal(3), np.array([0, 2, 2]), (4,))
 
 

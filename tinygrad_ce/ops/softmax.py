@@ -10,6 +10,8 @@ from tinygrad_ce.engine.primitive import composite, primitive
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.ops.example import normal
 
+__all__ = ["log_softmax", "softmax", "softmin"]
+
 
 @primitive
 def softmax(x, axis=-1, *, where=None):
@@ -45,21 +47,22 @@ def masked(x: Any, where: Any) -> Any:
     return x if where is None else np.where(where, x, x.dtype.type(-np.inf) if x.dtype.kind == "f" else -np.inf)
 
 
-def _softmax_slope(g: Any, p: Any, axis: Any) -> Any:
+def _softmax_gradient(g: Any, p: Any, axis: Any) -> Any:
     return p * centred(g, p, axis)
 
 
 def centred(g: Any, p: Any, axis: Any) -> Any:
-    r""":math:`g - \sum_j g_j p_j`, without loss where one p is close to 1 and its g would cancel against the sum.
+    r""":math:`g - \sum_j g_j p_j`, accurate also where one p is close to 1 and its g nearly cancels the sum.
 
-    Subtracting the mean twice changes nothing but the rounding: the second time no large number is left to cancel.
+    The mean is subtracted twice. In exact numbers the second time changes nothing; it removes what rounding left.
     """
     for _ in range(2):
         g = g - np.sum(g * p, axis=axis, keepdims=True)
     return g
 
 
-softmax.vjp(x=lambda g, p, x, axis, where: _softmax_slope(g, p, axis))
+softmax.vjp(x=lambda g, p, x, axis, where: _softmax_gradient(g, p, axis))
+softmax.formula(r"\frac{e^{x}}{\sum_j e^{x_j}}", x=r"y \odot (g - \sum_j g_j y_j)")
 softmax.example(normal(3, 4))
 softmax.example(normal(3, 4, 2), axis=1)
 softmax.example(normal(3, 4, 2), axis=(0, -1))
@@ -105,32 +108,37 @@ def log_softmax(x, axis=-1, *, where=None):
 def _log_softmax_rule(g, y, x, axis, where):
     if where is not None:  # a masked class is the constant -inf
         g = np.where(where, g, 0)
-    return mass_minus_softmax(g, x, axis, where)
+    return log_softmax_gradient(g, x, axis, where)
 
 
 log_softmax.vjp(x=_log_softmax_rule)
+log_softmax.formula(r"x - \log \sum_j e^{x_j}", x=r"g - \mathrm{softmax}(x) \sum_j g_j")
 log_softmax.example(normal(3, 4))
 log_softmax.example(normal(3, 4, 2), axis=1)
 
 
 @primitive
-def mass_minus_softmax(g, x, axis, where):
-    """g - p Σ g, the gradient of log_softmax: the digits of 1 - p are kept where a p is close to 1.
+def log_softmax_gradient(w, x, axis, where):
+    """w - p Σ w, the gradient of Σ w log p: the digits of 1 - p are kept where a p is close to 1.
 
     Example:
-        >>> mass_minus_softmax(np.array([1.0, 0.0]), np.array([40.0, 0.0]), -1, None)
+        >>> log_softmax_gradient(np.array([1.0, 0.0]), np.array([40.0, 0.0]), -1, None)
         array([ 4.24835426e-18, -4.24835426e-18])
     """
     rows, restore = kernels.rows(masked(x, where), axis)
-    mass, _ = kernels.rows(np.asarray(g), axis)
-    return restore(kernels.soft_cross_entropy(rows, mass.astype(rows.dtype, copy=False), -1, True)[1])
+    weights, _ = kernels.rows(np.asarray(w), axis)
+    return restore(kernels.soft_cross_entropy(rows, weights.astype(rows.dtype, copy=False), -1, True)[1])
 
 
-# With v the gradient in the result: v - Σ v p in g, and in x the softmax's own rule, times -Σ g.
-mass_minus_softmax.vjp(
-    g=lambda v, y, g, x, axis, where: centred(v, softmax(x, axis=axis, where=where), axis),
-    x=lambda v, y, g, x, axis, where: (
-        -np.sum(g, axis=axis, keepdims=True) * _softmax_slope(v, softmax(x, axis=axis, where=where), axis)
+log_softmax_gradient.vjp(
+    w=lambda g, y, w, x, axis, where: centred(g, softmax(x, axis=axis, where=where), axis),
+    x=lambda g, y, w, x, axis, where: (
+        -np.sum(w, axis=axis, keepdims=True) * _softmax_gradient(g, softmax(x, axis=axis, where=where), axis)
     ),
 )
-mass_minus_softmax.example(normal(3, 4), normal(3, 4), -1, None)
+log_softmax_gradient.formula(
+    r"w - \mathrm{softmax}(x) \sum_j w_j",
+    w=r"g - \sum_j g_j p_j",
+    x=r"-(\sum_j w_j) \cdot p \odot (g - \sum_j g_j p_j)",
+)
+log_softmax_gradient.example(normal(3, 4), normal(3, 4), -1, None)

@@ -1,4 +1,4 @@
-"""check: holds an exercise's answer against the truth, and says which index is first wrong."""
+"""check: compare an exercise's answer with the truth, and name the first index that is wrong."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tinygrad_ce.tensor import Tensor
 
 
 def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
-    """Print whether an answer is right; of a wrong one, the first wrong index, what stands there and what should.
+    """Print whether an answer is right; if it is wrong, the first wrong index, what stands there and what should.
 
     Args:
         answer: numbers of any shape, or a Tensor; ``...`` or None is an exercise that nobody has done yet.
         truth: what the answer should be; text and bools are compared as they are.
-        rtol: the relative difference that is forgiven.
-        atol: the absolute difference that is forgiven, beside it.
+        rtol: the relative difference that counts as right.
+        atol: the absolute difference that counts as right.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -48,13 +48,8 @@ def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
         return f"✗ the answer is of type {type(answer).__name__}, expected something like {truth!r}"
     if found.shape != expected.shape:
         return f"✗ the answer has shape {found.shape}, expected {expected.shape}"
-    with np.errstate(invalid="ignore"):
-        same = found == expected
-        if found.dtype.kind in "fc" or expected.dtype.kind in "fc":
-            # Beside numbers as small as the truth's own, what is forgiven must be smaller still.
-            largest = np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0)
-            same = np.isclose(found, expected, rtol=rtol, atol=min(atol, rtol * largest or atol), equal_nan=True)
-    if np.all(same):
+    same = _same(found, expected, rtol, atol)
+    if same.all():
         return f"✓ right: all {found.size} entries" if found.size > 1 else "✓ right"
     if not found.ndim:
         return f"✗ {_short(found[()])}, expected {_short(expected[()])}{_hint(found, expected, rtol)}"
@@ -64,6 +59,17 @@ def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
         f"✗ index {list(first)} is the first that is wrong: {_short(found[first])}, expected {_short(expected[first])} "
         f"({wrong} of {found.size} entries are wrong{_hint(found, expected, rtol)})"
     )
+
+
+def _same(found: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> np.ndarray:
+    """Which entries are right."""
+    with np.errstate(invalid="ignore"):
+        if found.dtype.kind not in "fc" and expected.dtype.kind not in "fc":
+            return np.asarray(found == expected)
+        # atol must not hide a mistake in small numbers: it is at most rtol of the largest.
+        largest = np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0)
+        atol = min(atol, rtol * largest or atol)
+        return np.asarray(np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
 
 
 def _short(value: Any) -> str:

@@ -94,15 +94,14 @@ class Explanation:
 def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None) -> Explanation:
     r"""The whole forward and backward pass that a Tensor came from, as a numbered account.
 
-    Each step of the forward pass tells its operator, formula, shapes, dtype and values; softmax and cross-entropy also
-    their inner steps (maximum, shifted logits, exponentials, sum, probabilities). Each step of the backward pass tells
-    the rule applied, the upstream gradient g, the local derivative where the rule is
+    A step of the forward pass shows its operator, formula, shapes, dtype and values; of softmax and cross-entropy also
+    the inner steps (maximum, shifted logits, exponentials, sum, probabilities). A step of the backward pass shows the
+    rule applied, the upstream gradient g, the local derivative where the rule is
     :math:`g \cdot \partial y/\partial x` entry by entry, where broadcasting is undone, and where the gradients of
-    several consumers add up. Nothing is
-    changed: no ``.grad``, no graph.
+    several consumers add up. Nothing is changed: no ``.grad``, no graph.
 
     Args:
-        loss: the Tensor to explain; nothing it was made of may be used up by ``backward(retain_graph=False)``.
+        loss: the Tensor to explain, whose graph isn't used up by ``backward(retain_graph=False)``.
         g: the cotangent, for a Tensor that is no scalar.
         names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
 
@@ -202,10 +201,9 @@ def _backward_title(found: Trace) -> str:
 def _backward(number: int, share: Share, found: Trace) -> Step:
     call, operand, loss = share.call, share.operand, found.output.name
     words, latex = _words(call)
-    words["y"], latex["y"] = call.result.name, name_in_latex(call.result.name)
     formula = formulas.rule(call, share.argument, words, latex)
     if share.product.shape != share.gradient.shape:
-        formula = Formula(f"{formula.text}, summed over {_repeated(share)}", rf"\textstyle\sum {formula.latex}")
+        formula = Formula(f"{formula.text}, summed over {_repeated(share)}", rf"\sum {formula.latex}")
     sign = "=" if share.before is None else "+="
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
     formula = Formula(
@@ -228,7 +226,7 @@ def _backward(number: int, share: Share, found: Trace) -> Step:
 
 
 def _repeated(share: Share) -> str:
-    """Over which axes of the product the operand had been repeated."""
+    """The axes of the product along which the operand was repeated."""
     product, shape = share.product.shape, share.gradient.shape
     ahead = len(product) - len(shape)
     axes = [*range(ahead), *(i + ahead for i, n in enumerate(shape) if n == 1 != product[i + ahead])]
@@ -265,7 +263,7 @@ def _columns(rows: Sequence[Row], margin: str = " " * 5) -> Iterator[str]:
 
 
 def _html(found: Explanation) -> str:
-    """The account as HTML that needs no style sheet, and has one."""
+    """The account as HTML with its own style; it reads well without it too."""
     loss = found.trace.output.name
     parts = [_STYLE, '<div class="tg-explain">', f"<p><b>{html.escape(found._summary())}</b></p>"]
     parts += ["<p>What it starts from</p>", _table(_inputs(found.trace))]

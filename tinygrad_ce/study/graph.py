@@ -81,11 +81,11 @@ def graph(
     """Draw the graph that a Tensor came from, as SVG: no Graphviz, nothing to install.
 
     A box is a value: its name, shape, numbers and gradient, and on top the operator that made it. An arrow is an
-    operand; ``w * w`` has two. Boxes that are used first stand left, long chains go on in the next row, and a block
-    that repeats (layers of one width) is drawn at its first and last time, the rest folded into one box between them.
+    operand; ``w * w`` has two. What is used first stands left, and long chains go on in the next row. Of a block that
+    repeats (layers of one width) the first and the last are drawn; the others are folded into one box between them.
 
     Args:
-        loss: the Tensor to draw. One that is no scalar is drawn with the gradients of its sum.
+        loss: the Tensor to draw; if it is no scalar, with the gradients of its sum.
         values: whether boxes show numbers and gradients; otherwise name and shape alone.
         fold: whether repeated blocks are folded.
         width: how wide a row may get, in pixels.
@@ -128,27 +128,26 @@ def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[A
     """Boxes, those that are used before those that use them, and arrows."""
     folded = {call.number: run for run in _runs(found.calls) for call in run} if fold else {}
     inside = _absorbed(found, folded)
-    items: dict[int, Item] = {}
+    items = {id(leaf): _leaf(leaf, values) for leaf in found.leaves if leaf not in inside}
     arrows: list[Arrow] = []
-    runs: dict[int, Item] = {}
-    into_runs: set[tuple[int, int]] = set()
-    for leaf in found.leaves:
-        if leaf not in inside:
-            items[id(leaf)] = _leaf(leaf, values)
+    joined: set[tuple[Item, Item]] = set()  # what all blocks of a fold use has one arrow into it
     for call in found.calls:
         run = folded.get(call.number)
         if run is None:
-            target = items[id(call.result)] = _call(call, values, call.result is found.output)
-        elif call is run[0]:
-            target = runs[run[0].number] = items[id(call.result)] = _run(run, inside)
+            target = _call(call, values, call.result is found.output)
         else:
-            target = items[id(call.result)] = runs[run[0].number]
-        taken = [(a, o) for a, o in call.operands.items() if id(o) in items and items[id(o)] is not target]
-        if run is not None:  # what all of a run's blocks use has one arrow into it
-            taken = [(a, o) for a, o in taken if (id(items[id(o)]), id(target)) not in into_runs]
-            into_runs |= {(id(items[id(o)]), id(target)) for _, o in taken}
-        arrows += [Arrow(items[id(o)], target, k, len(taken), call=call, argument=a) for k, (a, o) in enumerate(taken)]
+            target = _run(run, inside) if call is run[0] else items[id(run[0].result)]
+        items[id(call.result)] = target
+        arrows += _arrows(call, target, items, joined)
     return list(dict.fromkeys(items.values())), arrows
+
+
+def _arrows(call: Call, target: Item, items: Mapping[int, Item], joined: set[tuple[Item, Item]]) -> list[Arrow]:
+    """The arrows of a call into its box, from the operands that are drawn."""
+    sources = [(a, items[id(o)]) for a, o in call.operands.items() if id(o) in items]
+    sources = [(a, s) for a, s in sources if s is not target and (s, target) not in joined]
+    joined |= {(s, target) for _, s in sources}
+    return [Arrow(s, target, k, len(sources), call=call, argument=a) for k, (a, s) in enumerate(sources)]
 
 
 def _absorbed(found: Trace, folded: Mapping[int, Any]) -> set[Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -101,26 +101,32 @@ def _layers(boxes: Sequence[Box], edges: Sequence[Edge]) -> None:
 
 
 def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]:
-    """The layers that begin a band. Leaves that are used first in the next band follow, into a layer of their own."""
+    """The layers that begin a band. Leaves that a band uses first move into it, as a layer of their own."""
     targets = {id(edge.target) for edge in edges}
-    results: dict[int, float] = defaultdict(float)
+    results: dict[int, float] = defaultdict(float)  # by layer: the widest box
     leaves: dict[int, float] = defaultdict(float)
     for box in boxes:
         widths = results if id(box) in targets else leaves
         widths[box.layer] = max(widths[box.layer], box.width)
+    breaks = _breaks([max(results[k], leaves[k]) for k in range(1 + max(box.layer for box in boxes))], leaves, width)
+    moved = [layer for layer in breaks if leaves[layer - 1]]  # breaks ahead of which there are leaves
+    for box in boxes:
+        follows = id(box) not in targets and box.layer + 1 in moved
+        box.layer += sum(layer <= box.layer + follows for layer in moved)
+    return {layer + sum(other < layer for other in moved) for layer in breaks}
+
+
+def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -> list[int]:
+    """The layers that don't fit into the band before them, given the room that each needs."""
+    width = _even(sum(rooms) + COLUMN_GAP * (len(rooms) - 1), width)
     breaks: list[int] = []
     x = 0.0
-    rooms = [max(results[layer], leaves[layer]) for layer in range(1 + max(box.layer for box in boxes))]
-    width = _even(sum(rooms) + COLUMN_GAP * (len(rooms) - 1), width)
     for layer, room in enumerate(rooms):
         if x and x + room > width:
             breaks.append(layer)
             x = leaves[layer - 1] + COLUMN_GAP if leaves[layer - 1] else 0.0
         x += room + COLUMN_GAP
-    for box in boxes:
-        follows = id(box) not in targets and box.layer + 1 in breaks and leaves[box.layer]
-        box.layer += sum(layer <= box.layer + bool(follows) for layer in breaks if leaves[layer - 1])
-    return {layer + sum(bool(leaves[b - 1]) for b in breaks if b < layer) for layer in breaks}
+    return breaks
 
 
 def _even(whole: float, width: float) -> float:

@@ -1,4 +1,4 @@
-"""What the study pages share: a frame with one look, and text and numbers put into it so that nothing breaks out."""
+"""What the study pages share: a frame with one look, which takes text and numbers from anywhere safely."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from tinygrad_ce.study.page import Page, asset, frame
 from tinygrad_ce.study.trace import Share, Trace, Value, names_in
 
 WIDTH = 680.0  # of the graph in pixels: it leaves room for the numbers beside it
-CORNERS = (32, 64), (24, 32), (12, 16), (6, 8)  # rows and columns: of a larger array the page holds this corner
-ROOM = 50_000  # numbers in all arrays of a page, before the corners get smaller
+CORNERS = (32, 64), (24, 32), (12, 16), (6, 8)  # rows and columns that the page holds of a larger array
+ROOM = 50_000  # numbers in all arrays of a page; if there are more, the corners get smaller
 
 
 def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = None) -> Page:
@@ -26,7 +26,7 @@ def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = No
     the gradients arrive and add up. It is one file that needs no network, with the numbers of the engine in it.
 
     Args:
-        loss: the Tensor to play, usually a scalar; another one is played with the gradients of its sum.
+        loss: the Tensor to play; if it is no scalar, with the gradients of its sum.
         fold: whether blocks that repeat are one box of the drawing.
         names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
 

@@ -8,10 +8,9 @@ from tinygrad_ce.study.page import Page, asset, frame
 def softmax_page() -> Page:
     r"""A page with sliders for logits, temperature and target, and all that follows from them.
 
-    It draws the probabilities :math:`p_i = e^{x_i/T} / \sum_j e^{x_j/T}`, the loss :math:`-\log p_t` and its gradient,
-    and works
-    the loss out in 32 bits three ways, step by step: naively, shifted by the maximum, and without the target's term in
-    the sum, as :func:`tinygrad_ce.cross_entropy` does.
+    It draws the probabilities :math:`p_i = e^{x_i/T} / \sum_j e^{x_j/T}`, the loss :math:`-\log p_t` and its gradient.
+    It computes the loss in 32 bits in three ways, step by step: naively, shifted by the maximum, and without the
+    target's term in the sum, as :func:`tinygrad_ce.cross_entropy` does.
 
     Returns:
         A Page: in a notebook it shows itself; ``.save("softmax.html")`` writes one file that needs no network.

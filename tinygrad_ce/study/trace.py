@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ class Call:
         return getattr(registry.get(self.operator), "primitive", None) is self.node._primitive
 
     def outdated(self) -> Iterable[tuple[str, np.ndarray]]:
-        """The operands that had other numbers here than where they were met first: Tensors updated in between."""
+        """The operands whose numbers here differ from those shown first: Tensors that were updated in between."""
         made = self.node._primitive
         for i, _ in self.node._parents:
             operand, used = self.operands[made.argument(i)], self.node._arguments[i]
@@ -119,7 +120,7 @@ def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "exp
 
 
 def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
-    """What the reverse pass starts from, and its tape, with errors in the asker's name."""
+    """What the reverse pass starts from, and its tape. Errors name who asks."""
     try:
         return np.asarray(cotangent(output, g._data if isinstance(g, Node) else g)), tape((output,))
     except (RuntimeError, ValueError, TypeError) as error:
@@ -127,11 +128,11 @@ def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
 
 
 class _Values:
-    """The values met so far, by node; constants are met anew in each call."""
+    """The values met so far, with their names."""
 
     def __init__(self, names: Mapping[str, Any], nodes: Iterable[Node]) -> None:
         self.names, self.arrays = _names(names)
-        # What the caller calls other things would mislead as a name for this one.
+        # A made-up name must not be one that the caller has given to something else.
         self.used = set(names) | {self.names[id(node)] for node in nodes if id(node) in self.names}
         self.calls = 0
         self.of: dict[int, Value] = {}
@@ -139,7 +140,7 @@ class _Values:
         self.constants: dict[int, Value] = {}
 
     def free(self, name: str) -> str:
-        """A name that nothing else has: the one given, or with a number."""
+        """A name that nothing else has: the one given, with a number if it is taken."""
         free, k = name, 2
         while free in self.used:
             free, k = f"{name}{k}", k + 1
@@ -197,7 +198,7 @@ class _Values:
         return found
 
     def _name_of(self, array: np.ndarray) -> str | None:
-        """What the caller calls an array; calls copy them, so it is known by its numbers if these say enough."""
+        """What the caller calls an array. Calls copy arrays, so numbers that tell enough are compared."""
         own = next((name for name, known in self.arrays if known is array), None)
         if own or array.size < 2 or np.all(array == array.flat[0]):
             return own
@@ -245,20 +246,24 @@ def _parts(name: str, thing: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(thing, Node | np.ndarray):
         yield name, thing
     elif isinstance(thing, Module):
-        for inner, t in thing.named_tensors():
-            yield f"{name}.{inner}", t
+        yield from ((f"{name}.{inner}", t) for inner, t in thing.named_tensors())
     elif type(thing) is list or (isinstance(thing, tuple) and len(thing) <= 64):
-        if all(isinstance(t, int | float) for t in thing) and thing:
-            yield name, np.asarray(thing)
-            return
-        fields = getattr(thing, "_fields", None)
-        for i, t in enumerate(thing[:64]):
-            if isinstance(t, Node | Module | np.ndarray):
-                yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
+        yield from _parts_in_order(name, thing)
     elif type(thing) is dict:
-        for key, t in list(thing.items())[:64]:
+        for key, t in itertools.islice(thing.items(), 64):
             if isinstance(t, Node | Module):
                 yield from _parts(f"{name}[{key!r}]", t)
+
+
+def _parts_in_order(name: str, things: Sequence[Any]) -> Iterable[tuple[str, Any]]:
+    """The Tensors and arrays in a list or tuple; one of nothing but numbers is an array itself."""
+    if things and all(isinstance(t, int | float) for t in things):
+        yield name, np.asarray(things)
+        return
+    fields = getattr(things, "_fields", None)
+    for i, t in enumerate(things[:64]):
+        if isinstance(t, Node | Module | np.ndarray):
+            yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
 
 
 def names_in(frame: types.FrameType | None) -> dict[str, Any]:
@@ -291,7 +296,7 @@ def _shares(call: Call, values: _Values) -> Iterable[Share]:
 
 
 def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> np.ndarray | None:
-    """dy/dx, if the rule is but upstream times it in each entry: the rule's answer where upstream is 1."""
+    """dy/dx, where the rule multiplies upstream by it entry by entry: what the rule gives for an upstream of 1."""
     y = node._data
     if y.size != 1 and product.shape != y.shape:
         return None
@@ -300,7 +305,7 @@ def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> 
         local = np.asarray(rule(one, y, *arguments))
         if y.size == 1:
             return local
-        # Other upstream gradients than the one that arrived: that may be alike in all entries, or 0.
+        # Tried with an upstream of its own: the one that arrived may be 0, or alike in all entries.
         other = (1 + np.arange(y.size) % 7).reshape(y.shape).astype(y.dtype)
         whole, product = other * local, np.asarray(rule(other, y, *arguments))
         close = np.isclose(whole, product, rtol=1e-3, atol=0, equal_nan=True)
@@ -310,5 +315,6 @@ def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> 
 def short(option: Any) -> str:
     """An option's value in a few words."""
     if isinstance(option, np.ndarray):
-        return f"array of {option.shape}" if option.size > 6 else np.array2string(option, separator=", ")
+        whole = np.array2string(option, separator=", ").replace("\n", "")
+        return f"array of {option.shape}" if option.size > 6 else whole
     return repr(option)
