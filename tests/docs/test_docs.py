@@ -155,7 +155,7 @@ def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_cod
     links = pages[site / "index.html"].links
     assert "api/train.html#tinygrad_ce.train.Callback" in links
     assert "_modules/tinygrad_ce/ops/softmax.html" in links
-    assert "_modules/tinygrad_ce/callback.html" not in links
+    assert "_modules/tinygrad_ce/train/callback.html" not in links
     assert (
         "../_modules/tinygrad_ce/losses/cross_entropy.html"
         in pages[site / "notebooks/12_write_your_own_primitive.html"].links

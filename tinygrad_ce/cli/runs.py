@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.cli import config
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.study import plot
 from tinygrad_ce.train import checkpoint, classifier
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training
 

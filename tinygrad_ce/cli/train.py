@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce import __version__, nn, optim
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.cli import config, parallel, plan, sources
 from tinygrad_ce.cli.options import OPTIMIZERS, column
 from tinygrad_ce.cli.runs import Run, reached
@@ -18,6 +17,7 @@ from tinygrad_ce.cli.sources import Parts
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.data.arrays import shown
 from tinygrad_ce.train import checkpoint, classifier, fit
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm
 from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.history import History
@@ -130,9 +130,11 @@ def _options(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folde
     }  # fmt: skip
 
 
-def _callbacks(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int, folder: Run) -> list[Callback]:
+def _callbacks(
+    args: argparse.Namespace, optimizer: optim.Optimizer, steps: int, folder: Run
+) -> list[Callback | optim.Schedule]:
     """What takes part, in the order in which it has to."""
-    made: list[Callback | None] = [
+    made: list[Callback | optim.Schedule | None] = [
         ClipGradNorm(args.clip) if args.clip else None,
         EMA(args.ema) if args.ema else None,
         *_schedules(args, optimizer, steps),

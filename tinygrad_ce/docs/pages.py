@@ -39,7 +39,6 @@ _ALSO = {
     "losses.targets": "losses.others",
     "check.report": "check.gradcheck",
     "engine.anomaly": "check.gradcheck",
-    "callback": "train",
 }
 _INSIDE = {
     "kernels.softmax": "module",
@@ -56,7 +55,7 @@ _ORDER = [  # of importance, on pages of several files; within a file as in it, 
     "optim.schedules.ReduceLROnPlateau", "optim.schedules", "optim.clip", "optim.optimizers",
     "data.dataset.Dataset", "data.dataset", "data.sets", "data.files.load_csv", "data.files.load_npz",
     "data.stream", "data.files.load_idx", "data.files.load_file", "data.files.load_features", "data.files",
-    "train.fit", "callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
+    "train.fit", "train.callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
     "train.callbacks", "train.logs", "train.history", "train.metrics",
     "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
     "study.softmax_page", "study.check", "study.page",

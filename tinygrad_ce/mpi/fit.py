@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.optim import Schedule
 from tinygrad_ce.train import fit as fit_
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training
 
@@ -67,7 +68,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
         _check_ranks(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
         given = options.pop("callbacks", ())
-        callbacks = [*([given] if isinstance(given, Callback) else given), _Together(team)]
+        callbacks = [*([given] if isinstance(given, Callback | Schedule) else given), _Together(team)]
         return fit_(model, data, callbacks=callbacks, team=team, **options)
 
 

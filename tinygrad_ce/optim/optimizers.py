@@ -9,16 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.options import finite
 from tinygrad_ce.engine.guard import at_once
 from tinygrad_ce.tensor import Tensor
-
-
-def check(where: str, name: str, value: float, low: float = 0.0, below: float = math.inf) -> float:
-    """An option that is a finite number of at least low, and below a bound if there is one."""
-    if not low <= value < below:
-        span = f"[{low:g}, {below:g})" if below < math.inf else f"of at least {low:g}"
-        raise ValueError(f"{where}: {name} is {value!r}, expected a finite number {span}")
-    return float(value)
 
 
 class Optimizer:
@@ -53,7 +46,7 @@ class Optimizer:
             raise ValueError(f"{name}: a parameter is listed twice, and would be updated twice")
         if not self.parameters:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
-        self.lr = check(name, "lr", lr)
+        self.lr = finite(name, "lr", lr)
         self.scheduled = (self.lr, self.lr)  # the rate before a schedule that begins with another, and that one
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         self._rooms = [Rooms() for _ in self.parameters]
@@ -95,7 +88,7 @@ class Optimizer:
         name = type(self).__name__
         if "lr" not in state:
             raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
-        check(name, "lr", float(state["lr"]))
+        finite(name, "lr", float(state["lr"]))
         memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         for key, value in state.items():
             if key == "lr":
@@ -176,8 +169,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.momentum = check("SGD", "momentum", momentum)
-        self.weight_decay = check("SGD", "weight_decay", weight_decay)
+        self.momentum = finite("SGD", "momentum", momentum)
+        self.weight_decay = finite("SGD", "weight_decay", weight_decay)
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -238,9 +231,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr)
         name = type(self).__name__
-        self.betas = (check(name, "betas[0]", betas[0], below=1.0), check(name, "betas[1]", betas[1], below=1.0))
-        self.eps = check(name, "eps", eps)
-        self.weight_decay = check(name, "weight_decay", weight_decay)
+        self.betas = (finite(name, "betas[0]", betas[0], below=1.0), finite(name, "betas[1]", betas[1], below=1.0))
+        self.eps = finite(name, "eps", eps)
+        self.weight_decay = finite(name, "weight_decay", weight_decay)
 
     @property
     def remembers(self) -> set[str]:

@@ -1,7 +1,7 @@
 """Training: fit, what takes part in it, its history, checkpoints and metrics."""
 
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.train import checkpoint, classifier
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import (
     EMA,
     Checkpoint,

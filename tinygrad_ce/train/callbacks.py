@@ -6,18 +6,17 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.engine.guard import at_once
 from tinygrad_ce.optim.clip import check_bound, check_norm, clip_grad_value, clip_norm
-from tinygrad_ce.optim.schedules import direction, watched
+from tinygrad_ce.optim.schedules import direction
 from tinygrad_ce.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygrad_ce.train.training import Training
+from tinygrad_ce.train.callback import Callback
+from tinygrad_ce.train.training import Training
 
 
 class EarlyStopping(Callback):
@@ -47,7 +46,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int, monitor: str | None = None, mode: str | None = None) -> None:
-        self.patience = _count("EarlyStopping", "patience", patience)
+        self.patience = whole("EarlyStopping", "patience", patience)
         self.monitor, self.mode = monitor, direction("EarlyStopping", mode, monitor)
         self._first = 0  # the epoch from which on it has seen the weights
 
@@ -68,7 +67,7 @@ class EarlyStopping(Callback):
     def _judge(self, training: Training) -> int:
         """The best epoch, the first one of equals; stop if it is too long ago."""
         sign = 1 if self.mode == "min" else -1
-        values = [sign * v for v in watched("EarlyStopping", training.history, self.monitor)]
+        values = [sign * v for v in training.history.measured("EarlyStopping", self.monitor)]
         best = min(range(self._first, len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
         if len(values) - 1 - best >= self.patience:
             training.stop(f"no better for {self.patience} epochs")
@@ -280,8 +279,8 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, *, steps: int | None = None) -> None:
         self.path = os.fspath(path)
-        self.every = _count("Checkpoint", "every", every)
-        self.steps = None if steps is None else _count("Checkpoint", "steps", steps)
+        self.every = whole("Checkpoint", "every", every)
+        self.steps = None if steps is None else whole("Checkpoint", "steps", steps)
         require_folder("Checkpoint", self.path)
         if os.path.isdir(self.path):
             raise IsADirectoryError(f"Checkpoint: {self.path} is a folder, expected a file's path")
@@ -312,9 +311,3 @@ def require_folder(where: str, path: str | os.PathLike[str]) -> None:
     folder = Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{where}: {os.fspath(path)}: the folder {folder} does not exist")
-
-
-def _count(where: str, name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number of at least 1")
-    return int(value)

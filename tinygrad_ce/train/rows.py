@@ -24,8 +24,13 @@ class Batch(NamedTuple):
 
     @property
     def counted(self) -> int:
-        """How many rows have a label; those that are ignored have a negative one."""
-        return len(self.y) if self.y.dtype.kind == "f" else int(np.count_nonzero(self.y >= 0))
+        """How many rows have a label."""
+        return int(np.count_nonzero(self.known)) if self.y.ndim == 1 else len(self.y)
+
+    @property
+    def known(self) -> Any:
+        """Which rows have a label; those that are ignored have a negative one."""
+        return self.y >= 0 if self.y.ndim == 1 else slice(None)
 
 
 class Rows(Protocol):
