@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tinygrad_ce.optim import Schedule
 from tinygrad_ce.train.training import HOOKS, Training
 
 
@@ -87,3 +88,8 @@ class Callback:
         """
         if state:
             raise ValueError(f"{type(self).__name__} keeps nothing, but the state has {sorted(state)}")
+
+
+def listed(callbacks: Iterable[Callback | Schedule] | Callback | Schedule) -> list[Callback | Schedule]:
+    """Callbacks and schedules as a list, also where one is given alone."""
+    return [callbacks] if isinstance(callbacks, Callback | Schedule) else [*callbacks]
