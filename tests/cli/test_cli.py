@@ -667,14 +667,20 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
 def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     calls = []
     course = types.SimpleNamespace(open_course=lambda folder, browser: calls.append((folder, browser)))
-    site = types.SimpleNamespace(build=lambda *folder: calls.append(folder) or Path("there/index.html"))
-    monkeypatch.setitem(sys.modules, "tinygrad_ce.cli.course", course)
+    site = types.SimpleNamespace(
+        build=lambda folder, parser: calls.append((folder, parser.prog)) or Path("there/index.html")
+    )
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.docs.course", course)
     monkeypatch.setitem(sys.modules, "tinygrad_ce.docs", site)
     printed(capsys, "notebooks")
     printed(capsys, "notebooks", "mine", "--no-browser")
     assert printed(capsys, "docs") == "the documentation is in there/index.html\n"
     printed(capsys, "docs", "mine")
-    assert calls == [(None, True), (Path("mine"), False), (), (Path("mine"),)]
+    assert calls == [
+        (None, True),
+        (Path("mine"), False),
+        *((Path(name), "tinygrad-ce") for name in ("tinygrad_ce_docs", "mine")),
+    ]
 
     def missing(*folder):
         raise ImportError("the site needs Sphinx: pip install 'tinygrad-ce[docs]'")

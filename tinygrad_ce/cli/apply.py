@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from tinygrad_ce.cli.options import column
 from tinygrad_ce.cli.runs import open_model
 from tinygrad_ce.cli.score import score, table
 from tinygrad_ce.cli.sources import MEASURED, Rows, Source
+from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data.arrays import listed
 from tinygrad_ce.data.files import columns
 from tinygrad_ce.train import logits
@@ -122,21 +122,10 @@ def _answers(model: nn.Module, x: np.ndarray, classes: Sequence[str]) -> Iterato
         yield [classes[best], *map(str, row)]
 
 
-@contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
+def _output(path: Path | None) -> AbstractContextManager[IO[str]]:
     """Standard output, a device, or a file that is written whole or not at all."""
     if path is None:
-        yield sys.stdout
-        return
+        return nullcontext(sys.stdout)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist")
-    replaced = path.is_file() or not path.exists()
-    part = path.with_name(f".{path.name}.part") if replaced else path
-    try:
-        with open(part, "w", encoding="utf-8", newline="") as file:
-            yield file
-        if replaced:
-            os.replace(part, path)
-    finally:
-        if replaced:
-            part.unlink(missing_ok=True)
+    return replacing(path, text=True)

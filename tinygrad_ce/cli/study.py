@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ce import losses, study
 from tinygrad_ce.check.gradcheck import check_operator
+from tinygrad_ce.cli import options
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor
 
@@ -50,7 +51,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def notebooks(args: argparse.Namespace) -> int:
     """Open the course."""
-    from tinygrad_ce.cli.course import open_course
+    from tinygrad_ce.docs.course import open_course
 
     open_course(args.folder, browser=args.browser)
     return 0
@@ -61,7 +62,7 @@ def docs(args: argparse.Namespace) -> int:
     from tinygrad_ce.docs import build
 
     try:
-        page = build(*([args.folder] if args.folder else []))
+        page = build(args.folder, options.parser())
     except RuntimeError as error:  # its pages have faults
         print(error, file=sys.stderr)
         return 1

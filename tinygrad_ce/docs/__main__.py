@@ -1,9 +1,7 @@
-"""``python -m tinygrad_ce.docs [FOLDER]`` builds the documentation."""
+"""``python -m tinygrad_ce.docs [FOLDER]`` is ``tinygrad-ce docs [FOLDER]``."""
 
-import argparse
+import sys
 
-from tinygrad_ce.docs import build
+from tinygrad_ce.cli import main
 
-parser = argparse.ArgumentParser("python -m tinygrad_ce.docs", description="Build the documentation as a static site.")
-parser.add_argument("folder", nargs="?", default="tinygrad_ce_docs", help="where it goes (tinygrad_ce_docs)")
-print(build(parser.parse_args().folder))
+sys.exit(main(["docs", *sys.argv[1:]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
 import io
@@ -15,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import tinygrad_ce as tg
-from tinygrad_ce.cli.course import project
+from tinygrad_ce.docs.course import project
 
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
 PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first
@@ -96,7 +97,7 @@ def things() -> dict[str, tuple[Any, list[str]]]:
     return {name: (value, names[1:]) for name, value, names in found.values()}
 
 
-def write_sources(folder: Path) -> Path:
+def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
     """Write all that Sphinx makes the site of into a new folder."""
     root = project()
     shutil.copytree(root / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*.py", ".*"))
@@ -112,7 +113,7 @@ def write_sources(folder: Path) -> Path:
     for page, entries in {"index.md": _CONTENTS, "notebooks/README.md": course}.items():
         with (folder / page).open("a", encoding="utf-8") as file:
             print("", "```{toctree}", ":hidden:", "", *entries, "```", sep="\n", file=file)
-    for page, lines in {**_reference(), "cli": _command_line(), "play": _play(folder)}.items():
+    for page, lines in {**_reference(), "cli": _command_line(command_line), "play": _play(folder)}.items():
         (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
     return folder
 
@@ -189,21 +190,24 @@ def _heading(title: str, text: str, line: str = "=") -> list[str]:
     return [title, line * len(title), "", text, ""]
 
 
-def _command_line() -> list[str]:
+def _command_line(parser: argparse.ArgumentParser) -> list[str]:
     """The help of the program and of each of its commands."""
     lines = _heading("The command line", "``tinygrad-ce`` and ``python -m tinygrad_ce`` are the same.")
-    for command in ("", *re.findall(r"\n    (\w+) ", _help())):
+    for command in ("", *re.findall(r"\n    (\w+) ", _help(parser))):
         lines += _heading(f"tinygrad-ce {command}".strip(), "", "-")
-        lines += [".. code-block:: text", "", *(f"   {line}" for line in _help(*command.split()).splitlines()), ""]
+        lines += [
+            ".. code-block:: text",
+            "",
+            *(f"   {line}" for line in _help(parser, *command.split()).splitlines()),
+            "",
+        ]
     return lines
 
 
-def _help(*command: str) -> str:
-    from tinygrad_ce.cli import main
-
+def _help(parser: argparse.ArgumentParser, *command: str) -> str:
     said = io.StringIO()
     with mock.patch.dict("os.environ", COLUMNS="92"), redirect_stdout(said), suppress(SystemExit):
-        main([*command, "--help"])
+        parser.parse_args([*command, "--help"])
     return said.getvalue()
 
 
