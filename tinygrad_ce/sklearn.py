@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, nn, ops, optim
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.engine.primitive import recording
 from tinygrad_ce.tensor import Tensor
 
@@ -514,7 +515,7 @@ def _check_options(owner: SoftmaxClassifier) -> list[int]:
         if getattr(owner, name) not in among:
             raise ValueError(f"SoftmaxClassifier: {name} is {getattr(owner, name)!r}, expected one of {among}")
     for name in ("max_iter", "batch_size", "n_iter_no_change"):
-        _check_count(name, getattr(owner, name))
+        whole("SoftmaxClassifier", name, getattr(owner, name))
     for name, low, high in (("C", 0, math.inf), ("learning_rate", 0, math.inf), ("validation_fraction", 0, 1)):
         value = getattr(owner, name)
         if not _is_real(value) or not low < value <= high or value == 1 == high:
@@ -524,14 +525,7 @@ def _check_options(owner: SoftmaxClassifier) -> list[int]:
         raise ValueError(f"SoftmaxClassifier: tol is {owner.tol!r}, expected a number of at least 0")
     given: Any = owner.hidden_layer_sizes
     widths: list[int] = [int(given)] if isinstance(given, int | np.integer) else list(given)
-    for i, width in enumerate(widths):
-        _check_count(f"hidden_layer_sizes[{i}]", width)
-    return widths
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"SoftmaxClassifier: {name} is {value!r}, expected a whole number of at least 1")
+    return [whole("SoftmaxClassifier", f"hidden_layer_sizes[{i}]", width) for i, width in enumerate(widths)]
 
 
 def _is_real(value: Any) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import apply, config, main, options, sources, study
+from tinygrad_ce.cli import apply, config, inputs, main, options, study
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
@@ -352,7 +352,7 @@ def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeyp
         assert main(["train", "iris", "--quiet", "--epochs", "5", "--run", "my run"]) == 130
         assert capsys.readouterr().err == f"\ntinygrad-ce: {words}\n"
     with monkeypatch.context() as changed:
-        changed.setitem(sources.SETS, "iris", lambda: signal.raise_signal(signal.SIGINT))
+        changed.setitem(inputs.SETS, "iris", lambda: signal.raise_signal(signal.SIGINT))
         assert main(["train", "iris"]) == 130
         assert capsys.readouterr().err == "\ntinygrad-ce: interrupted\n"
         changed.setenv("PMI_RANK", "1")

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tinygrad_ce.cli import apply, config, options, parallel, study, train
+from tinygrad_ce.cli import apply, config, options, study, train
+from tinygrad_ce.train import team
 
 _COMMANDS = {
     "train": train.run,
@@ -37,6 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog} {args.command}: error: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # it comes to all processes
-        if parallel.first():
+        if team.is_first():
             print(f"\n{parser.prog}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130

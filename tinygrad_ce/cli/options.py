@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce import __version__, optim
-from tinygrad_ce.cli.sources import SETS
+from tinygrad_ce.cli.inputs import SETS
 from tinygrad_ce.train import classifier
 
 OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {

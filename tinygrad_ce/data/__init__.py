@@ -1,6 +1,15 @@
 """Data: sets that ship with the package, seeded toy sets, readers of files, splitting, batches, and streams."""
 
-from tinygrad_ce.data.dataset import Dataset, batches, split
+from tinygrad_ce.data.dataset import (
+    Dataset,
+    batches,
+    load_digits,
+    load_iris,
+    make_blobs,
+    make_moons,
+    make_spirals,
+    split,
+)
 from tinygrad_ce.data.files import (
     DataError,
     feature_names,
@@ -11,7 +20,6 @@ from tinygrad_ce.data.files import (
     load_npz,
     read_idx,
 )
-from tinygrad_ce.data.sets import load_digits, load_iris, make_blobs, make_moons, make_spirals
 from tinygrad_ce.data.stream import Stream, stream
 
 __all__ = [

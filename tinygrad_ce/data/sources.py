@@ -234,11 +234,11 @@ class Npy:
         self.path = path
         self._file = Watched(path)
         with self._file, files.reading(path) as file:
-            stream = arrays.Stream(file)
-            self._dtype, self.shape, order = arrays.read_header(stream, os.fstat(file.fileno()).st_size)
+            reader = arrays.ByteReader(file)
+            self._dtype, self.shape, order = arrays.read_header(reader, os.fstat(file.fileno()).st_size)
             if order == "F":
                 raise arrays.Damage("fortran_order True, expected rows that lie together: save np.ascontiguousarray(x)")
-            self._start = stream.offset
+            self._start = reader.offset
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, last, _ = rows.indices(self.shape[0])

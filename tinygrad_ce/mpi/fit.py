@@ -19,6 +19,7 @@ from tinygrad_ce.nn.module import Module
 from tinygrad_ce.train import fit as fit_
 from tinygrad_ce.train.callback import Callback, listed
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.rows import Rows
 from tinygrad_ce.train.training import Training
 
 
@@ -126,7 +127,7 @@ def sharing_cores(comm: Any) -> Iterator[None]:
 def _check_ranks(team: Ranks, data: Any, options: dict[str, Any]) -> None:
     """Refuse ranks that would not train one model on one data set."""
     if not team.sharded:
-        _check_alike(team, "rows of data", len(data) if isinstance(data, Stream) else np.shape(data[0]))
+        _check_alike(team, "rows of data", len(data) if isinstance(data, Stream | Rows) else np.shape(data[0]))
     elif team.size > 1:
         if isinstance(data, Stream):
             raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")

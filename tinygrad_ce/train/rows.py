@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.data.dataset import as_dataset, batch_rows, hold_out
+from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.train.team import Team
@@ -33,41 +34,6 @@ class Batch(NamedTuple):
         return self.y >= 0 if self.y.ndim == 1 else slice(None)
 
 
-class Rows(Protocol):
-    """What a training asks of its data."""
-
-    class_weight: np.ndarray | None
-
-    def __len__(self) -> int: ...
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-
-    @property
-    def first(self) -> np.ndarray:
-        """The features of a row, as a batch of one."""
-
-    @property
-    def layout(self) -> dict[str, int]:
-        """What fixes, beside seed and epoch, the order of the rows."""
-
-    def check_labels(self, classes: int) -> None:
-        """Hold the labels against the number of logits."""
-
-    def labels(self) -> Iterable[np.ndarray]:
-        """All labels, in pieces."""
-
-    def split(self, fraction: float, seed: int) -> tuple[Rows, Rows]:
-        """Hold out a fraction of the rows."""
-
-    def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
-        """The batches of an epoch from number start on, of each the rows that are computed here."""
-
-    def all(self, team: Team) -> Iterator[Batch]:
-        """All rows in order, in pieces as large as memory may hold; of each those that are computed here."""
-
-
 class ArrayRows:
     """Rows in memory."""
 
@@ -82,26 +48,42 @@ class ArrayRows:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
         return self.data.classes
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """That of a row's features."""
+        return self.data.x.shape[1:]
+
+    @property
     def first(self) -> np.ndarray:
+        """The features of a row, as a batch of one."""
         return self.data.x[:1]
 
     @property
     def layout(self) -> dict[str, int]:
+        """What fixes, beside seed and epoch, the order of the rows."""
         return {"rows": len(self)}
 
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each feature, piece by piece, so that no second copy of the rows is made."""
+        step = max(1, BLOCK // (4 * math.prod(self.shape) + 8))
+        return moments(self.shape, (self.data.x[i : i + step] for i in range(0, len(self), step)))
+
     def check_labels(self, classes: int) -> None:
+        """Hold the labels against the number of logits."""
         if labels.is_soft(self.data.y, (len(self), classes)):
             labels.check_soft(self.where, self.data.y)
         else:
             labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
+        """All labels, in pieces."""
         return [self.data.y]
 
     def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
+        """Hold out a fraction of the rows."""
         out = hold_out(self.data.y, fraction, seed)
         kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
         return kept, held
@@ -111,18 +93,20 @@ class ArrayRows:
         return ArrayRows(where, data, None if self.weight is None else self.weight[rows])
 
     def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        """The batches of an epoch from number start on, of each the rows that are computed here."""
         x, y, weight = self.data.x, self.data.y, self.weight
         for rows in batch_rows(team.rows(len(y)), batch_size, seed, epoch, start):
             mine = team.part(rows)
             yield _weighed(x[mine], y[mine], None if weight is None else weight[mine], self.class_weight)
 
     def all(self, team: Team) -> Iterator[Batch]:
+        """All rows in order, in pieces as large as memory may hold; of each those that are computed here."""
         mine = team.slice(len(self))
         yield Batch(self.data.x[mine], self.data.y[mine])
 
 
 class StreamRows:
-    """Rows of a Stream, whose labels it checks as it reads them."""
+    """Rows of a Stream, whose labels it checks as it reads them; it can do what ArrayRows can."""
 
     def __init__(self, where: str, stream: Stream) -> None:
         self.where = where
@@ -137,12 +121,19 @@ class StreamRows:
         return self.stream.classes
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stream.shape
+
+    @property
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
 
     @property
     def layout(self) -> dict[str, int]:
         return self.stream.layout
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.stream.moments()
 
     def check_labels(self, classes: int) -> None:
         if len(self.stream.classes) > classes:
@@ -168,8 +159,13 @@ class StreamRows:
             yield Batch(x[mine], y[mine])
 
 
+Rows = ArrayRows | StreamRows
+
+
 def as_rows(where: str, data: Any, weight: Any = None) -> Rows:
     """Rows of a Stream, a Dataset or a pair (x, y); weight is one for each row of arrays."""
+    if isinstance(data, Rows):
+        return data
     if not isinstance(data, Stream):
         return ArrayRows(where, data, weight)
     if weight is not None:
