@@ -9,7 +9,7 @@ from tinygrad_ce.data.dataset import (
     make_moons,
     make_spirals,
     split,
-)
+)  # fmt: skip
 from tinygrad_ce.data.files import (
     DataError,
     feature_names,
@@ -19,7 +19,7 @@ from tinygrad_ce.data.files import (
     load_idx,
     load_npz,
     read_idx,
-)
+)  # fmt: skip
 from tinygrad_ce.data.stream import Stream, stream
 
 __all__ = [

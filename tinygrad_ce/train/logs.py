@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import require_folder
@@ -47,34 +47,23 @@ class CSVLog(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_folder("CSVLog", path)
         self.path = path
-        self._file: TextIO | None = None
-        self._columns: list[str] = []
 
     def on_train_begin(self, training: Training) -> None:
         """Begin the file, with the epochs before."""
-        self._columns = []
-        self._file = open(self.path, "w", encoding="utf-8", newline="")  # noqa: SIM115  (on_train_end closes it)
+        open(self.path, "w").close()
         for i in range(training.epoch):
             self._write(training.history, i)
-        self._file.flush()
 
     def on_epoch_end(self, training: Training) -> None:
         """Write the epoch's line."""
         self._write(training.history, training.epoch - 1)
 
-    def on_train_end(self, training: Training) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
     def _write(self, history: History, i: int) -> None:
-        assert self._file is not None
-        writer = csv.writer(self._file, lineterminator="\n")
-        if not self._columns:
-            self._columns = list(history.history)
-            writer.writerow(["epoch", *self._columns])
-        writer.writerow([i + 1, *(history[name][i] for name in self._columns)])
-        self._file.flush()
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if not i:
+                writer.writerow(["epoch", *history.history])
+            writer.writerow([i + 1, *(values[i] for values in history.history.values())])
 
 
 class TensorBoard(Callback):
