@@ -40,12 +40,12 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 
-# What makes of the one row of weights that two classes have those of both logits.
+# Two classes have one row of weights: times this, it is the rows of both logits.
 _SECOND = np.array([[0.0], [1.0]])
 _SECOND.setflags(write=False)
 
-# Up to so many products in a pass BLAS gets one thread: hundreds of small matrix products, each of which ends with
-# threads waiting for each other, took ten times as long with two.
+# Up to so many products in a pass, BLAS gets one thread. With two, hundreds of small matrix products took ten times as
+# long, as the threads wait for each other at the end of each.
 ONE_THREAD = 20_000_000
 _BLAS = ThreadpoolController()
 
@@ -376,7 +376,7 @@ class _Objective:
     def loss(self, *parameters: Any) -> Any:
         """Of all rows, without the penalty."""
         if self.whole is None:
-            # A Tensor, as the tape would copy an array that somebody could write to, at each call.
+            # A Tensor: the tape would copy an array at each call, as others could write to it.
             self.whole = Tensor._leaf(self.x.astype(np.float64, copy=False))
         return self._loss(parameters, self.whole, self.y, self.weight)
 
@@ -411,7 +411,7 @@ class _Watch:
         self.worse = 0
 
     def add(self, loss: float, parameters: Callable[[], list[np.ndarray]]) -> bool:
-        """Whether the loss has not fallen by more than tol for too long. Of rows held out the best are kept."""
+        """Whether the loss has not fallen by more than tol for too long. With rows held out, the best are kept."""
         self.losses.append(loss)
         words = f"SoftmaxClassifier: iteration {len(self.losses)}, loss {loss:.6f}"
         if self.held is not None:

@@ -21,9 +21,9 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
-    """The options of a call: those of its --config file, which stand before its own, so that its own win.
+    """The options of a call. Those of its --config file come first, so that those on the command line win.
 
-    To resume a run, its folder is enough, as it holds the file; and so is that file, as it lies in the folder.
+    To resume a run, its folder or its config file is enough: one lies in the other.
 
     Raises:
         ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
@@ -88,7 +88,7 @@ def _named(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str:
-    """A key and its value as one argument, which was tried by itself."""
+    """A key and its value as one argument, tried by itself so that an error can name the key."""
     if key not in defaults:
         more = likely(key.replace("_", "-"), defaults) or f"there are data, {', '.join(defaults)}"
         raise ValueError(f"{path}: {word(key)}: no such option; {more}")

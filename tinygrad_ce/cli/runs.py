@@ -24,7 +24,7 @@ from tinygrad_ce.train.training import Training
 
 
 class Run(Callback):
-    """A run's folder, which is first written to when its training begins: until then nothing is lost.
+    """A run's folder. Nothing is written to it before the training begins, so an error until then loses nothing.
 
     Args:
         folder: where it is.

@@ -115,7 +115,7 @@ class ByteReader:
         self.offset = 0
 
     def take(self, length: int, what: str) -> bytearray:
-        """So many bytes, in pieces no larger than what is read already: a size that isn't there takes no memory."""
+        """So many bytes. A piece is no larger than all that was read before it, so a false size takes no memory."""
         taken = bytearray()
         while len(taken) < length:
             piece = self._read(min(length - len(taken), max(_LEAST, min(len(taken), _MOST))), what)

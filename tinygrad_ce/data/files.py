@@ -395,7 +395,7 @@ class Table:
         return name
 
     def _physical(self) -> Iterator[str]:
-        """Lines as the file has them, of which a cell in quotes may span several; after next() tell() would fail."""
+        """The file's own lines; a cell in quotes may span several. By readline, as tell() fails after next()."""
         while line := self._text.readline(_LONGEST_LINE):
             if len(line) == _LONGEST_LINE:
                 where = f"{self.path}: line {self._line + 1}"
@@ -407,7 +407,7 @@ def _numbers(path: Any, number: int, names: Sequence[str], cells: list[str]) -> 
     """A line's cells as numbers."""
     with contextlib.suppress(ValueError):
         values = list(map(float, cells))
-        # A nan or an infinity would make the sum one: what passes here needs no second look, cell by cell.
+        # A nan or an infinity would show in the sum, so no cell needs a look of its own.
         if sum(map(abs, values)) < _FLOAT32_END and "_" not in ",".join(cells):
             return values
     values = [_number(cell) for cell in cells]

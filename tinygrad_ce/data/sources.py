@@ -223,7 +223,7 @@ class Watched:
             raise DataError(f"{self._path}: it has changed, {sizes}, expected it to stay; make the stream anew")
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None or issubclass(kind, Exception):  # which likely comes of the change
+        if kind is None or issubclass(kind, Exception):  # a change is likely its cause
             self.__enter__()
 
 
@@ -257,10 +257,10 @@ class Arrays:
     """The rows of two arrays, or of what has a shape and gives arrays for slices.
 
     Args:
-        where: what messages call them that are no files.
+        where: what messages call arrays that are no files.
         x: features of shape (N, …).
         y: labels of shape (N), or soft targets of shape (N, classes).
-        labels: what becomes of those.
+        labels: takes note of the labels, and encodes them.
         block: the bytes of a block.
     """
 
@@ -315,7 +315,7 @@ class Npz:
 
     Args:
         path: the file.
-        labels: what becomes of those.
+        labels: takes note of the labels, and encodes them.
         window: the bytes that it may take at most.
     """
 
@@ -354,7 +354,7 @@ class Csv:
     Args:
         path: the file.
         label: the label's column, by position or name.
-        names: what becomes of the labels.
+        names: takes note of the labels, and encodes them.
         block: the bytes of a block.
         like: another table, whose columns this one must have.
     """
@@ -428,7 +428,7 @@ class Part:
     """One side of a source of which a fraction of each block's rows is held out, drawn by a seed.
 
     Args:
-        source: it.
+        source: what is divided.
         fraction: how much of it is held out.
         seed: decides which rows are.
         held: whether this is the side held out.
@@ -437,7 +437,9 @@ class Part:
     def __init__(self, source: Source, fraction: float, seed: int, held: bool) -> None:
         self._source, self._seed, self._held = source, seed, held
         self.shape, self.row_bytes = source.shape, source.row_bytes
-        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(int)  # small blocks have no fraction of rows
+        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(
+            int
+        )  # over all blocks: a small one has no such fraction
         self._out = np.diff(ends, prepend=0)
         self.counts = self._out if held else source.counts - self._out
 

@@ -140,10 +140,10 @@ class Stream:
         Rows are shuffled in two steps. The blocks, each of neighbouring rows, are put in a random order; then the rows
         of as many successive blocks as fit into a window are put in a random order among themselves. This is **not** a
         uniform permutation of all rows: a row can turn up anywhere in an epoch, but together with its block, within a
-        window. Where neighbouring rows are no more alike than others, that makes no difference. Of a file sorted by
-        class, a window has but one draw of a class for each of its blocks, 64 by default, and batches vary as much:
-        make blocks smaller or the window larger, or write the file in another order. Blocks of one row (``block=1``)
-        make it a uniform permutation, and the reading slowest.
+        window. Where neighbouring rows are no more alike than others, that makes no difference. In a file sorted by
+        class nearly every block holds a single class, and a window is 64 blocks by default: some classes are then rare
+        in it. Make blocks smaller or the window larger, or write the file in another order. Blocks of one row
+        (``block=1``) make it a uniform permutation, and the reading slowest.
 
         The iterator has a thread of its own. It ends with the loop, however the loop ends, or with the iterator's
         ``close()``.
@@ -277,8 +277,8 @@ def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 def _ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, None]:
     """The items of an iterator, made by a thread up to so many ahead of their use.
 
-    Each lock and queue here is taken in one step of C: an interrupt finds none of them half taken, as it could those of
-    ``threading``, and leave the thread waiting forever.
+    Locks and queues here are taken in one step of C, so an interrupt never finds one half taken. It could with those
+    of ``threading``, and the thread would wait forever.
     """
     wanted, made = SimpleQueue[bool](), SimpleQueue[tuple[Any, BaseException | None]]()
     over: list[bool] = []

@@ -99,7 +99,7 @@ def failing_together(comm: Any = None) -> Iterator[None]:
             print(words, file=sys.stderr, flush=True)
         elif not comm.rank:  # Ctrl-C comes to all
             print(str(error) or "interrupted", file=sys.stderr, flush=True)
-        time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
+        time.sleep(0.3)  # mpiexec may drop output that it has not passed on yet
         comm.Abort(130 if interrupted else 1)
         os._exit(1)
 
@@ -113,7 +113,7 @@ def sharing_cores(comm: Any) -> Iterator[None]:
         raise ImportError(f"tinygrad_ce.mpi needs threadpoolctl: pip install 'tinygrad-ce[mpi]' ({error})") from error
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
     share = max(1, cores() // here.size)
-    here.Free()  # an MPI has but some thousands of communicators
+    here.Free()  # MPI has only some thousands of communicators
     before = chosen()
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     set_num_threads(min(get_num_threads(), share))

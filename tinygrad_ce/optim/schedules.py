@@ -62,7 +62,7 @@ class Schedule:
             self.optimizer.lr = rate
 
     def _begin(self) -> None:
-        """Set the rate of the first epoch, where it isn't the start; a schedule made later starts from the start."""
+        """Set the first rate, where it isn't ``start``. A schedule made later has the same start, not this rate."""
         self.optimizer.lr = self.rate(0)
         self.optimizer.scheduled = (self.start, self.optimizer.lr)
 

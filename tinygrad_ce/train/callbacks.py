@@ -26,7 +26,7 @@ class EarlyStopping(Callback):
     after an error or Ctrl-C it leaves the model as it is.
 
     Args:
-        patience: how many epochs without improvement are the last; at least 1.
+        patience: stop after so many epochs without improvement; at least 1.
         monitor: the number in the history to watch, such as "val_accuracy"; the validation's loss, or the training's
             where there is no validation, unless given.
         mode: "min" or "max": whether lower or higher is better. None: "max" if monitor names an accuracy, else "min".
@@ -51,7 +51,7 @@ class EarlyStopping(Callback):
         self._first = 0  # the epoch from which on it has seen the weights
 
     def on_train_begin(self, training: Training) -> None:
-        """Stop at once where a training is resumed whose patience is at its end."""
+        """Stop at once if a resumed training has no patience left."""
         if not training.epoch:
             self._first = 0
         elif training.best:
@@ -163,9 +163,8 @@ class EMA(Callback):
     .. math:: a \leftarrow d_t\, a + (1 - d_t)\, w.
 
     The smaller :math:`d_t` of the first updates let the average forget the weights before training. The optimiser
-    steps the weights w themselves; from the end of an epoch's steps until the next epoch, and when training is over,
-    the model
-    holds the averages a: validation, early stopping, checkpoints between epochs and predictions take these.
+    steps the weights w themselves. Between epochs, and when training is over, the model holds the averages a:
+    validation, early stopping, checkpoints after an epoch and predictions take these.
 
     Args:
         decay: d in [0, 1): the average reaches back over about 1 / (1 - d) updates.

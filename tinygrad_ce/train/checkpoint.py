@@ -17,7 +17,10 @@ __all__ = ["CheckpointError", "load", "save"]
 
 _FORMAT = "tinygrad_ce checkpoint 1"
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")  # by name: importing np.random takes 20 ms
-_BUFFERS = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}  # where a generator stands in how long a buffer
+_BUFFERS = {
+    "MT19937": ("pos", 624),
+    "Philox": ("buffer_pos", 4),
+}  # the field that is a position in a buffer, and the buffer's length
 
 
 class CheckpointError(ValueError):

@@ -179,7 +179,7 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
         if given != "balanced":
             raise ValueError(f"{where}: class_weight is {given!r}, expected 'balanced', a mapping or numbers")
         counts = sum((np.bincount(_index(where, y), minlength=classes) for y in rows.labels()), np.zeros(classes, int))
-        counts = team.sum(counts)  # of rows that all have it is so many times as much, which makes no difference
+        counts = team.sum(counts)  # where all have all rows, a multiple: no difference
         return np.asarray(counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1))
     if isinstance(given, Mapping):
         weight = np.ones(classes)

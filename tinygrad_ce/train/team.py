@@ -21,7 +21,7 @@ class Team:
         return count
 
     def part(self, rows: np.ndarray) -> np.ndarray:
-        """Of a step's rows, numbered over all data, those that are computed here, as positions in the data here."""
+        """The rows of a step that are computed here: from numbers over all data to positions in the data here."""
         return rows
 
     def slice(self, count: int) -> slice:

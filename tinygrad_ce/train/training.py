@@ -94,7 +94,7 @@ class Training:
 
     @property
     def ending(self) -> bool:
-        """Whether no epoch follows the ones done."""
+        """Whether no more epoch follows."""
         return bool(self._why_stop) or self.epoch >= self.epochs
 
     def run(self) -> History:
@@ -208,8 +208,8 @@ class Training:
     def _sum_gradients(self, loss: float, count: int) -> tuple[float, int]:
         """The mean of the gradients over the rows of all processes, in one go.
 
-        It is one flat array, and behind it which parameters have a gradient, how many rows count, and whether a loss
-        isn't finite.
+        What is summed is one flat array: all gradients, then a 1 for each parameter that has one, the number of rows
+        that count, and nan if a loss isn't finite.
         """
         parameters = self.optimizer.parameters
         flags = [*(p._grad is not None for p in parameters), count, 0 if math.isfinite(loss) else math.nan]
@@ -224,7 +224,7 @@ class Training:
         return (loss if math.isfinite(finite) or not math.isfinite(loss) else math.nan), round(everywhere)
 
     def _check_weights(self) -> None:
-        """The loss of the next step would tell of weights that aren't finite; here none follows, or they are saved."""
+        """Refuse weights that aren't finite, where no other step follows whose loss would show it."""
         parameters = self.optimizer.parameters
         if self.step and not all(np.isfinite(p._data).all() for p in parameters):
             words = self._why("weights are nan or infinite after", [])
