@@ -21,7 +21,7 @@ from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data.arrays import listed
 from tinygrad_ce.data.files import columns
 from tinygrad_ce.train import logits
-from tinygrad_ce.train.rows import Rows
+from tinygrad_ce.train.rows import MEASURED, Rows
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -108,8 +108,8 @@ def predict(args: argparse.Namespace) -> int:
     with _output(args.output) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["prediction", *(f"p({name})" for name in about["classes"])])
-        for first in range(0, len(x), inputs.MEASURED):
-            writer.writerows(_answers(model, x[first : first + inputs.MEASURED], about["classes"]))
+        for first in range(0, len(x), MEASURED):
+            writer.writerows(_answers(model, x[first : first + MEASURED], about["classes"]))
     if args.output is not None:
         print(f"{len(x):,} predictions in {args.output}")
     return 0

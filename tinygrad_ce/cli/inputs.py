@@ -14,7 +14,7 @@ from tinygrad_ce.cli.wording import counted, likely
 from tinygrad_ce.data import sources
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.stream import Stream, stream
-from tinygrad_ce.train.rows import Rows, StreamRows, as_rows
+from tinygrad_ce.train.rows import MEASURED, Rows, StreamRows, as_rows
 from tinygrad_ce.train.team import ALONE
 
 SETS: dict[str, Callable[[], Dataset]] = {
@@ -24,7 +24,6 @@ SETS: dict[str, Callable[[], Dataset]] = {
     "spirals": data.make_spirals,
     "blobs": data.make_blobs,
 }
-MEASURED = 4096  # rows that are measured together
 _WINDOW = 1 << 24  # bytes of a stream that are shuffled together; while they are used, as many are read ahead
 
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import losses
-from tinygrad_ce.cli.inputs import MEASURED, Parts
+from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.options import OPTIMIZERS
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
+from tinygrad_ce.train.rows import MEASURED
 
 _NUMBER = 4  # bytes of a float32
 _REMEMBERED = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays that an optimiser keeps of each parameter

@@ -13,7 +13,7 @@ from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.train.team import Team
 
-_MEASURED = 4096  # rows of a stream that are measured at a time
+MEASURED = 4096  # rows that are measured together
 
 
 class Batch(NamedTuple):
@@ -141,7 +141,7 @@ class StreamRows:
             raise ValueError(f"{self.where}: the stream has {there} classes, but the model gives {classes} logits")
 
     def labels(self) -> Iterable[np.ndarray]:
-        return (y for _, y in self.stream.batches(_MEASURED, shuffle=False))
+        return (y for _, y in self.stream.batches(MEASURED, shuffle=False))
 
     def split(self, fraction: float, seed: int) -> tuple[StreamRows, StreamRows]:
         kept, held = self.stream.split(fraction, seed)
@@ -154,7 +154,7 @@ class StreamRows:
             yield _weighed(x[mine], y[mine], None, self.class_weight)
 
     def all(self, team: Team) -> Iterator[Batch]:
-        for x, y in self.stream.batches(_MEASURED, shuffle=False):
+        for x, y in self.stream.batches(MEASURED, shuffle=False):
             mine = team.slice(len(y))
             yield Batch(x[mine], y[mine])
 
