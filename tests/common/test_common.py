@@ -8,14 +8,19 @@ import pytest
 from tinygrad_ce.common import files, options
 
 
+def half_written(path, error):
+    with files.replacing(path, text=True) as file:
+        file.write("second")
+        raise error
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.txt"
     files.write(path, "first\r\n")
     assert path.read_bytes() == b"first\r\n"
     for error in (OSError, KeyboardInterrupt):
-        with pytest.raises(error), files.replacing(path, text=True) as file:
-            file.write("second")
-            raise error
+        with pytest.raises(error):
+            half_written(path, error)
         assert path.read_bytes() == b"first\r\n"
     with files.replacing(path) as file:
         file.write(b"second")
@@ -39,7 +44,7 @@ def test_what_cannot_be_replaced_is_written_to(tmp_path):
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None, np.float32(2), float("nan")])
 def test_what_is_no_whole_number_of_at_least_one(value):
-    with pytest.raises(ValueError, match="f: n is .*, expected a whole number of at least 1$"):
+    with pytest.raises(ValueError, match=r"f: n is .*, expected a whole number of at least 1$"):
         options.whole("f", "n", value)
 
 

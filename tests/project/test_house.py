@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import sys
 
 import pytest
 
@@ -76,6 +77,12 @@ def test_a_floor_imports_those_below_alone(name):
         if floor(other) not in BELOW[name] | {name}
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", BELOW)
+def test_the_core_needs_numpy_alone(name):
+    first = {other.partition(".")[0] for module in GRAPH if floor(module) == name for other in imports(module)}
+    assert first - {*sys.stdlib_module_names, "tinygrad_ce"} <= {"numpy"}
 
 
 def test_only_the_entries_know_the_whole_package():
