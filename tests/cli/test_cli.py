@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import apply, config, inputs, main, options, study
+from tinygrad_ce.cli import apply, arguments, config, inputs, main, study
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
@@ -409,7 +409,7 @@ def test_options_of_the_call_win_over_those_of_the_file(capsys, elsewhere):
     assert "moons: 240 rows" in out
     assert "2 -> 7 -> 2 with relu" in out
     assert "learning rate 0.5, class weights balanced" in out
-    parser = options.parser()
+    parser = arguments.parser()
     assert not config.merged(parser, argv, parser.parse_args(argv)).tensorboard
 
 
@@ -426,7 +426,7 @@ NAMES = [
 
 def test_toml_holds_names_in_any_script():
     for name in NAMES:
-        args = options.parser().parse_args(["train", name, "--label", name, "--run", name])
+        args = arguments.parser().parse_args(["train", name, "--label", name, "--run", name])
         text = config.write(args, f"comment {name}")
         found = tomllib.loads(text)
         assert (found["data"], found["label"], found["run"]) == ([name], name, name)

@@ -15,7 +15,7 @@ import zlib
 import pytest
 from browser import chromium
 
-from tinygrad_ce.cli import options
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.docs import build
 from tinygrad_ce.docs.pages import _ORDER as ORDER
 from tinygrad_ce.docs.pages import _place as place
@@ -217,12 +217,12 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("Dear")
     for folder in (tmp_path, tmp_path / "letter.txt"):
         with pytest.raises(ValueError, match="no earlier site; name a new folder"):
-            build(folder, options.parser())
+            build(folder, arguments.parser())
     assert os.listdir(tmp_path) == ["letter.txt"]
 
 
 def test_without_sphinx_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "furo", None)
     with pytest.raises(ImportError, match=r"tinygrad-ce\[docs\]"):
-        build(tmp_path / "site", options.parser())
+        build(tmp_path / "site", arguments.parser())
     assert not (tmp_path / "site").exists()

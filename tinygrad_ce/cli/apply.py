@@ -14,12 +14,12 @@ import numpy as np
 
 from tinygrad_ce import data, nn, ops
 from tinygrad_ce.cli import config, inputs
-from tinygrad_ce.cli.options import column
-from tinygrad_ce.cli.report import score, table
+from tinygrad_ce.cli.arguments import column
 from tinygrad_ce.cli.runs import open_model
+from tinygrad_ce.cli.summary import score, table
 from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data.arrays import listed
-from tinygrad_ce.data.files import columns
+from tinygrad_ce.data.readers import columns
 from tinygrad_ce.train import logits
 from tinygrad_ce.train.rows import MEASURED, Rows
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinygrad_ce.cli import options
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.cli.wording import likely
 from tinygrad_ce.data.arrays import word
 
@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     made = _Parser(add_help=False)
-    options.add_train(made)
+    arguments.add_train(made)
     return made
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import losses, study
 from tinygrad_ce.check.gradcheck import Check, check_operator
-from tinygrad_ce.cli import options
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor
 
@@ -69,7 +69,7 @@ def docs(args: argparse.Namespace) -> int:
     from tinygrad_ce.docs import build
 
     try:
-        page = build(args.folder, options.parser())
+        page = build(args.folder, arguments.parser())
     except RuntimeError as error:  # its pages have faults
         print(error, file=sys.stderr)
         return 1

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce import __version__, nn, optim
-from tinygrad_ce.cli import config, inputs, report
+from tinygrad_ce.cli import config, inputs, summary
+from tinygrad_ce.cli.arguments import OPTIMIZERS, column
 from tinygrad_ce.cli.inputs import Parts
-from tinygrad_ce.cli.options import OPTIMIZERS, column
 from tinygrad_ce.cli.runs import Run, reached
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.data.arrays import shown
@@ -89,7 +89,7 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
         meta = _before(folder.model, _about(args, parts))
         folder.done, found = len(meta["history"]["epoch"]), f"goes on {reached(meta)}"
     if first:
-        print(report.plan(args, parts, found), flush=True)
+        print(summary.plan(args, parts, found), flush=True)
     if first and not args.dry_run:
         folder.make()
     return parts, folder
@@ -186,9 +186,9 @@ def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder
     if history.stopped:
         best = (history.best_epoch or 0) + 1
         print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
-    found = report.score(model, inputs.pieces(parts.test), len(parts.classes))
+    found = summary.score(model, inputs.pieces(parts.test), len(parts.classes))
     print(f"\n{found} held out\n")
-    print(report.table(found.confusion, parts.classes))
+    print(summary.table(found.confusion, parts.classes))
     folder.write_confusion(found.confusion, parts.classes)
     drawn = folder.draw(history, found.confusion, parts.classes)
     print(f"\nsaved in {args.run}/: {', '.join(folder.contents())}")

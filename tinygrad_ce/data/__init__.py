@@ -10,7 +10,7 @@ from tinygrad_ce.data.dataset import (
     make_spirals,
     split,
 )  # fmt: skip
-from tinygrad_ce.data.files import (
+from tinygrad_ce.data.readers import (
     DataError,
     feature_names,
     load_csv,

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_ce.data import arrays, files
-from tinygrad_ce.data.files import DataError
+from tinygrad_ce.data import arrays, readers
+from tinygrad_ce.data.readers import DataError
 
 _MISSING = -100  # the label of a row that has none: the losses' ignore_index
 _MOST_CLASSES = 1 << 20
@@ -112,11 +112,11 @@ class Names:
 
     def note(self, where: str, label: str) -> None:
         """Note a label, or refuse it."""
-        files.check_name(where, label)
+        readers.check_name(where, label)
         if self._classes is None:
             self._index[label] = 0  # until all are known
         else:
-            found = self._classes.get(label, self._classes.get(files.plain(label)))
+            found = self._classes.get(label, self._classes.get(readers.plain(label)))
             if found is None:
                 raise DataError(f"{where}: {arrays.shown(label)}, expected one of {arrays.listed(list(self._classes))}")
             self._index[label] = found
@@ -127,7 +127,7 @@ class Names:
         """The names of the classes, once all labels are noted."""
         if self._classes is not None:
             return tuple(self._classes)
-        self._index, classes = files.class_index(list(self._index))
+        self._index, classes = readers.class_index(list(self._index))
         return tuple(classes)
 
     def encode(self, labels: list[str]) -> np.ndarray:
@@ -149,9 +149,9 @@ class Indices:
 
     def name(self, where: str, classes: np.ndarray) -> None:
         """Take the names of the classes from a file."""
-        names = tuple(map(str, files.words(where, "classes", classes).tolist()))
+        names = tuple(map(str, readers.words(where, "classes", classes).tolist()))
         for name in names:
-            files.check_name(where, name)
+            readers.check_name(where, name)
         if self._classes is None and not self._kind:
             self._classes = names
         if self._classes is None or names != self._classes:
@@ -166,7 +166,7 @@ class Indices:
 
     def done(self, where: str, rows: int) -> tuple[str, ...]:
         """The names of the classes, once the labels of all rows are noted."""
-        files.check_count(where, self._count, rows)
+        readers.check_count(where, self._count, rows)
         if not self._count:
             raise DataError(f"{where}: every label is {_MISSING}, expected some that are not")
         if self._classes is None:
@@ -233,7 +233,7 @@ class Npy:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = Watched(path)
-        with self._file, files.reading(path) as file:
+        with self._file, readers.reading(path) as file:
             reader = arrays.ByteReader(file)
             self._dtype, self.shape, order = arrays.read_header(reader, os.fstat(file.fileno()).st_size)
             if order == "F":
@@ -245,7 +245,7 @@ class Npy:
         shape = (last - first, *self.shape[1:])
         row_bytes = math.prod(self.shape[1:]) * self._dtype.itemsize
         found = np.empty(shape[0] * row_bytes, np.uint8)
-        with self._file, files.reading(self.path) as file:
+        with self._file, readers.reading(self.path) as file:
             file.seek(self._start + first * row_bytes)
             if file.readinto(found) < len(found):  # type: ignore[attr-defined]
                 raise arrays.Damage(f"the file ends before row {last}, expected {self.shape[0]}")
@@ -271,7 +271,7 @@ class Arrays:
             for name, part in (("x", x), ("y", y))
         ]
         rows, *shape = map(int, x.shape)
-        files.check_rows(self._names[0], (rows, *shape), np.asarray(x[:1]).dtype)
+        readers.check_rows(self._names[0], (rows, *shape), np.asarray(x[:1]).dtype)
         if tuple(y.shape[:1]) != (rows,):
             expected = f"expected a label for each of the {rows:,} rows of {self._names[0]}"
             raise DataError(f"{self._names[1]}: y has shape {tuple(y.shape)}, {expected}")
@@ -293,7 +293,7 @@ class Arrays:
         if x.shape != (last - first, *self.shape) or len(y) != last - first:
             where, found = self._names[0], f"{x.shape} and {y.shape}"
             raise DataError(f"{where}: rows {first} to {last - 1} have shapes {found}, expected {self.shape} of each")
-        rows = files.features(self._names[0], x, first), self._labels.encode(self._names[1], y, first)
+        rows = readers.features(self._names[0], x, first), self._labels.encode(self._names[1], y, first)
         for part in (self._x, self._y):
             _let_go(part)
         return rows
@@ -325,7 +325,7 @@ class Npz:
         self._path, self._labels = path, labels
         self._file = Watched(path)
         with self._file:
-            found = files.npz_arrays(path, None, "x", "y", outlined=("x",))
+            found = readers.npz_arrays(path, None, "x", "y", outlined=("x",))
         (rows, *shape), y = found["x"].shape, found["y"]
         if y.shape[:1] != (rows,):
             raise DataError(f"{path}: y has shape {y.shape}, expected a label for each of the {rows:,} rows of x")
@@ -344,8 +344,8 @@ class Npz:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows, as block 0 is all there is."""
         with self._file:
-            found = files.npz_arrays(self._path, None, "x", "y")
-        return files.features(self._path, found["x"]), self._labels.encode(str(self._path), found["y"], 0)
+            found = readers.npz_arrays(self._path, None, "x", "y")
+        return readers.features(self._path, found["x"]), self._labels.encode(str(self._path), found["y"], 0)
 
 
 class Csv:
@@ -364,7 +364,7 @@ class Csv:
         self._file = Watched(path)
         self._places: list[tuple[int, int]] = []
         counts: list[int] = []
-        with self._file, files.opened(path) as table:
+        with self._file, readers.opened(path) as table:
             self._columns, self._named = table.names, table.named
             if like is not None and (
                 len(table.names) != len(like._columns) or (table.named and like._named and table.names != like._columns)
@@ -391,7 +391,7 @@ class Csv:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows of block i."""
         x, labels = array("f"), list[str]()
-        with self._file, files.opened(self._path) as table:
+        with self._file, readers.opened(self._path) as table:
             table.go(self._places[i])
             for name, numbers in itertools.islice(table.rows(self._column), int(self.counts[i])):
                 labels.append(name)

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data import sources
 from tinygrad_ce.data.dataset import BLOCK, moments
-from tinygrad_ce.data.files import DataError
+from tinygrad_ce.data.readers import DataError
 
 T = TypeVar("T")
 

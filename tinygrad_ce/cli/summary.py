@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import losses
+from tinygrad_ce.cli.arguments import OPTIMIZERS
 from tinygrad_ce.cli.inputs import Parts
-from tinygrad_ce.cli.options import OPTIMIZERS
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 from tinygrad_ce.train.rows import MEASURED
