@@ -427,7 +427,7 @@ NAMES = [
 def test_toml_holds_names_in_any_script():
     for name in NAMES:
         args = arguments.parser().parse_args(["train", name, "--label", name, "--run", name])
-        text = config.write(args, f"comment {name}")
+        text = config.as_toml(args, f"comment {name}")
         found = tomllib.loads(text)
         assert (found["data"], found["label"], found["run"]) == ([name], name, name)
         assert text.count("\n") == len(found) + 2  # a comment before them, and one after

@@ -74,7 +74,7 @@ def read(path: Path) -> tuple[list[str], list[str]]:
     return [_argument(path, key, value, defaults) for key, value in found.items()], data
 
 
-def write(args: argparse.Namespace, comment: str) -> str:
+def as_toml(args: argparse.Namespace, comment: str) -> str:
     """Options as TOML, below a comment of one line."""
     named = _named(args)
     lines = [f"{name} = {_toml(value)}" for name, value in named.items() if value is not None]

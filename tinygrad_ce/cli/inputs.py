@@ -111,7 +111,7 @@ def _flat(rows: Stream) -> Stream:
     return Stream(_Flat(rows._source), rows.classes, rows._window, rows._prefetch)
 
 
-def divide(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
+def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     """Hold out a fifth of the rows for the test, and of the others 0.15 for validation where it is wanted.
 
     The same rows are held out whatever the seed of a training is.

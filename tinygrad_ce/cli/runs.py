@@ -77,7 +77,7 @@ class Run(Callback):
             logs = self.tensorboard.glob("*/events.out.tfevents.*")
             for path in (self.model, self.metrics, self.confusion, *self.drawings.values(), *logs):
                 path.unlink(missing_ok=True)
-        write(self.config, config.write(self.args, f"{config.MARK[2:]}{self.comment}"))
+        write(self.config, config.as_toml(self.args, f"{config.MARK[2:]}{self.comment}"))
 
     def on_train_end(self, training: Training) -> None:
         """Give Ctrl-C the words of what is saved."""

@@ -83,7 +83,7 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
         folder.check(args.resume)
     found = "" if args.resume else folder.replaced()
     label = None if args.label is None else column(args.label)
-    parts = inputs.divide(*inputs.load(args.data, label, args.stream), args.data[0], bool(args.patience))
+    parts = inputs.parts_of(*inputs.load(args.data, label, args.stream), args.data[0], bool(args.patience))
     _settle(args, parts.rows.train)
     if args.resume:
         meta = _before(folder.model, _about(args, parts))

@@ -17,7 +17,7 @@ from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.train import fit as fit_
-from tinygrad_ce.train.callback import Callback, listed
+from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.rows import Rows
 from tinygrad_ce.train.training import Training
@@ -67,7 +67,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     with failing_together(team.comm), sharing_cores(team.comm):
         _check_ranks(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
-        callbacks = [*listed(options.pop("callbacks", ())), _Together(team)]
+        callbacks = [*as_list(options.pop("callbacks", ())), _Together(team)]
         return fit_(model, data, callbacks=callbacks, team=team, **options)
 
 

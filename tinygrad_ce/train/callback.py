@@ -90,6 +90,6 @@ class Callback:
             raise ValueError(f"{type(self).__name__} keeps nothing, but the state has {sorted(state)}")
 
 
-def listed(callbacks: Iterable[Callback | Schedule] | Callback | Schedule) -> list[Callback | Schedule]:
+def as_list(callbacks: Iterable[Callback | Schedule] | Callback | Schedule) -> list[Callback | Schedule]:
     """Callbacks and schedules as a list, also where one is given alone."""
     return [callbacks] if isinstance(callbacks, Callback | Schedule) else [*callbacks]

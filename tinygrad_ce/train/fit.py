@@ -14,7 +14,7 @@ from tinygrad_ce.common.options import whole
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.train import checkpoint as files
-from tinygrad_ce.train.callback import Callback, listed
+from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, EarlyStopping
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import show
@@ -104,7 +104,7 @@ def fit(
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     optimizer = optimizer or SGD(model.parameters(), lr=0.1)
-    everything = (*listed(callbacks), schedule, stopping, saving, *(show() if progress else []))
+    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []))
     taking_part = [callback for callback in everything if callback is not None]
     taking_part.sort(key=lambda callback: isinstance(callback, Checkpoint))  # they write what the others have left
     _check_kinds(model, optimizer, schedule, taking_part)
