@@ -62,19 +62,23 @@ def load(paths: Sequence[str], label: int | str | None, streamed: bool) -> tuple
     if built_in and len(paths) > 1:
         raise ValueError(f"{' '.join(paths)}: expected one data set, or two files: features and labels")
     path = Path(paths[0])
-    is_folder, is_csv = not built_in and path.is_dir(), not built_in and path.suffix == ".csv"
+    is_table = not built_in and (path.suffix == ".csv" or path.is_dir())
     for option, given in (("--label", label is not None), ("--stream", streamed)):
-        if given and not (is_csv or is_folder):
+        if given and not is_table:
             raise ValueError(f"{option} is for a .csv; {paths[0]} {'comes with its labels' if built_in else 'is none'}")
     if built_in:
         return as_rows("fit", SETS[paths[0]]()), []
+    return _from_files(paths, -1 if label is None else label, streamed)
+
+
+def _from_files(paths: Sequence[str], column: int | str, streamed: bool) -> tuple[Rows, list[str]]:
     _check_kind(paths)
-    column = -1 if label is None else label
-    if streamed or is_folder or path.suffix == ".npy":
+    path = Path(paths[0])
+    if streamed or path.is_dir() or path.suffix == ".npy":
         rows: Any = _flat(stream(paths[0] if len(paths) == 1 else tuple(paths), label=column, window=_WINDOW))
     else:
         rows = data.load_file(list(paths), column)
-    tables = [path] if is_csv else sorted(path.glob("[!.]*.csv"))
+    tables = [path] if path.suffix == ".csv" else sorted(path.glob("[!.]*.csv"))
     return as_rows("fit", rows), data.feature_names(tables[0], column) if tables else []
 
 
