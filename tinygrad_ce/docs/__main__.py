@@ -1,7 +1,10 @@
-"""``python -m tinygrad_ce.docs [FOLDER]`` is ``tinygrad-ce docs [FOLDER]``."""
+"""``python -m tinygrad_ce.docs [FOLDER]`` builds the documentation."""
 
-import sys
+import argparse
 
-from tinygrad_ce.cli import main
+from tinygrad_ce.cli import arguments
+from tinygrad_ce.docs import build
 
-sys.exit(main(["docs", *sys.argv[1:]]))
+parser = argparse.ArgumentParser("python -m tinygrad_ce.docs", description="Build the documentation as a static site.")
+parser.add_argument("folder", nargs="?", default="tinygrad_ce_docs", help="where it goes (tinygrad_ce_docs)")
+print(build(parser.parse_args().folder, arguments.parser()))
