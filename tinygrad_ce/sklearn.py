@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, nn, ops, optim
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.engine.node import recording
 from tinygrad_ce.tensor import Tensor
 
@@ -39,12 +40,12 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 
-# What makes of the one row of weights that two classes have those of both logits.
+# Two classes have one row of weights: times this, it is the rows of both logits.
 _SECOND = np.array([[0.0], [1.0]])
 _SECOND.setflags(write=False)
 
-# Up to so many products in a pass BLAS gets one thread: hundreds of small matrix products, each of which ends with
-# threads waiting for each other, took ten times as long with two.
+# Up to so many products in a pass, BLAS gets one thread. With two, hundreds of small matrix products took ten times as
+# long, as the threads wait for each other at the end of each.
 ONE_THREAD = 20_000_000
 _BLAS = ThreadpoolController()
 
@@ -375,7 +376,7 @@ class _Objective:
     def loss(self, *parameters: Any) -> Any:
         """Of all rows, without the penalty."""
         if self.whole is None:
-            # A Tensor, as the tape would copy an array that somebody could write to, at each call.
+            # A Tensor: the tape would copy an array at each call, as others could write to it.
             self.whole = Tensor._leaf(self.x.astype(np.float64, copy=False))
         return self._loss(parameters, self.whole, self.y, self.weight)
 
@@ -410,7 +411,7 @@ class _Watch:
         self.worse = 0
 
     def add(self, loss: float, parameters: Callable[[], list[np.ndarray]]) -> bool:
-        """Whether the loss has not fallen by more than tol for too long. Of rows held out the best are kept."""
+        """Whether the loss has not fallen by more than tol for too long. With rows held out, the best are kept."""
         self.losses.append(loss)
         words = f"SoftmaxClassifier: iteration {len(self.losses)}, loss {loss:.6f}"
         if self.held is not None:
@@ -514,7 +515,7 @@ def _check_options(owner: SoftmaxClassifier) -> list[int]:
         if getattr(owner, name) not in among:
             raise ValueError(f"SoftmaxClassifier: {name} is {getattr(owner, name)!r}, expected one of {among}")
     for name in ("max_iter", "batch_size", "n_iter_no_change"):
-        _check_count(name, getattr(owner, name))
+        whole("SoftmaxClassifier", name, getattr(owner, name))
     for name, low, high in (("C", 0, math.inf), ("learning_rate", 0, math.inf), ("validation_fraction", 0, 1)):
         value = getattr(owner, name)
         if not _is_real(value) or not low < value <= high or value == 1 == high:
@@ -524,14 +525,7 @@ def _check_options(owner: SoftmaxClassifier) -> list[int]:
         raise ValueError(f"SoftmaxClassifier: tol is {owner.tol!r}, expected a number of at least 0")
     given: Any = owner.hidden_layer_sizes
     widths: list[int] = [int(given)] if isinstance(given, int | np.integer) else list(given)
-    for i, width in enumerate(widths):
-        _check_count(f"hidden_layer_sizes[{i}]", width)
-    return widths
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"SoftmaxClassifier: {name} is {value!r}, expected a whole number of at least 1")
+    return [whole("SoftmaxClassifier", f"hidden_layer_sizes[{i}]", width) for i, width in enumerate(widths)]
 
 
 def _is_real(value: Any) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import apply, config, main, options, sources, study
+from tinygrad_ce.cli import apply, arguments, config, inputs, main, study
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
@@ -352,7 +352,7 @@ def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeyp
         assert main(["train", "iris", "--quiet", "--epochs", "5", "--run", "my run"]) == 130
         assert capsys.readouterr().err == f"\ntinygrad-ce: {words}\n"
     with monkeypatch.context() as changed:
-        changed.setitem(sources.SETS, "iris", lambda: signal.raise_signal(signal.SIGINT))
+        changed.setitem(inputs.SETS, "iris", lambda: signal.raise_signal(signal.SIGINT))
         assert main(["train", "iris"]) == 130
         assert capsys.readouterr().err == "\ntinygrad-ce: interrupted\n"
         changed.setenv("PMI_RANK", "1")
@@ -409,7 +409,7 @@ def test_options_of_the_call_win_over_those_of_the_file(capsys, elsewhere):
     assert "moons: 240 rows" in out
     assert "2 -> 7 -> 2 with relu" in out
     assert "learning rate 0.5, class weights balanced" in out
-    parser = options.parser()
+    parser = arguments.parser()
     assert not config.merged(parser, argv, parser.parse_args(argv)).tensorboard
 
 
@@ -426,8 +426,8 @@ NAMES = [
 
 def test_toml_holds_names_in_any_script():
     for name in NAMES:
-        args = options.parser().parse_args(["train", name, "--label", name, "--run", name])
-        text = config.write(args, f"comment {name}")
+        args = arguments.parser().parse_args(["train", name, "--label", name, "--run", name])
+        text = config.as_toml(args, f"comment {name}")
         found = tomllib.loads(text)
         assert (found["data"], found["label"], found["run"]) == ([name], name, name)
         assert text.count("\n") == len(found) + 2  # a comment before them, and one after
@@ -667,14 +667,20 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
 def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     calls = []
     course = types.SimpleNamespace(open_course=lambda folder, browser: calls.append((folder, browser)))
-    site = types.SimpleNamespace(build=lambda *folder: calls.append(folder) or Path("there/index.html"))
-    monkeypatch.setitem(sys.modules, "tinygrad_ce.cli.course", course)
+    site = types.SimpleNamespace(
+        build=lambda folder, parser: calls.append((folder, parser.prog)) or Path("there/index.html")
+    )
+    monkeypatch.setitem(sys.modules, "tinygrad_ce.docs.course", course)
     monkeypatch.setitem(sys.modules, "tinygrad_ce.docs", site)
     printed(capsys, "notebooks")
     printed(capsys, "notebooks", "mine", "--no-browser")
     assert printed(capsys, "docs") == "the documentation is in there/index.html\n"
     printed(capsys, "docs", "mine")
-    assert calls == [(None, True), (Path("mine"), False), (), (Path("mine"),)]
+    assert calls == [
+        (None, True),
+        (Path("mine"), False),
+        *((Path(name), "tinygrad-ce") for name in ("tinygrad_ce_docs", "mine")),
+    ]
 
     def missing(*folder):
         raise ImportError("the site needs Sphinx: pip install 'tinygrad-ce[docs]'")

@@ -15,6 +15,7 @@ import zlib
 import pytest
 from browser import chromium
 
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.docs import build
 from tinygrad_ce.docs.pages import _ORDER as ORDER
 from tinygrad_ce.docs.pages import _place as place
@@ -155,7 +156,7 @@ def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_cod
     links = pages[site / "index.html"].links
     assert "api/train.html#tinygrad_ce.train.Callback" in links
     assert "_modules/tinygrad_ce/ops/softmax.html" in links
-    assert "_modules/tinygrad_ce/callback.html" not in links
+    assert "_modules/tinygrad_ce/train/callback.html" not in links
     assert (
         "../_modules/tinygrad_ce/losses/cross_entropy.html"
         in pages[site / "notebooks/12_write_your_own_primitive.html"].links
@@ -216,12 +217,12 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("Dear")
     for folder in (tmp_path, tmp_path / "letter.txt"):
         with pytest.raises(ValueError, match="no earlier site; name a new folder"):
-            build(folder)
+            build(folder, arguments.parser())
     assert os.listdir(tmp_path) == ["letter.txt"]
 
 
 def test_without_sphinx_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "furo", None)
     with pytest.raises(ImportError, match=r"tinygrad-ce\[docs\]"):
-        build(tmp_path / "site")
+        build(tmp_path / "site", arguments.parser())
     assert not (tmp_path / "site").exists()

@@ -499,7 +499,7 @@ def test_progress_is_a_bar_on_a_terminal(blobs, tmp_path, capsys, monkeypatch, v
 def test_a_bar_counts_all_steps_once(tmp_path):
     from tqdm import tqdm
 
-    from tinygrad_ce.train.progress import Bar
+    from tinygrad_ce.train.logs import Bar
 
     class Counts(Callback):
         def after_update(self, training):

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tinygrad_ce.cli import apply, config, options, parallel, study, train
+from tinygrad_ce.cli import apply, arguments, config, study, train
+from tinygrad_ce.train import team
 
 _COMMANDS = {
     "train": train.run,
@@ -22,7 +23,7 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 for a failed check, or 2 for bad arguments or files."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = options.parser()
+    parser = arguments.parser()
     args = parser.parse_args(argv)
     try:
         if args.command == "train":
@@ -37,6 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog} {args.command}: error: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # it comes to all processes
-        if parallel.first():
+        if team.is_first():
             print(f"\n{parser.prog}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 
-from tinygrad_ce import data as sets
-from tinygrad_ce import nn, ops
-from tinygrad_ce.cli import config, sources
-from tinygrad_ce.cli.options import column
+from tinygrad_ce import data, nn, ops
+from tinygrad_ce.cli import config, inputs
+from tinygrad_ce.cli.arguments import column
 from tinygrad_ce.cli.runs import open_model
-from tinygrad_ce.cli.score import score, table
-from tinygrad_ce.cli.sources import MEASURED, Rows, Source
+from tinygrad_ce.cli.summary import score, table
+from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data.arrays import listed
-from tinygrad_ce.data.files import columns
+from tinygrad_ce.data.readers import columns
 from tinygrad_ce.train import logits
+from tinygrad_ce.train.rows import MEASURED, Rows
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -33,48 +32,49 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.data:
         if args.label is None and trained is not None and Path(args.data[0]).suffix == ".csv":
             args.label = trained.label
-        source, rows = _given(args)
+        rows, names = _given(args)
         if trained is not None and args.data == trained.data:
             note = "It was trained on most of them: without DATA it is measured on those held out.\n"
     elif trained is None or not trained.data:
         raise ValueError(f"{path}: a model without its run, so nothing tells its data; give DATA")
     else:
         where = " ".join(trained.data)
-        source, rows = _held_out(trained, about, where)
+        rows, names = _held_out(trained, about, where)
         note = "Its training held them out.\n"
-    found = score(model, _matched(source, rows, where, about), len(about["classes"]))
+    found = score(model, _matched(rows, names, where, about), len(about["classes"]))
     print(f"{found} of {where}\n{note}\n{table(found.confusion, about['classes'])}")
     return 0
 
 
-def _given(args: argparse.Namespace) -> tuple[Source, Rows]:
-    source = sources.load(args.data, None if args.label is None else column(args.label), args.stream)
-    return source, source.rows
+def _given(args: argparse.Namespace) -> tuple[Rows, list[str]]:
+    return inputs.load(args.data, None if args.label is None else column(args.label), args.stream)
 
 
-def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Source, Rows]:
+def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Rows, list[str]]:
     """The rows that a training held out."""
     try:
-        source, rows = _given(trained)
+        rows, names = _given(trained)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error.filename or error}: not found; a run's data is looked for from where it was trained. Or give DATA"
         ) from None
-    total, before = sources.count(rows), sum(about.get("rows", []))
+    total, before = len(rows), sum(about.get("rows", []))
     if total != before:
         raise ValueError(
             f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held "
             "out now. To measure the model on all of them give DATA"
         )
-    return source, sources.split(rows, 0.2)[1]
+    return rows.split(0.2, 0)[1], names
 
 
-def _matched(source: Source, rows: Rows, where: str, about: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _matched(
+    rows: Rows, names: list[str], where: str, about: dict[str, Any]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows in pieces, with the model's features and classes, which the files name in any order."""
     place = {name: i for i, name in enumerate(about["classes"])}
     index = np.array([place.get(name, -1) for name in rows.classes])
-    picked = _columns(source.names, where, about)
-    for x, y in sources.pieces(rows):
+    picked = _columns(names, where, about)
+    for x, y in inputs.pieces(rows):
         if y.ndim > 1:
             raise ValueError(f"{where}: soft targets of shape {y.shape[1:]}, expected a class index for each row")
         x, y = x[y >= 0], y[y >= 0]
@@ -104,7 +104,7 @@ def predict(args: argparse.Namespace) -> int:
     for read in (args.file, path):
         if args.output is not None and args.output.exists() and args.output.samefile(read):
             raise ValueError(f"--output {args.output}: the file that is read; choose another")
-    x = sets.load_features(args.file, about["features"], about.get("names", ()))
+    x = data.load_features(args.file, about["features"], about.get("names", ()))
     with _output(args.output) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["prediction", *(f"p({name})" for name in about["classes"])])
@@ -122,21 +122,10 @@ def _answers(model: nn.Module, x: np.ndarray, classes: Sequence[str]) -> Iterato
         yield [classes[best], *map(str, row)]
 
 
-@contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
+def _output(path: Path | None) -> AbstractContextManager[IO[str]]:
     """Standard output, a device, or a file that is written whole or not at all."""
     if path is None:
-        yield sys.stdout
-        return
+        return nullcontext(sys.stdout)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist")
-    replaced = path.is_file() or not path.exists()
-    part = path.with_name(f".{path.name}.part") if replaced else path
-    try:
-        with open(part, "w", encoding="utf-8", newline="") as file:
-            yield file
-        if replaced:
-            os.replace(part, path)
-    finally:
-        if replaced:
-            part.unlink(missing_ok=True)
+    return replacing(path, text=True)

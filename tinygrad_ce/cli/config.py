@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinygrad_ce.cli import options
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.cli.wording import likely
 from tinygrad_ce.data.arrays import word
 
@@ -21,9 +21,9 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
-    """The options of a call: those of its --config file, which stand before its own, so that its own win.
+    """The options of a call. Those of its --config file come first, so that those on the command line win.
 
-    To resume a run, its folder is enough, as it holds the file; and so is that file, as it lies in the folder.
+    To resume a run, its folder or its config file is enough: one lies in the other.
 
     Raises:
         ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
@@ -74,7 +74,7 @@ def read(path: Path) -> tuple[list[str], list[str]]:
     return [_argument(path, key, value, defaults) for key, value in found.items()], data
 
 
-def write(args: argparse.Namespace, comment: str) -> str:
+def as_toml(args: argparse.Namespace, comment: str) -> str:
     """Options as TOML, below a comment of one line."""
     named = _named(args)
     lines = [f"{name} = {_toml(value)}" for name, value in named.items() if value is not None]
@@ -88,7 +88,7 @@ def _named(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str:
-    """A key and its value as one argument, which was tried by itself."""
+    """A key and its value as one argument, tried by itself so that an error can name the key."""
     if key not in defaults:
         more = likely(key.replace("_", "-"), defaults) or f"there are data, {', '.join(defaults)}"
         raise ValueError(f"{path}: {word(key)}: no such option; {more}")
@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     made = _Parser(add_help=False)
-    options.add_train(made)
+    arguments.add_train(made)
     return made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,17 +13,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.cli import config
 from tinygrad_ce.cli.wording import counted
+from tinygrad_ce.common.files import replacing, write
 from tinygrad_ce.study import plot
 from tinygrad_ce.train import checkpoint, classifier
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.training import Training
 
 
 class Run(Callback):
-    """A run's folder, which is first written to when its training begins: until then nothing is lost.
+    """A run's folder. Nothing is written to it before the training begins, so an error until then loses nothing.
 
     Args:
         folder: where it is.
@@ -77,7 +77,7 @@ class Run(Callback):
             logs = self.tensorboard.glob("*/events.out.tfevents.*")
             for path in (self.model, self.metrics, self.confusion, *self.drawings.values(), *logs):
                 path.unlink(missing_ok=True)
-        _replace(self.config, config.write(self.args, f"{config.MARK[2:]}{self.comment}"))
+        write(self.config, config.as_toml(self.args, f"{config.MARK[2:]}{self.comment}"))
 
     def on_train_end(self, training: Training) -> None:
         """Give Ctrl-C the words of what is saved."""
@@ -93,7 +93,7 @@ class Run(Callback):
 
     def write_confusion(self, confusion: np.ndarray, classes: Sequence[str]) -> None:
         """The table of counts: a line for each true class, a column for each predicted one."""
-        with open(self.confusion, "w", encoding="utf-8", newline="") as file:
+        with replacing(self.confusion, text=True) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["true \\ predicted", *classes])
             writer.writerows([name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True))
@@ -136,13 +136,6 @@ def reached(meta: dict[str, Any]) -> str:
 
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def open_model(path: Path) -> tuple[nn.Sequential, dict[str, Any], Path]:

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from tinygrad_ce import losses, study
-from tinygrad_ce.check.gradcheck import check_operator
+from tinygrad_ce.check.gradcheck import Check, check_operator
+from tinygrad_ce.cli import arguments
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor
 
@@ -22,16 +23,23 @@ def gradcheck(args: argparse.Namespace) -> int:
     print("largest difference between rule and finite differences, relative to the gradient's largest entry\n")
     print(f"{'operator':<33} {'examples':>8} {'order 1':>10} {'order 2':>10}")
     checks = [check_operator(name, args.dtype, args.seed) for name in names]
+    failed = []
     for check in checks:
-        verdict = "ok" if check.examples and check.failed is None else "FAILED" if check.examples else "no example"
+        wrong = _wrong(check)
+        failed += [f"\n{check.name}: {wrong}"] if wrong else []
+        verdict = "ok" if not wrong else "FAILED" if check.examples else "no example"
         print(f"{check.name:<33} {check.examples:>8} {check.first:>10.1e} {check.second:>10.1e}   {verdict}")
-    failed = [check for check in checks if not check.examples or check.failed is not None]
-    for check in failed:
-        words = "has no example, so nothing checks its rules" if check.failed is None else check.failed
-        print(f"\n{check.name}: {words}")
+    print(*failed, sep="\n", end="\n" if failed else "")
     right, examples = len(names) - len(failed), sum(check.examples for check in checks)
     print(f"\n{right} of {len(names)} operators agree with finite differences ({examples} examples, {args.dtype})")
     return 1 if failed else 0
+
+
+def _wrong(check: Check) -> str:
+    """What is wrong with an operator; nothing if it agrees with finite differences."""
+    if not check.examples:
+        return "has no example, so nothing checks its rules"
+    return "" if check.failed is None else str(check.failed)
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -50,7 +58,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def notebooks(args: argparse.Namespace) -> int:
     """Open the course."""
-    from tinygrad_ce.cli.course import open_course
+    from tinygrad_ce.docs.course import open_course
 
     open_course(args.folder, browser=args.browser)
     return 0
@@ -61,7 +69,7 @@ def docs(args: argparse.Namespace) -> int:
     from tinygrad_ce.docs import build
 
     try:
-        page = build(*([args.folder] if args.folder else []))
+        page = build(args.folder, arguments.parser())
     except RuntimeError as error:  # its pages have faults
         print(error, file=sys.stderr)
         return 1

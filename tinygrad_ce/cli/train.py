@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce import __version__, nn, optim
-from tinygrad_ce.callback import Callback
-from tinygrad_ce.cli import config, parallel, plan, sources
-from tinygrad_ce.cli.options import OPTIMIZERS, column
+from tinygrad_ce.cli import config, inputs, summary
+from tinygrad_ce.cli.arguments import OPTIMIZERS, column
+from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.runs import Run, reached
-from tinygrad_ce.cli.score import score, table
-from tinygrad_ce.cli.sources import Parts
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.data.arrays import shown
 from tinygrad_ce.train import checkpoint, classifier, fit
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm
 from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import CSVLog, TensorBoard
+from tinygrad_ce.train.team import ALONE, Team, ready, started_together
 
 _STEPS = 2000  # that a training has at least, unless it is told how many epochs
 _SAVED = 50  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
@@ -34,17 +34,16 @@ _FIXED = (
 def run(args: argparse.Namespace) -> int:
     """Train a classifier."""
     if not args.data:
-        raise ValueError(f"no DATA: give one of {', '.join(sources.SETS)}, or files; --help shows examples")
-    team = parallel.team(args.data_parallel)
+        raise ValueError(f"no DATA: give one of {', '.join(inputs.SETS)}, or files; --help shows examples")
+    team = _team(args.data_parallel)
     first = not team.rank  # of several processes it alone speaks and writes
-    with parallel.ready(team):
+    with ready(team):
         parts, folder = _prepare(args, first)
     if args.dry_run:
         return 0
-    with parallel.ready(team):  # only now the run's folder is there for all of them
+    with ready(team):  # only now the run's folder is there for all of them
         model = classifier.make(
-            parts.features, len(parts.classes), args.hidden, args.activation, moments=sources.moments(parts.train),
-            seed=args.seed,
+            parts.features, len(parts.classes), args.hidden, args.activation, x=parts.train, seed=args.seed,
         )  # fmt: skip
         options = _options(args, parts, model, folder)
     together: Callable[..., History] = fit
@@ -56,22 +55,41 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _team(wanted: bool) -> Team:
+    """The processes that share a training.
+
+    Raises:
+        ValueError: there are several, and nobody wants them to share anything: each would train the same model.
+        ImportError: mpi4py isn't installed.
+    """
+    if wanted:
+        from tinygrad_ce.mpi import Ranks
+
+        return Ranks()
+    if started_together():
+        raise ValueError(
+            "mpiexec started several processes, and each would train the same model and write the same files; "
+            "share the work with --data-parallel"
+        )
+    return ALONE
+
+
 def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     """Read the data, settle what was left open, say what is planned, and make the run's folder."""
-    stem = args.data[0] if args.data[0] in sources.SETS else Path(args.data[0]).resolve().name.partition(".")[0]
+    stem = args.data[0] if args.data[0] in inputs.SETS else Path(args.data[0]).resolve().name.partition(".")[0]
     args.run = args.run or Path(f"{stem or 'data'}-run")
     folder = Run(args.run, args, f"{__version__}: {shlex.join(['tinygrad-ce', *args.argv])}")
     if first:
         folder.check(args.resume)
     found = "" if args.resume else folder.replaced()
     label = None if args.label is None else column(args.label)
-    parts = sources.divide(sources.load(args.data, label, args.stream), args.data[0], bool(args.patience))
+    parts = inputs.parts_of(*inputs.load(args.data, label, args.stream), args.data[0], bool(args.patience))
     _settle(args, parts.rows.train)
     if args.resume:
         meta = _before(folder.model, _about(args, parts))
         folder.done, found = len(meta["history"]["epoch"]), f"goes on {reached(meta)}"
     if first:
-        print(plan.words(args, parts, found), flush=True)
+        print(summary.plan(args, parts, found), flush=True)
     if first and not args.dry_run:
         folder.make()
     return parts, folder
@@ -130,9 +148,11 @@ def _options(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folde
     }  # fmt: skip
 
 
-def _callbacks(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int, folder: Run) -> list[Callback]:
+def _callbacks(
+    args: argparse.Namespace, optimizer: optim.Optimizer, steps: int, folder: Run
+) -> list[Callback | optim.Schedule]:
     """What takes part, in the order in which it has to."""
-    made: list[Callback | None] = [
+    made: list[Callback | optim.Schedule | None] = [
         ClipGradNorm(args.clip) if args.clip else None,
         EMA(args.ema) if args.ema else None,
         *_schedules(args, optimizer, steps),
@@ -166,9 +186,9 @@ def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder
     if history.stopped:
         best = (history.best_epoch or 0) + 1
         print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
-    found = score(model, sources.pieces(parts.test), len(parts.classes))
+    found = summary.score(model, inputs.pieces(parts.test), len(parts.classes))
     print(f"\n{found} held out\n")
-    print(table(found.confusion, parts.classes))
+    print(summary.table(found.confusion, parts.classes))
     folder.write_confusion(found.confusion, parts.classes)
     drawn = folder.draw(history, found.confusion, parts.classes)
     print(f"\nsaved in {args.run}/: {', '.join(folder.contents())}")

@@ -1,7 +1,16 @@
 """Data: sets that ship with the package, seeded toy sets, readers of files, splitting, batches, and streams."""
 
-from tinygrad_ce.data.dataset import Dataset, batches, split
-from tinygrad_ce.data.files import (
+from tinygrad_ce.data.dataset import (
+    Dataset,
+    batches,
+    load_digits,
+    load_iris,
+    make_blobs,
+    make_moons,
+    make_spirals,
+    split,
+)  # fmt: skip
+from tinygrad_ce.data.readers import (
     DataError,
     feature_names,
     load_csv,
@@ -10,8 +19,7 @@ from tinygrad_ce.data.files import (
     load_idx,
     load_npz,
     read_idx,
-)
-from tinygrad_ce.data.sets import load_digits, load_iris, make_blobs, make_moons, make_spirals
+)  # fmt: skip
 from tinygrad_ce.data.stream import Stream, stream
 
 __all__ = [

@@ -99,7 +99,7 @@ class Readable(Protocol):
         """Up to so many bytes; none at the end."""
 
 
-class Stream:
+class ByteReader:
     """The bytes of a file in order; errors tell the offset.
 
     Args:
@@ -115,7 +115,7 @@ class Stream:
         self.offset = 0
 
     def take(self, length: int, what: str) -> bytearray:
-        """So many bytes, in pieces no larger than what is read already: a size that isn't there takes no memory."""
+        """So many bytes. A piece is no larger than all that was read before it, so a false size takes no memory."""
         taken = bytearray()
         while len(taken) < length:
             piece = self._read(min(length - len(taken), max(_LEAST, min(len(taken), _MOST))), what)
@@ -196,46 +196,56 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, outlined: bool)
     except _BROKEN as error:
         raise Damage(f"{name}: {str(error)[:200]}, expected an entry as the directory tells it") from None
     with entry:
-        stream = Stream(entry, f"{name}: ", "zip data")
-        dtype, shape, order = read_header(stream, info.file_size)
-        if outlined:
-            return np.broadcast_to(np.zeros((), dtype), shape)
-        place = stream.here()
-        length = math.prod(shape) * dtype.itemsize
-        data = stream.take(length, f"{length:,} bytes for shape {shown(shape)} of {dtype.name}")
-        check_items(place, dtype, data)
-        return np.ndarray(shape, dtype, data, order=order)
+        return read_array(ByteReader(entry, f"{name}: ", "zip data"), info.file_size, outlined)
 
 
-def read_header(stream: Stream, size: int) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+def read_array(reader: ByteReader, size: int, outlined: bool = False) -> np.ndarray:
+    """An array in NumPy's format that fills size bytes exactly; outlined, its header alone is read."""
+    dtype, shape, order = read_header(reader, size)
+    if outlined:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    place = reader.here()
+    length = math.prod(shape) * dtype.itemsize
+    data = reader.take(length, f"{length:,} bytes for shape {shown(shape)} of {dtype.name}")
+    check_items(place, dtype, data)
+    return np.ndarray(shape, dtype, data, order=order)
+
+
+def read_header(reader: ByteReader, size: int) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
     """The dtype, shape and order ("C" or "F") of an array in NumPy's format that fills size bytes exactly."""
-    magic = bytes(stream.take(8, "the magic number"))
+    magic = bytes(reader.take(8, "the magic number"))
     if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
-        raise Damage(f"{stream.where}offset 0: {magic.hex(' ')}, expected 93 4e 55 4d 50 59 and version 1, 2 or 3")
-    length = int.from_bytes(stream.take(2 if magic[6] == 1 else 4, "the header's length"), "little")
+        raise Damage(f"{reader.where}offset 0: {magic.hex(' ')}, expected 93 4e 55 4d 50 59 and version 1, 2 or 3")
+    length = int.from_bytes(reader.take(2 if magic[6] == 1 else 4, "the header's length"), "little")
     if length > _LONGEST_HEADER:
-        raise Damage(f"{stream.where}offset 8: a header of {length:,} bytes, expected at most {_LONGEST_HEADER:,}")
-    place = stream.here()
+        raise Damage(f"{reader.where}offset 8: a header of {length:,} bytes, expected at most {_LONGEST_HEADER:,}")
+    place = reader.here()
     try:
-        dtype, shape, order = _parse_header(stream.take(length, f"a header of {length} bytes").decode("latin-1"))
+        dtype, shape, order = _parse_header(reader.take(length, f"a header of {length} bytes").decode("latin-1"))
     except Damage as error:
         raise Damage(f"{place}: {error}") from None
     wanted = math.prod(shape) * dtype.itemsize
-    if stream.offset + wanted != size:
+    if reader.offset + wanted != size:
         what = f"{wanted:,} for shape {shown(shape)} of {dtype.name}"
-        raise Damage(f"{stream.here()}: {size - stream.offset:,} bytes of numbers, expected {what}")
+        raise Damage(f"{reader.here()}: {size - reader.offset:,} bytes of numbers, expected {what}")
     return dtype, shape, order
 
 
-def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
-    """The dtype, the shape and the order ("C" or "F") that a ``.npy`` header says."""
-    plain = re.sub(r" ?([{}(),:]) ?", r"\1", re.sub(r"[ \t\r\n]+", " ", text)).strip(" ")
+def _fields(header: str) -> tuple[str, str, str]:
+    """What a ``.npy`` header says as text: descr without its quotes, fortran_order, shape."""
+    plain = re.sub(r" ?([{}(),:]) ?", r"\1", re.sub(r"[ \t\r\n]+", " ", header)).strip(" ")
     if "'" not in plain:
         plain = plain.replace('"', "'")
     said = dict(_ENTRY.findall(plain)) if _HEADER.fullmatch(plain) else {}
     if set(said) != {"descr", "fortran_order", "shape"} or said["descr"][0] != "'":
-        raise Damage(f"{shown(text)}, expected {{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}} or the like")
-    descr, order, sizes = said["descr"][1:-1], said["fortran_order"], said["shape"]
+        expected = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} or the like"
+        raise Damage(f"{shown(header)}, expected {expected}")
+    return said["descr"][1:-1], said["fortran_order"], said["shape"]
+
+
+def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+    """The dtype, the shape and the order ("C" or "F") that a ``.npy`` header says."""
+    descr, order, sizes = _fields(text)
     kind = _DTYPE.fullmatch(descr)
     if not kind:
         raise Damage(f"descr {shown(descr)}, expected plain numbers or text, as '<f4', '|u1' or '<U8'")

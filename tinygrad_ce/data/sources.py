@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_ce.data import arrays, files
-from tinygrad_ce.data.files import DataError
+from tinygrad_ce.data import arrays, readers
+from tinygrad_ce.data.readers import DataError
 
 _MISSING = -100  # the label of a row that has none: the losses' ignore_index
 _MOST_CLASSES = 1 << 20
@@ -112,11 +112,11 @@ class Names:
 
     def note(self, where: str, label: str) -> None:
         """Note a label, or refuse it."""
-        files.check_name(where, label)
+        readers.check_name(where, label)
         if self._classes is None:
             self._index[label] = 0  # until all are known
         else:
-            found = self._classes.get(label, self._classes.get(files.plain(label)))
+            found = self._classes.get(label, self._classes.get(readers.plain(label)))
             if found is None:
                 raise DataError(f"{where}: {arrays.shown(label)}, expected one of {arrays.listed(list(self._classes))}")
             self._index[label] = found
@@ -127,7 +127,7 @@ class Names:
         """The names of the classes, once all labels are noted."""
         if self._classes is not None:
             return tuple(self._classes)
-        self._index, classes = files.class_index(list(self._index))
+        self._index, classes = readers.class_index(list(self._index))
         return tuple(classes)
 
     def encode(self, labels: list[str]) -> np.ndarray:
@@ -149,9 +149,9 @@ class Indices:
 
     def name(self, where: str, classes: np.ndarray) -> None:
         """Take the names of the classes from a file."""
-        names = tuple(map(str, files.words(where, "classes", classes).tolist()))
+        names = tuple(map(str, readers.words(where, "classes", classes).tolist()))
         for name in names:
-            files.check_name(where, name)
+            readers.check_name(where, name)
         if self._classes is None and not self._kind:
             self._classes = names
         if self._classes is None or names != self._classes:
@@ -166,7 +166,7 @@ class Indices:
 
     def done(self, where: str, rows: int) -> tuple[str, ...]:
         """The names of the classes, once the labels of all rows are noted."""
-        files.check_count(where, self._count, rows)
+        readers.check_count(where, self._count, rows)
         if not self._count:
             raise DataError(f"{where}: every label is {_MISSING}, expected some that are not")
         if self._classes is None:
@@ -223,7 +223,7 @@ class Watched:
             raise DataError(f"{self._path}: it has changed, {sizes}, expected it to stay; make the stream anew")
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None or issubclass(kind, Exception):  # which likely comes of the change
+        if kind is None or issubclass(kind, Exception):  # a change is likely its cause
             self.__enter__()
 
 
@@ -233,19 +233,19 @@ class Npy:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = Watched(path)
-        with self._file, files.reading(path) as file:
-            stream = arrays.Stream(file)
-            self._dtype, self.shape, order = arrays.read_header(stream, os.fstat(file.fileno()).st_size)
+        with self._file, readers.reading(path) as file:
+            reader = arrays.ByteReader(file)
+            self._dtype, self.shape, order = arrays.read_header(reader, os.fstat(file.fileno()).st_size)
             if order == "F":
                 raise arrays.Damage("fortran_order True, expected rows that lie together: save np.ascontiguousarray(x)")
-            self._start = stream.offset
+            self._start = reader.offset
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, last, _ = rows.indices(self.shape[0])
         shape = (last - first, *self.shape[1:])
         row_bytes = math.prod(self.shape[1:]) * self._dtype.itemsize
         found = np.empty(shape[0] * row_bytes, np.uint8)
-        with self._file, files.reading(self.path) as file:
+        with self._file, readers.reading(self.path) as file:
             file.seek(self._start + first * row_bytes)
             if file.readinto(found) < len(found):  # type: ignore[attr-defined]
                 raise arrays.Damage(f"the file ends before row {last}, expected {self.shape[0]}")
@@ -257,10 +257,10 @@ class Arrays:
     """The rows of two arrays, or of what has a shape and gives arrays for slices.
 
     Args:
-        where: what messages call them that are no files.
+        where: what messages call arrays that are no files.
         x: features of shape (N, …).
         y: labels of shape (N), or soft targets of shape (N, classes).
-        labels: what becomes of those.
+        labels: takes note of the labels, and encodes them.
         block: the bytes of a block.
     """
 
@@ -271,7 +271,7 @@ class Arrays:
             for name, part in (("x", x), ("y", y))
         ]
         rows, *shape = map(int, x.shape)
-        files.check_rows(self._names[0], (rows, *shape), np.asarray(x[:1]).dtype)
+        readers.check_rows(self._names[0], (rows, *shape), np.asarray(x[:1]).dtype)
         if tuple(y.shape[:1]) != (rows,):
             expected = f"expected a label for each of the {rows:,} rows of {self._names[0]}"
             raise DataError(f"{self._names[1]}: y has shape {tuple(y.shape)}, {expected}")
@@ -293,7 +293,7 @@ class Arrays:
         if x.shape != (last - first, *self.shape) or len(y) != last - first:
             where, found = self._names[0], f"{x.shape} and {y.shape}"
             raise DataError(f"{where}: rows {first} to {last - 1} have shapes {found}, expected {self.shape} of each")
-        rows = files.features(self._names[0], x, first), self._labels.encode(self._names[1], y, first)
+        rows = readers.features(self._names[0], x, first), self._labels.encode(self._names[1], y, first)
         for part in (self._x, self._y):
             _let_go(part)
         return rows
@@ -315,7 +315,7 @@ class Npz:
 
     Args:
         path: the file.
-        labels: what becomes of those.
+        labels: takes note of the labels, and encodes them.
         window: the bytes that it may take at most.
     """
 
@@ -325,7 +325,7 @@ class Npz:
         self._path, self._labels = path, labels
         self._file = Watched(path)
         with self._file:
-            found = files.npz_arrays(path, None, "x", "y", outlined=("x",))
+            found = readers.npz_arrays(path, None, "x", "y", outlined=("x",))
         (rows, *shape), y = found["x"].shape, found["y"]
         if y.shape[:1] != (rows,):
             raise DataError(f"{path}: y has shape {y.shape}, expected a label for each of the {rows:,} rows of x")
@@ -344,8 +344,8 @@ class Npz:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows, as block 0 is all there is."""
         with self._file:
-            found = files.npz_arrays(self._path, None, "x", "y")
-        return files.features(self._path, found["x"]), self._labels.encode(str(self._path), found["y"], 0)
+            found = readers.npz_arrays(self._path, None, "x", "y")
+        return readers.features(self._path, found["x"]), self._labels.encode(str(self._path), found["y"], 0)
 
 
 class Csv:
@@ -354,7 +354,7 @@ class Csv:
     Args:
         path: the file.
         label: the label's column, by position or name.
-        names: what becomes of the labels.
+        names: takes note of the labels, and encodes them.
         block: the bytes of a block.
         like: another table, whose columns this one must have.
     """
@@ -364,7 +364,7 @@ class Csv:
         self._file = Watched(path)
         self._places: list[tuple[int, int]] = []
         counts: list[int] = []
-        with self._file, files.opened(path) as table:
+        with self._file, readers.opened(path) as table:
             self._columns, self._named = table.names, table.named
             if like is not None and (
                 len(table.names) != len(like._columns) or (table.named and like._named and table.names != like._columns)
@@ -391,7 +391,7 @@ class Csv:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows of block i."""
         x, labels = array("f"), list[str]()
-        with self._file, files.opened(self._path) as table:
+        with self._file, readers.opened(self._path) as table:
             table.go(self._places[i])
             for name, numbers in itertools.islice(table.rows(self._column), int(self.counts[i])):
                 labels.append(name)
@@ -428,7 +428,7 @@ class Part:
     """One side of a source of which a fraction of each block's rows is held out, drawn by a seed.
 
     Args:
-        source: it.
+        source: what is divided.
         fraction: how much of it is held out.
         seed: decides which rows are.
         held: whether this is the side held out.
@@ -437,7 +437,9 @@ class Part:
     def __init__(self, source: Source, fraction: float, seed: int, held: bool) -> None:
         self._source, self._seed, self._held = source, seed, held
         self.shape, self.row_bytes = source.shape, source.row_bytes
-        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(int)  # small blocks have no fraction of rows
+        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(
+            int
+        )  # over all blocks: a small one has no such fraction
         self._out = np.diff(ends, prepend=0)
         self.counts = self._out if held else source.counts - self._out
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.data import sources
-from tinygrad_ce.data.files import DataError
+from tinygrad_ce.data.dataset import BLOCK, moments
+from tinygrad_ce.data.readers import DataError
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ def stream(
     *,
     label: int | str = -1,
     classes: Sequence[str] | None = None,
-    block: int = 1 << 18,
+    block: int = BLOCK,
     window: int = 1 << 24,
     prefetch: int = 1,
 ) -> Stream:
@@ -67,7 +69,7 @@ def stream(
         (597, 64) (597,)
     """
     for name, value, least in (("block", block, 1), ("window", window, 1), ("prefetch", prefetch, 0)):
-        _check(f"stream: {name}", value, least)
+        whole("stream", name, value, least)
     if classes is not None:
         if isinstance(classes, str) or len(set(map(str, classes))) < len(classes):
             raise ValueError(f"stream: classes is {classes!r}, expected names, each once")
@@ -138,10 +140,10 @@ class Stream:
         Rows are shuffled in two steps. The blocks, each of neighbouring rows, are put in a random order; then the rows
         of as many successive blocks as fit into a window are put in a random order among themselves. This is **not** a
         uniform permutation of all rows: a row can turn up anywhere in an epoch, but together with its block, within a
-        window. Where neighbouring rows are no more alike than others, that makes no difference. Of a file sorted by
-        class, a window has but one draw of a class for each of its blocks, 64 by default, and batches vary as much:
-        make blocks smaller or the window larger, or write the file in another order. Blocks of one row (``block=1``)
-        make it a uniform permutation, and the reading slowest.
+        window. Where neighbouring rows are no more alike than others, that makes no difference. In a file sorted by
+        class nearly every block holds a single class, and a window is 64 blocks by default: some classes are then rare
+        in it. Make blocks smaller or the window larger, or write the file in another order. Blocks of one row
+        (``block=1``) make it a uniform permutation, and the reading slowest.
 
         The iterator has a thread of its own. It ends with the loop, however the loop ends, or with the iterator's
         ``close()``.
@@ -157,8 +159,8 @@ class Stream:
             [64, 64, 22]
         """
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
-            _check(f"Stream.batches: {name}", value, least)
-        rows = min(len(self), _check("Stream.batches: start", start, 0) * batch_size)
+            whole("Stream.batches", name, value, least)
+        rows = min(len(self), whole("Stream.batches", "start", start, 0) * batch_size)
         if start > -(-len(self) // batch_size):
             raise ValueError(
                 f"Stream.batches: start is {start}, expected at most the {-(-len(self) // batch_size)} batches"
@@ -216,7 +218,7 @@ class Stream:
         """
         if not 0 < fraction < 1:
             raise ValueError(f"Stream.split: fraction is {fraction!r}, expected a number between 0 and 1")
-        _check("Stream.split: seed", seed, 0)
+        whole("Stream.split", "seed", seed, 0)
         sides = [sources.Part(self._source, fraction, seed, held) for held in (False, True)]
         kept, held = (Stream(side, self.classes, self._window, self._prefetch) for side in sides)
         if not len(kept) or not len(held):
@@ -234,28 +236,8 @@ class Stream:
             >>> mean, deviation = tg.data.stream(tg.data.load_iris()).moments()
             >>> mean.round(2), deviation.round(2)
             (array([5.84, 3.06, 3.76, 1.2 ]), array([0.83, 0.43, 1.76, 0.76]))
-
-        Source:
-            Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
         """
-        count, mean, squares = 0, np.zeros(self.shape), np.zeros(self.shape)
-        shift = self._source.read(self._blocks[0])[0][0].astype(np.float64)
-        for i in self._blocks.tolist():
-            x = self._source.read(i)[0] - shift  # so that a constant feature is exactly one
-            more = x.mean(axis=0)
-            x -= more
-            apart, total = more - mean, count + len(x)
-            squares += np.square(x, out=x).sum(axis=0) + apart**2 * (count * len(x) / total)
-            mean += apart * (len(x) / total)
-            count = total
-        deviation = np.sqrt(squares / count)
-        return shift + mean, np.where(deviation > 0, deviation, 1)
-
-
-def _check(what: str, value: Any, least: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{what} is {value!r}, expected a whole number of at least {least}")
-    return int(value)
+        return moments(self.shape, (self._source.read(i)[0] for i in self._blocks.tolist()))
 
 
 def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
@@ -295,8 +277,8 @@ def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 def _ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, None]:
     """The items of an iterator, made by a thread up to so many ahead of their use.
 
-    Each lock and queue here is taken in one step of C: an interrupt finds none of them half taken, as it could those of
-    ``threading``, and leave the thread waiting forever.
+    Locks and queues here are taken in one step of C, so an interrupt never finds one half taken. It could with those
+    of ``threading``, and the thread would wait forever.
     """
     wanted, made = SimpleQueue[bool](), SimpleQueue[tuple[Any, BaseException | None]]()
     over: list[bool] = []

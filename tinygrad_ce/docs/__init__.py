@@ -1,7 +1,8 @@
-"""The documentation as a static site: ``python -m tinygrad_ce.docs [FOLDER]``, made of docstrings and the course."""
+"""The documentation as a static site, made of docstrings and the course."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 from importlib.util import find_spec
@@ -10,11 +11,12 @@ from pathlib import Path
 from tinygrad_ce.docs.pages import write_sources
 
 
-def build(folder: str | os.PathLike[str] = "tinygrad_ce_docs") -> Path:
+def build(folder: str | os.PathLike[str], command_line: argparse.ArgumentParser) -> Path:
     """Build the documentation: the API's reference, the course with its outputs, and the project's own pages.
 
     Args:
         folder: where the site goes; a new folder, an empty one, or an earlier site's.
+        command_line: the program's parser, whose help is a page.
 
     Returns:
         The front page, ``index.html`` in the folder. It opens in a browser as it is and needs no network.
@@ -33,7 +35,7 @@ def build(folder: str | os.PathLike[str] = "tinygrad_ce_docs") -> Path:
     from sphinx.cmd.build import build_main
 
     with tempfile.TemporaryDirectory() as scratch:
-        sources = write_sources(Path(scratch) / "sources")
+        sources = write_sources(Path(scratch) / "sources", command_line)
         strict = ["--quiet", "--nitpicky", "--fail-on-warning", "--jobs=auto"]
         conf, doctrees = f"--conf-dir={Path(__file__).parent}", f"--doctree-dir={scratch}/doctrees"
         if build_main([*strict, "--builder=html", conf, doctrees, str(sources), str(out)]):

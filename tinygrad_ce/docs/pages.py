@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
 import io
@@ -15,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import tinygrad_ce as tg
-from tinygrad_ce.cli.course import project
+from tinygrad_ce.docs.course import project
 
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
 PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first
@@ -39,7 +40,6 @@ _ALSO = {
     "losses.targets": "losses.others",
     "check.report": "check.gradcheck",
     "engine.anomaly": "check.gradcheck",
-    "callback": "train",
 }
 _INSIDE = {
     "kernels.softmax": "module",
@@ -54,9 +54,10 @@ _ORDER = [  # of importance, on pages of several files; within a file as in it, 
     "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",
     "optim.schedules.StepLR", "optim.schedules.LinearLR", "optim.schedules.SequentialLR",
     "optim.schedules.ReduceLROnPlateau", "optim.schedules", "optim.clip", "optim.optimizers",
-    "data.dataset.Dataset", "data.dataset", "data.sets", "data.files.load_csv", "data.files.load_npz",
-    "data.stream", "data.files.load_idx", "data.files.load_file", "data.files.load_features", "data.files",
-    "train.fit", "callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
+    "data.dataset.Dataset", "data.dataset.split", "data.dataset.batches", "data.dataset",
+    "data.readers.load_csv", "data.readers.load_npz", "data.stream", "data.readers.load_idx", "data.readers.load_file",
+    "data.readers.load_features", "data.readers",
+    "train.fit", "train.callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
     "train.callbacks", "train.logs", "train.history", "train.metrics",
     "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
     "study.softmax_page", "study.check", "study.page",
@@ -97,7 +98,7 @@ def things() -> dict[str, tuple[Any, list[str]]]:
     return {name: (value, names[1:]) for name, value, names in found.values()}
 
 
-def write_sources(folder: Path) -> Path:
+def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
     """Write all that Sphinx makes the site of into a new folder."""
     root = project()
     shutil.copytree(root / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*.py", ".*"))
@@ -113,7 +114,7 @@ def write_sources(folder: Path) -> Path:
     for page, entries in {"index.md": _CONTENTS, "notebooks/README.md": course}.items():
         with (folder / page).open("a", encoding="utf-8") as file:
             print("", "```{toctree}", ":hidden:", "", *entries, "```", sep="\n", file=file)
-    for page, lines in {**_reference(), "cli": _command_line(), "play": _play(folder)}.items():
+    for page, lines in {**_reference(), "cli": _command_line(command_line), "play": _play(folder)}.items():
         (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
     return folder
 
@@ -190,21 +191,24 @@ def _heading(title: str, text: str, line: str = "=") -> list[str]:
     return [title, line * len(title), "", text, ""]
 
 
-def _command_line() -> list[str]:
+def _command_line(parser: argparse.ArgumentParser) -> list[str]:
     """The help of the program and of each of its commands."""
     lines = _heading("The command line", "``tinygrad-ce`` and ``python -m tinygrad_ce`` are the same.")
-    for command in ("", *re.findall(r"\n    (\w+) ", _help())):
+    for command in ("", *re.findall(r"\n    (\w+) ", _help(parser))):
         lines += _heading(f"tinygrad-ce {command}".strip(), "", "-")
-        lines += [".. code-block:: text", "", *(f"   {line}" for line in _help(*command.split()).splitlines()), ""]
+        lines += [
+            ".. code-block:: text",
+            "",
+            *(f"   {line}" for line in _help(parser, *command.split()).splitlines()),
+            "",
+        ]
     return lines
 
 
-def _help(*command: str) -> str:
-    from tinygrad_ce.cli import main
-
+def _help(parser: argparse.ArgumentParser, *command: str) -> str:
     said = io.StringIO()
     with mock.patch.dict("os.environ", COLUMNS="92"), redirect_stdout(said), suppress(SystemExit):
-        main([*command, "--help"])
+        parser.parse_args([*command, "--help"])
     return said.getvalue()
 
 

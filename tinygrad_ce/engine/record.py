@@ -10,14 +10,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.engine.node import Node, is_recording, tick
 
-if TYPE_CHECKING:
-    from tinygrad_ce.engine.primitive import Primitive
+Primitive = Any  # what primitive.py makes, and hands to the functions here
 
 # Nobody can write to these. Other arguments, but for Tensors, are called loose: a recorded call keeps a copy of them.
 IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, np.dtype, *np.sctypeDict.values()])

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.train import fit as fit_
+from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.rows import Rows
 from tinygrad_ce.train.training import Training
 
 
@@ -66,8 +67,7 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     with failing_together(team.comm), sharing_cores(team.comm):
         _check_ranks(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
-        given = options.pop("callbacks", ())
-        callbacks = [*([given] if isinstance(given, Callback) else given), _Together(team)]
+        callbacks = [*as_list(options.pop("callbacks", ())), _Together(team)]
         return fit_(model, data, callbacks=callbacks, team=team, **options)
 
 
@@ -99,7 +99,7 @@ def failing_together(comm: Any = None) -> Iterator[None]:
             print(words, file=sys.stderr, flush=True)
         elif not comm.rank:  # Ctrl-C comes to all
             print(str(error) or "interrupted", file=sys.stderr, flush=True)
-        time.sleep(0.3)  # mpiexec may drop what it has not passed on when it hears of the end
+        time.sleep(0.3)  # mpiexec may drop output that it has not passed on yet
         comm.Abort(130 if interrupted else 1)
         os._exit(1)
 
@@ -113,7 +113,7 @@ def sharing_cores(comm: Any) -> Iterator[None]:
         raise ImportError(f"tinygrad_ce.mpi needs threadpoolctl: pip install 'tinygrad-ce[mpi]' ({error})") from error
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
     share = max(1, cores() // here.size)
-    here.Free()  # an MPI has but some thousands of communicators
+    here.Free()  # MPI has only some thousands of communicators
     before = chosen()
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     set_num_threads(min(get_num_threads(), share))
@@ -127,7 +127,7 @@ def sharing_cores(comm: Any) -> Iterator[None]:
 def _check_ranks(team: Ranks, data: Any, options: dict[str, Any]) -> None:
     """Refuse ranks that would not train one model on one data set."""
     if not team.sharded:
-        _check_alike(team, "rows of data", len(data) if isinstance(data, Stream) else np.shape(data[0]))
+        _check_alike(team, "rows of data", len(data) if isinstance(data, Stream | Rows) else np.shape(data[0]))
     elif team.size > 1:
         if isinstance(data, Stream):
             raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")

@@ -152,7 +152,7 @@ class LeakyReLU(Module):
     """x where x > 0, else ``negative_slope`` · x.
 
     Args:
-        negative_slope: the slope below 0.
+        negative_slope: the factor below 0.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg

@@ -79,7 +79,7 @@ def clip_norm(where: str, named: Iterable[tuple[str, Tensor]], max_norm: float, 
         largest = max(largest, size)
     norm = largest
     if largest and norm_type < math.inf:
-        # As parts of the largest entry, no power overflows, and none of those that matter vanishes.
+        # Divided by the largest entry, no power overflows, and none that matters vanishes.
         powers = (np.sum(np.abs(g / largest) ** norm_type, dtype=np.float64) for _, _, g in with_gradient)
         norm = largest * float(sum(powers)) ** (1 / norm_type)
     if norm == math.inf:

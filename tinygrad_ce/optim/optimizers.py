@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.options import finite
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
-
-
-def check(where: str, name: str, value: float, low: float = 0.0, below: float = math.inf) -> float:
-    """An option that is a finite number of at least low, and below a bound if there is one."""
-    if not low <= value < below:
-        span = f"[{low:g}, {below:g})" if below < math.inf else f"of at least {low:g}"
-        raise ValueError(f"{where}: {name} is {value!r}, expected a finite number {span}")
-    return float(value)
 
 
 class Optimizer:
     """Parameters, a learning rate, and what is remembered of each parameter from step to step.
 
     Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
-    before it keeps the numbers it was made with; it takes the one of two steps before, where nobody holds it any more.
+    before it keeps its numbers. The array of two steps before is used again, unless something still refers to it.
     Parameters without a gradient are left alone.
 
     Example:
@@ -38,6 +31,9 @@ class Optimizer:
         >>> w
         Tensor([0.8], dtype=float64, requires_grad=True)
     """
+
+    remembers: Set[str] = frozenset()
+    """The names of what a step keeps of each parameter."""
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         name = type(self).__name__
@@ -53,8 +49,8 @@ class Optimizer:
             raise ValueError(f"{name}: a parameter is listed twice, and would be updated twice")
         if not self.parameters:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
-        self.lr = check(name, "lr", lr)
-        self.scheduled = (self.lr, self.lr)  # the rate before a schedule that begins with another, and that one
+        self.lr = finite(name, "lr", lr)
+        self.scheduled = (self.lr, self.lr)  # the rate before a schedule set its first one, and that first one
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         self._rooms = [Rooms() for _ in self.parameters]
 
@@ -72,13 +68,8 @@ class Optimizer:
                 p._data = self._updated(p._data, p._grad, memory, rooms)
                 rooms.left = left
 
-    @property
-    def remembers(self) -> set[str]:
-        """The names of what a step keeps of each parameter."""
-        return set()
-
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        """A parameter's new numbers. It and what is remembered get arrays of rooms; the old ones are not written."""
+        """A parameter's new numbers, in an array from rooms, as is what is remembered; nothing old is written to."""
         raise TypeError(f"{type(self).__name__} has no _updated: say what a step does")
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -95,7 +86,7 @@ class Optimizer:
         name = type(self).__name__
         if "lr" not in state:
             raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
-        check(name, "lr", float(state["lr"]))
+        finite(name, "lr", float(state["lr"]))
         memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         for key, value in state.items():
             if key == "lr":
@@ -115,16 +106,16 @@ class Optimizer:
 
 
 class Rooms:
-    """Arrays to write a step's results in: those that the step before left behind, where nobody else holds them."""
+    """Arrays to write a step's results into: those that the step before replaced, if nothing else refers to them."""
 
     def __init__(self) -> None:
         self.left: dict[str, Any] = {}
 
     def take(self, name: str, like: np.ndarray) -> np.ndarray:
-        """An array of a shape and dtype, whose numbers are anything."""
+        """An array of the same shape and dtype, with any numbers in it."""
         array, holders = self._take(name)
         if holders <= _SOLE and array.base is None and array.shape == like.shape and array.dtype == like.dtype:
-            array.setflags(True)  # who made it read-only is gone
+            array.setflags(True)  # it was a graph's, which is gone
             return array  # type: ignore[no-any-return]
         return np.empty_like(like)
 
@@ -138,7 +129,7 @@ class Rooms:
 
 _rooms = Rooms()
 _rooms.left["array"] = np.empty(0)
-_SOLE = _rooms._take("array")[1]  # what is counted of an array that nobody else holds
+_SOLE = _rooms._take("array")[1]  # the reference count, on this interpreter, of an array that nothing else refers to
 
 
 class SGD(Optimizer):
@@ -176,16 +167,12 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.momentum = check("SGD", "momentum", momentum)
-        self.weight_decay = check("SGD", "weight_decay", weight_decay)
+        self.momentum = finite("SGD", "momentum", momentum)
+        self.weight_decay = finite("SGD", "weight_decay", weight_decay)
         self.nesterov = nesterov
+        self.remembers = {"velocity"} if momentum else set()
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
-
-    @property
-    def remembers(self) -> set[str]:
-        """The velocity, with momentum."""
-        return {"velocity"} if self.momentum else set()
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
         new = rooms.take("data", w)
@@ -238,14 +225,10 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr)
         name = type(self).__name__
-        self.betas = (check(name, "betas[0]", betas[0], below=1.0), check(name, "betas[1]", betas[1], below=1.0))
-        self.eps = check(name, "eps", eps)
-        self.weight_decay = check(name, "weight_decay", weight_decay)
-
-    @property
-    def remembers(self) -> set[str]:
-        """The running means of the gradient and its square, and the number of steps."""
-        return {"mean", "square", "count"}
+        self.betas = (finite(name, "betas[0]", betas[0], below=1.0), finite(name, "betas[1]", betas[1], below=1.0))
+        self.eps = finite(name, "eps", eps)
+        self.weight_decay = finite(name, "weight_decay", weight_decay)
+        self.remembers = {"mean", "square", "count"}
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
         if self.weight_decay:
@@ -255,7 +238,7 @@ class Adam(Optimizer):
         return new
 
     def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        """-η m̂ / (√v̂ + ε), in the room of the new numbers."""
+        """-η m̂ / (√v̂ + ε), in the array for the new numbers."""
         first, second = self.betas
         new, m, v = rooms.take("data", g), rooms.take("mean", g), rooms.take("square", g)
         np.multiply(memory.get("mean", 0), first, out=m)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: Callbacks that set an optimiser's rate. Their numbers are PyTorch's."""
+"""Learning-rate schedules: they set an optimiser's rate as training goes on. Their numbers are PyTorch's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
-from tinygrad_ce.optim.optimizers import Optimizer, check
-
-if TYPE_CHECKING:
-    from tinygrad_ce.train.history import History
-    from tinygrad_ce.train.training import Training
+from tinygrad_ce.common.options import choice, finite, whole
+from tinygrad_ce.optim.optimizers import Optimizer
 
 
-class Schedule(Callback):
+class Schedule:
     """A learning rate that changes as training goes on: inherit, and say in ``rate`` what it is.
 
     ``fit(schedule=…)`` calls ``step`` after every epoch, or with ``per="step"`` after every update; a loop of one's own
-    calls it itself. The optimiser's rate is set where the schedule's changes; in between it is anybody's.
+    calls it itself. The optimiser's rate is set only where the schedule's changes, so others may set it in between.
+
+    It also goes among ``fit(callbacks=[…])``: to a training, ``after_update`` and ``on_epoch_end`` are hooks.
 
     Args:
         optimizer: whose rate it sets; the rate that it has now is the ``start``.
@@ -46,9 +44,8 @@ class Schedule(Callback):
         name = type(self).__name__
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{name}: optimizer is of type {type(optimizer).__name__}, expected an optimiser")
-        _choice(name, "per", per, ("epoch", "step"))
         self.optimizer = optimizer
-        self.per = per
+        self.per = choice(name, "per", per, "epoch", "step")
         before, scheduled = optimizer.scheduled
         self.start = before if optimizer.lr == scheduled else optimizer.lr
         self.epoch = 0
@@ -65,17 +62,17 @@ class Schedule(Callback):
             self.optimizer.lr = rate
 
     def _begin(self) -> None:
-        """Set the rate of the first epoch, where it isn't the start; a schedule made later starts from the start."""
+        """Set the first rate, where it isn't ``start``. A schedule made later has the same start, not this rate."""
         self.optimizer.lr = self.rate(0)
         self.optimizer.scheduled = (self.start, self.optimizer.lr)
 
-    def after_update(self, training: Training) -> None:
-        """With per="step": step."""
+    def after_update(self, training: Any) -> None:
+        """In a training, with per="step": step."""
         if self.per == "step":
             self.step()
 
-    def on_epoch_end(self, training: Training) -> None:
-        """With per="epoch": step."""
+    def on_epoch_end(self, training: Any) -> None:
+        """In a training, with per="epoch": step."""
         if self.per == "epoch":
             self.step()
 
@@ -91,7 +88,7 @@ class Schedule(Callback):
         """
         name = type(self).__name__
         found = _numbers(name, state, ("epoch", "start"))
-        epoch, start = _whole(name, "epoch", found["epoch"], 0), check(name, "start", found["start"])
+        epoch, start = _whole(name, "epoch", found["epoch"], 0), finite(name, "start", found["start"])
         self.epoch, self.start = epoch, start
 
 
@@ -117,7 +114,7 @@ class StepLR(Schedule):
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, per: str = "epoch") -> None:
         super().__init__(optimizer, per)
         self.step_size = _whole("StepLR", "step_size", step_size, 1)
-        self.gamma = check("StepLR", "gamma", gamma)
+        self.gamma = finite("StepLR", "gamma", gamma)
 
     def rate(self, epoch: int) -> float:
         """The learning rate after so many epochs."""
@@ -146,7 +143,7 @@ class CosineAnnealingLR(Schedule):
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, per: str = "epoch") -> None:
         super().__init__(optimizer, per)
         self.T_max = _whole("CosineAnnealingLR", "T_max", T_max, 1)
-        self.eta_min = check("CosineAnnealingLR", "eta_min", eta_min)
+        self.eta_min = finite("CosineAnnealingLR", "eta_min", eta_min)
 
     def rate(self, epoch: int) -> float:
         """The learning rate after so many epochs."""
@@ -298,11 +295,11 @@ class ReduceLROnPlateau(Schedule):
         super().__init__(optimizer)
         name = "ReduceLROnPlateau"
         self.mode, self.monitor = direction(name, mode, monitor), monitor
-        self.factor = check(name, "factor", factor, below=1.0)
+        self.factor = finite(name, "factor", factor, below=1.0)
         self.patience, self.cooldown = _whole(name, "patience", patience, 0), _whole(name, "cooldown", cooldown, 0)
-        self.threshold_mode = _choice(name, "threshold_mode", threshold_mode, ("rel", "abs"))
-        self.threshold = check(name, "threshold", threshold, below=1.0 if threshold_mode == "rel" else math.inf)
-        self.min_lr, self.eps = check(name, "min_lr", min_lr), check(name, "eps", eps)
+        self.threshold_mode = choice(name, "threshold_mode", threshold_mode, "rel", "abs")
+        self.threshold = finite(name, "threshold", threshold, below=1.0 if threshold_mode == "rel" else math.inf)
+        self.min_lr, self.eps = finite(name, "min_lr", min_lr), finite(name, "eps", eps)
         self.best = math.inf if self.mode == "min" else -math.inf
         self.bad_epochs = 0  # since the best, or since the rate was lowered
         self.cooling = 0  # epochs that are left of cooldown
@@ -329,9 +326,9 @@ class ReduceLROnPlateau(Schedule):
         bound = self.best * (1 - sign * self.threshold) if relative else self.best - sign * self.threshold
         return sign * value < sign * bound
 
-    def on_epoch_end(self, training: Training) -> None:
-        """Step with what the epoch measured."""
-        self.step(watched("ReduceLROnPlateau", training.history, self.monitor)[-1])
+    def on_epoch_end(self, training: Any) -> None:
+        """In a training: step with what the epoch measured."""
+        self.step(training.history.measured("ReduceLROnPlateau", self.monitor)[-1])
 
     def state_dict(self) -> dict[str, Any]:
         """The best number so far, and how many epochs passed since."""
@@ -346,30 +343,17 @@ class ReduceLROnPlateau(Schedule):
         self.best, self.bad_epochs, self.cooling = found["best"], bad, cooling
 
 
-def watched(where: str, history: History, monitor: str | None) -> list[float]:
-    """What each epoch measured of the number to watch: by its name, or the validation's loss, or the training's."""
-    if monitor is not None and monitor not in history.history:
-        raise ValueError(f"{where}: monitor is {monitor!r}; measured are {', '.join(history.history) or 'none yet'}")
-    return history.watched if monitor is None else history.history[monitor]
-
-
 def direction(where: str, mode: str | None, monitor: str | None) -> str:
     """Whether lower ("min") or higher ("max") is better, guessed from the name where nobody says it."""
     if mode is None:
         return "max" if monitor is not None and "accuracy" in monitor else "min"
-    return _choice(where, "mode", mode, ("min", "max"))
-
-
-def _choice(where: str, name: str, value: str, choices: tuple[str, str]) -> str:
-    if value not in choices:
-        raise ValueError(f"{where}: {name} is {value!r}, expected {choices[0]!r} or {choices[1]!r}")
-    return value
+    return choice(where, "mode", mode, "min", "max")
 
 
 def _whole(where: str, name: str, value: Any, low: int) -> int:
-    if not (isinstance(value, int | float | np.integer) and value == value // 1 and low <= value < 2**53):
-        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number of at least {low}")
-    return int(value)
+    """Also one in a float, as ``epochs / 2`` and a state hold it."""
+    in_float = isinstance(value, float) and value.is_integer() and value < 2**53
+    return whole(where, name, int(value) if in_float else value, low)
 
 
 def _numbers(where: str, state: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:

@@ -1,14 +1,8 @@
 """Training: fit, what takes part in it, its history, checkpoints and metrics."""
 
-from tinygrad_ce.callback import Callback
 from tinygrad_ce.train import checkpoint, classifier
-from tinygrad_ce.train.callbacks import (
-    EMA,
-    Checkpoint,
-    ClipGradNorm,
-    ClipGradValue,
-    EarlyStopping,
-)
+from tinygrad_ce.train.callback import Callback
+from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm, ClipGradValue, EarlyStopping
 from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.fit import fit
 from tinygrad_ce.train.history import History
@@ -21,7 +15,7 @@ from tinygrad_ce.train.metrics import (
     precision_recall,
     predict,
     top_k_accuracy,
-)
+)  # fmt: skip
 from tinygrad_ce.train.training import Training
 
 __all__ = [

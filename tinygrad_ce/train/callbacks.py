@@ -6,18 +6,17 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.optim.clip import check_bound, check_norm, clip_grad_value, clip_norm
-from tinygrad_ce.optim.schedules import direction, watched
+from tinygrad_ce.optim.schedules import direction
 from tinygrad_ce.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygrad_ce.train.training import Training
+from tinygrad_ce.train.callback import Callback
+from tinygrad_ce.train.training import Training
 
 
 class EarlyStopping(Callback):
@@ -27,7 +26,7 @@ class EarlyStopping(Callback):
     after an error or Ctrl-C it leaves the model as it is.
 
     Args:
-        patience: how many epochs without improvement are the last; at least 1.
+        patience: stop after so many epochs without improvement; at least 1.
         monitor: the number in the history to watch, such as "val_accuracy"; the validation's loss, or the training's
             where there is no validation, unless given.
         mode: "min" or "max": whether lower or higher is better. None: "max" if monitor names an accuracy, else "min".
@@ -47,12 +46,12 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int, monitor: str | None = None, mode: str | None = None) -> None:
-        self.patience = _count("EarlyStopping", "patience", patience)
+        self.patience = whole("EarlyStopping", "patience", patience)
         self.monitor, self.mode = monitor, direction("EarlyStopping", mode, monitor)
         self._first = 0  # the epoch from which on it has seen the weights
 
     def on_train_begin(self, training: Training) -> None:
-        """Stop at once where a training is resumed whose patience is at its end."""
+        """Stop at once if a resumed training has no patience left."""
         if not training.epoch:
             self._first = 0
         elif training.best:
@@ -68,7 +67,7 @@ class EarlyStopping(Callback):
     def _judge(self, training: Training) -> int:
         """The best epoch, the first one of equals; stop if it is too long ago."""
         sign = 1 if self.mode == "min" else -1
-        values = [sign * v for v in watched("EarlyStopping", training.history, self.monitor)]
+        values = [sign * v for v in training.history.measured("EarlyStopping", self.monitor)]
         best = min(range(self._first, len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
         if len(values) - 1 - best >= self.patience:
             training.stop(f"no better for {self.patience} epochs")
@@ -164,9 +163,8 @@ class EMA(Callback):
     .. math:: a \leftarrow d_t\, a + (1 - d_t)\, w.
 
     The smaller :math:`d_t` of the first updates let the average forget the weights before training. The optimiser
-    steps the weights w themselves; from the end of an epoch's steps until the next epoch, and when training is over,
-    the model
-    holds the averages a: validation, early stopping, checkpoints between epochs and predictions take these.
+    steps the weights w themselves. Between epochs, and when training is over, the model holds the averages a:
+    validation, early stopping, checkpoints after an epoch and predictions take these.
 
     Args:
         decay: d in [0, 1): the average reaches back over about 1 / (1 - d) updates.
@@ -280,8 +278,8 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, *, steps: int | None = None) -> None:
         self.path = os.fspath(path)
-        self.every = _count("Checkpoint", "every", every)
-        self.steps = None if steps is None else _count("Checkpoint", "steps", steps)
+        self.every = whole("Checkpoint", "every", every)
+        self.steps = None if steps is None else whole("Checkpoint", "steps", steps)
         require_folder("Checkpoint", self.path)
         if os.path.isdir(self.path):
             raise IsADirectoryError(f"Checkpoint: {self.path} is a folder, expected a file's path")
@@ -312,9 +310,3 @@ def require_folder(where: str, path: str | os.PathLike[str]) -> None:
     folder = Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{where}: {os.fspath(path)}: the folder {folder} does not exist")
-
-
-def _count(where: str, name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number of at least 1")
-    return int(value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
 
@@ -17,7 +17,10 @@ __all__ = ["CheckpointError", "load", "save"]
 
 _FORMAT = "tinygrad_ce checkpoint 1"
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")  # by name: importing np.random takes 20 ms
-_BUFFERS = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}  # where a generator stands in how long a buffer
+_BUFFERS = {
+    "MT19937": ("pos", 624),
+    "Philox": ("buffer_pos", 4),
+}  # the field that is a position in a buffer, and the buffer's length
 
 
 class CheckpointError(ValueError):
@@ -38,7 +41,6 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
         >>> tg.train.checkpoint.load(path)
         ({'model': {'w': array([1., 1.])}}, {'epoch': 3})
     """
-    path = Path(path)
     head = {"format": _FORMAT, "groups": sorted(groups), "meta": meta}
     text = _json(head)
     named: dict[str, Any] = {
@@ -49,27 +51,8 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
     for group in groups:
         if "/" in group:
             raise ValueError(f"checkpoint.save: group {group!r}, expected a name without a slash")
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        with open(part, "xb") as file:
-            np.savez(file, meta=np.frombuffer(text.encode(), np.uint8), **named)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last, where a folder can be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with replacing(path) as file:
+        np.savez(file, meta=np.frombuffer(text.encode(), np.uint8), **named)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses
-from tinygrad_ce.callback import Callback
+from tinygrad_ce.common.options import whole
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.train import checkpoint as files
+from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, EarlyStopping
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.logs import show
 from tinygrad_ce.train.metrics import logits, value_of
-from tinygrad_ce.train.progress import show
+from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, weights_of_classes
-from tinygrad_ce.train.state import restore
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training
 
@@ -39,7 +40,7 @@ def fit(
     schedule: Schedule | None = None,
     validation: Any = None,
     patience: int | None = None,
-    callbacks: Iterable[Callback] | Callback = (),
+    callbacks: Iterable[Callback | Schedule] | Callback | Schedule = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     meta: dict[str, Any] | None = None,
@@ -96,17 +97,16 @@ def fit(
         >>> history["accuracy"][-1] > 0.9
         True
     """
-    counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience, "seed": seed}
-    for name, value in counts.items():
-        least = 0 if name == "seed" else 1
-        if value is not None and (not isinstance(value, int | np.integer) or value < least):
-            raise ValueError(f"fit: {name} is {value!r}, expected a whole number of at least {least}")
+    epochs, batch_size = whole("fit", "epochs", epochs), whole("fit", "batch_size", batch_size)
+    accumulate, seed = whole("fit", "accumulate", accumulate), whole("fit", "seed", seed, 0)
+    stopping = None if patience is None else EarlyStopping(whole("fit", "patience", patience))
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
-    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
-        checkpoint = Checkpoint(checkpoint)
+    saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     optimizer = optimizer or SGD(model.parameters(), lr=0.1)
-    taking_part = _callbacks(callbacks, schedule, patience, checkpoint, progress)
+    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []))
+    taking_part = [callback for callback in everything if callback is not None]
+    taking_part.sort(key=lambda callback: isinstance(callback, Checkpoint))  # they write what the others have left
     _check_kinds(model, optimizer, schedule, taking_part)
     rows, held = _rows(data, validation, sample_weight, seed)
     classes = _check_labels(model, rows, held)
@@ -115,50 +115,38 @@ def fit(
     if accumulate > 1 or team.size > 1:
         _check_mean(model, loss, rows)
     training = Training(
-        model, optimizer, loss, taking_part, rows=rows, held=held, metrics=_named(metrics), epochs=int(epochs),
-        batch_size=int(batch_size), accumulate=int(accumulate), seed=int(seed), meta=_plain(meta or {}), team=team,
+        model, optimizer, loss, taking_part, rows=rows, held=held, metrics=_named(metrics), epochs=epochs,
+        batch_size=batch_size, accumulate=accumulate, seed=seed, meta=_plain(meta or {}), team=team,
     )  # fmt: skip
-    if resume and checkpoint is not None:
-        restore(training, files.load(checkpoint.path), checkpoint.path)
+    if resume and saving is not None:
+        restore(training, files.load(saving.path), saving.path)
     return training.run()
 
 
-def _callbacks(
-    callbacks: Iterable[Callback] | Callback,
-    schedule: Schedule | None,
-    patience: int | None,
-    checkpoint: Checkpoint | None,
-    progress: bool,
-) -> list[Callback]:
-    """All that take part. Those that save come last: what they write is what the others have left."""
-    every = [callbacks] if isinstance(callbacks, Callback) else [*callbacks]
-    if schedule is not None:
-        every.append(schedule)
-    if patience:
-        every.append(EarlyStopping(patience))
-    if checkpoint is not None:
-        every.append(checkpoint)
-    return sorted([*every, *show(progress)], key=lambda callback: isinstance(callback, Checkpoint))
-
-
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:
-    things = [("optimizer", optimizer, Optimizer), ("schedule", schedule, Schedule)]
-    for name, thing, kind in [*things, *((f"callbacks[{i}]", c, Callback) for i, c in enumerate(callbacks))]:
-        if thing is not None and not isinstance(thing, kind):
-            raise TypeError(f"fit: {name} is of type {type(thing).__name__}, expected an instance of {kind.__name__}")
+    """Refuse what is of another type than it has to be, or was made for another model."""
+    _check_kind("optimizer", optimizer, Optimizer)
+    if schedule is not None:
+        _check_kind("schedule", schedule, Schedule)
     if not {id(p) for p in optimizer.parameters} & {id(p) for p in model.parameters()}:
         raise ValueError("fit: the optimizer has none of this model's parameters; was the model made anew after it?")
     for i, callback in enumerate(callbacks):
+        _check_kind(f"callbacks[{i}]", callback, Callback, Schedule)
+        name = type(callback).__name__
         if any(callback is other for other in callbacks[:i]):
-            raise ValueError(f"fit: one {type(callback).__name__} takes part twice; as schedule or checkpoint, too?")
+            raise ValueError(f"fit: one {name} takes part twice; as schedule or checkpoint, too?")
         if isinstance(callback, Schedule) and callback.optimizer is not optimizer:
-            name = type(callback).__name__
             raise ValueError(f"{name}: it was made for another optimizer than fit has; give fit(optimizer=…) the same")
     for kind in (EMA, EarlyStopping):
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
-            raise ValueError(
-                f"fit: more than one {kind.__name__} takes part, and each would give the model its weights"
-            )
+            words = f"more than one {kind.__name__} takes part, and each would give the model its weights"
+            raise ValueError(f"fit: {words}")
+
+
+def _check_kind(name: str, thing: Any, *kinds: type) -> None:
+    if not isinstance(thing, kinds):
+        expected = kinds[0].__name__
+        raise TypeError(f"fit: {name} is of type {type(thing).__name__}, expected an instance of {expected}")
 
 
 def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Rows, Rows | None]:

@@ -36,6 +36,16 @@ class History:
         """The loss that early stopping watches: the validation's if there is one."""
         return self.history.get("val_loss", self.history.get("loss", []))
 
+    def measured(self, where: str, monitor: str | None) -> list[float]:
+        """What each epoch measured by this name; without a name, the loss that early stopping watches.
+
+        Raises:
+            ValueError: nothing is measured by this name.
+        """
+        if monitor is not None and monitor not in self.history:
+            raise ValueError(f"{where}: monitor is {monitor!r}; measured are {', '.join(self.history) or 'none yet'}")
+        return self.watched if monitor is None else self.history[monitor]
+
     @property
     def best_epoch(self) -> int | None:
         """The epoch with the lowest watched loss."""

@@ -1,19 +1,19 @@
-"""Callbacks that write down what each epoch measured: as a CSV file, for TensorBoard."""
+"""Callbacks that show or write down what each epoch measured: lines, a bar, a CSV file, TensorBoard."""
 
 from __future__ import annotations
 
 import csv
 import os
+import shutil
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
-from tinygrad_ce.callback import Callback
+from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import require_folder
-
-if TYPE_CHECKING:
-    from tinygrad_ce.train.history import History
-    from tinygrad_ce.train.training import Training
+from tinygrad_ce.train.history import History
+from tinygrad_ce.train.training import Training
 
 
 class CSVLog(Callback):
@@ -47,34 +47,23 @@ class CSVLog(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_folder("CSVLog", path)
         self.path = path
-        self._file: TextIO | None = None
-        self._columns: list[str] = []
 
     def on_train_begin(self, training: Training) -> None:
         """Begin the file, with the epochs before."""
-        self._columns = []
-        self._file = open(self.path, "w", encoding="utf-8", newline="")  # noqa: SIM115  (on_train_end closes it)
+        open(self.path, "w").close()
         for i in range(training.epoch):
             self._write(training.history, i)
-        self._file.flush()
 
     def on_epoch_end(self, training: Training) -> None:
         """Write the epoch's line."""
         self._write(training.history, training.epoch - 1)
 
-    def on_train_end(self, training: Training) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
     def _write(self, history: History, i: int) -> None:
-        assert self._file is not None
-        writer = csv.writer(self._file, lineterminator="\n")
-        if not self._columns:
-            self._columns = list(history.history)
-            writer.writerow(["epoch", *self._columns])
-        writer.writerow([i + 1, *(history[name][i] for name in self._columns)])
-        self._file.flush()
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if not i:
+                writer.writerow(["epoch", *history.history])
+            writer.writerow([i + 1, *(values[i] for values in history.history.values())])
 
 
 class TensorBoard(Callback):
@@ -144,3 +133,74 @@ class TensorBoard(Callback):
             # What another training wrote here before is not to be shown any more.
             self._add(run, step=1, session_log=self._session(status=self._session.START))
         self._runs[run].add_event(self._event(wall_time=time.time(), **event))
+
+
+class Lines(Callback):
+    """A line for each epoch, but no more than about twenty in all."""
+
+    writes = True
+
+    def on_epoch_end(self, training: Training) -> None:
+        """The line of an epoch."""
+        done, epochs = training.epoch, training.epochs
+        if done % max(1, epochs // 20) == 0 or done == epochs:
+            words = "; ".join(f"{part}: {numbers}" for part, numbers in last(training.history).items())
+            print(f"epoch {done:>{len(str(epochs))}}/{epochs}  {words}", flush=True)
+
+
+class Bar(Callback):
+    """A tqdm bar over all steps, with the last epoch's numbers beside it."""
+
+    writes = True
+
+    def __init__(self, tqdm: Any) -> None:
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def on_train_begin(self, training: Training) -> None:
+        """Begin where the training begins."""
+        self._bar = self._tqdm(
+            total=training.epochs * training.steps,
+            initial=training.updates,
+            unit="step",
+            dynamic_ncols=True,
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+            desc=f"epoch {training.epoch}/{training.epochs}",
+        )
+
+    def after_update(self, training: Training) -> None:
+        """Another step is done."""
+        self._bar.update(training.updates - self._bar.n)
+
+    def on_epoch_end(self, training: Training) -> None:
+        """The numbers of an epoch."""
+        part, numbers = list(last(training.history).items())[-1]
+        self._bar.set_description(f"epoch {training.epoch}/{training.epochs}", refresh=False)
+        self._bar.set_postfix_str(f"{part}: {numbers}", refresh=False)
+        self._bar.update(training.updates - self._bar.n)
+
+    def on_train_end(self, training: Training) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def last(history: History) -> dict[str, str]:
+    """The last epoch's numbers as text: of training, and of validation if there is any."""
+    parts: dict[str, list[str]] = {"training": [], "validation": []}
+    for name, values in history.history.items():
+        if name != "lr":
+            part = "validation" if name.startswith("val_") else "training"
+            parts[part].append(f"{name.removeprefix('val_')} {values[-1]:.4f}")
+    return {part: ", ".join(numbers) for part, numbers in parts.items() if numbers}
+
+
+def show() -> list[Callback]:
+    """The kind that fits where the output goes."""
+    if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return [Lines()]
+        return [Bar(tqdm)]
+    return [Lines()]

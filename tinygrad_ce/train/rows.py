@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.data.dataset import as_dataset, batch_rows, hold_out
+from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.losses import targets as labels
 from tinygrad_ce.train.team import Team
 
-_MEASURED = 4096  # rows of a stream that are measured at a time
+MEASURED = 4096  # rows that are measured together
 
 
 class Batch(NamedTuple):
@@ -24,43 +25,13 @@ class Batch(NamedTuple):
 
     @property
     def counted(self) -> int:
-        """How many rows have a label; those that are ignored have a negative one."""
-        return len(self.y) if self.y.dtype.kind == "f" else int(np.count_nonzero(self.y >= 0))
-
-
-class Rows(Protocol):
-    """What a training asks of its data."""
-
-    class_weight: np.ndarray | None
-
-    def __len__(self) -> int: ...
+        """How many rows have a label."""
+        return int(np.count_nonzero(self.known)) if self.y.ndim == 1 else len(self.y)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-
-    @property
-    def first(self) -> np.ndarray:
-        """The features of a row, as a batch of one."""
-
-    @property
-    def layout(self) -> dict[str, int]:
-        """What fixes, beside seed and epoch, the order of the rows."""
-
-    def check_labels(self, classes: int) -> None:
-        """Hold the labels against the number of logits."""
-
-    def labels(self) -> Iterable[np.ndarray]:
-        """All labels, in pieces."""
-
-    def split(self, fraction: float, seed: int) -> tuple[Rows, Rows]:
-        """Hold out a fraction of the rows."""
-
-    def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
-        """The batches of an epoch from number start on, of each the rows that are computed here."""
-
-    def all(self, team: Team) -> Iterator[Batch]:
-        """All rows in order, in pieces as large as memory may hold; of each those that are computed here."""
+    def known(self) -> Any:
+        """Which rows have a label; those that are ignored have a negative one."""
+        return self.y >= 0 if self.y.ndim == 1 else slice(None)
 
 
 class ArrayRows:
@@ -77,26 +48,42 @@ class ArrayRows:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
         return self.data.classes
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """That of a row's features."""
+        return self.data.x.shape[1:]
+
+    @property
     def first(self) -> np.ndarray:
+        """The features of a row, as a batch of one."""
         return self.data.x[:1]
 
     @property
     def layout(self) -> dict[str, int]:
+        """What fixes, beside seed and epoch, the order of the rows."""
         return {"rows": len(self)}
 
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each feature, piece by piece, so that no second copy of the rows is made."""
+        step = max(1, BLOCK // (4 * math.prod(self.shape) + 8))
+        return moments(self.shape, (self.data.x[i : i + step] for i in range(0, len(self), step)))
+
     def check_labels(self, classes: int) -> None:
+        """Hold the labels against the number of logits."""
         if labels.is_soft(self.data.y, (len(self), classes)):
             labels.check_soft(self.where, self.data.y)
         else:
             labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
+        """All labels, in pieces."""
         return [self.data.y]
 
     def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
+        """Hold out a fraction of the rows."""
         out = hold_out(self.data.y, fraction, seed)
         kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
         return kept, held
@@ -106,18 +93,20 @@ class ArrayRows:
         return ArrayRows(where, data, None if self.weight is None else self.weight[rows])
 
     def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+        """The batches of an epoch from number start on, of each the rows that are computed here."""
         x, y, weight = self.data.x, self.data.y, self.weight
         for rows in batch_rows(team.rows(len(y)), batch_size, seed, epoch, start):
             mine = team.part(rows)
             yield _weighed(x[mine], y[mine], None if weight is None else weight[mine], self.class_weight)
 
     def all(self, team: Team) -> Iterator[Batch]:
+        """All rows in order, in pieces as large as memory may hold; of each those that are computed here."""
         mine = team.slice(len(self))
         yield Batch(self.data.x[mine], self.data.y[mine])
 
 
 class StreamRows:
-    """Rows of a Stream, whose labels it checks as it reads them."""
+    """Rows of a Stream, whose labels it checks as it reads them; it can do what ArrayRows can."""
 
     def __init__(self, where: str, stream: Stream) -> None:
         self.where = where
@@ -132,6 +121,10 @@ class StreamRows:
         return self.stream.classes
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stream.shape
+
+    @property
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
 
@@ -139,13 +132,16 @@ class StreamRows:
     def layout(self) -> dict[str, int]:
         return self.stream.layout
 
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.stream.moments()
+
     def check_labels(self, classes: int) -> None:
         if len(self.stream.classes) > classes:
             there = len(self.stream.classes)
             raise ValueError(f"{self.where}: the stream has {there} classes, but the model gives {classes} logits")
 
     def labels(self) -> Iterable[np.ndarray]:
-        return (y for _, y in self.stream.batches(_MEASURED, shuffle=False))
+        return (y for _, y in self.stream.batches(MEASURED, shuffle=False))
 
     def split(self, fraction: float, seed: int) -> tuple[StreamRows, StreamRows]:
         kept, held = self.stream.split(fraction, seed)
@@ -158,13 +154,18 @@ class StreamRows:
             yield _weighed(x[mine], y[mine], None, self.class_weight)
 
     def all(self, team: Team) -> Iterator[Batch]:
-        for x, y in self.stream.batches(_MEASURED, shuffle=False):
+        for x, y in self.stream.batches(MEASURED, shuffle=False):
             mine = team.slice(len(y))
             yield Batch(x[mine], y[mine])
 
 
+Rows = ArrayRows | StreamRows
+
+
 def as_rows(where: str, data: Any, weight: Any = None) -> Rows:
     """Rows of a Stream, a Dataset or a pair (x, y); weight is one for each row of arrays."""
+    if isinstance(data, Rows):
+        return data
     if not isinstance(data, Stream):
         return ArrayRows(where, data, weight)
     if weight is not None:
@@ -178,7 +179,7 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
         if given != "balanced":
             raise ValueError(f"{where}: class_weight is {given!r}, expected 'balanced', a mapping or numbers")
         counts = sum((np.bincount(_index(where, y), minlength=classes) for y in rows.labels()), np.zeros(classes, int))
-        counts = team.sum(counts)  # of rows that all have it is so many times as much, which makes no difference
+        counts = team.sum(counts)  # where all have all rows, a multiple: no difference
         return np.asarray(counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1))
     if isinstance(given, Mapping):
         weight = np.ones(classes)

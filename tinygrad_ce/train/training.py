@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import HOOKS, Callback
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.tensor import Tensor
-from tinygrad_ce.train import state
+from tinygrad_ce.train import checkpoint
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.metrics import logits, value_of
 from tinygrad_ce.train.rows import Batch, Rows
-from tinygrad_ce.train.state import SUMS
 from tinygrad_ce.train.team import Team
+
+HOOKS = (
+    "on_train_begin", "on_epoch_begin", "before_update", "after_update", "before_validation", "on_epoch_end",
+    "on_train_end",
+)  # fmt: skip
+SUMS = ("loss", "right", "counted")  # over the rows of an epoch
 
 
 class Training:
@@ -48,7 +52,7 @@ class Training:
     """
 
     def __init__(
-        self, model: Module, optimizer: Optimizer, loss: Callable[..., Any], callbacks: Sequence[Callback], *,
+        self, model: Module, optimizer: Optimizer, loss: Callable[..., Any], callbacks: Sequence[Any], *,
         rows: Rows, held: Rows | None, metrics: Mapping[str, Callable[..., float]], epochs: int, batch_size: int,
         accumulate: int, seed: int, meta: Mapping[str, Any], team: Team,
     ) -> None:  # fmt: skip
@@ -68,16 +72,12 @@ class Training:
         self.rate = optimizer.lr  # at the beginning of the epoch
         self._why_stop = ""
         self._previous = [p._data for p in optimizer.parameters]  # the weights before the last step
-        self._hooks = {name: self._overriding(name) for name in HOOKS}
+        self._hooks = {name: self._hooks_named(name) for name in HOOKS}
 
-    def _overriding(self, name: str) -> list[Callable[[Training], None]]:
-        """The callbacks that say something at a turn; the rest cost nothing."""
-        return [
-            getattr(callback, name)
-            for callback in self.callbacks
-            if getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
-            and (self.team.rank == 0 or not callback.writes)
-        ]
+    def _hooks_named(self, name: str) -> list[Callable[[Training], None]]:
+        """What callbacks do at a turn. Of several processes, the first alone shows and writes."""
+        taking_part = [c for c in self.callbacks if self.team.rank == 0 or not getattr(c, "writes", False)]
+        return [getattr(callback, name) for callback in taking_part if hasattr(callback, name)]
 
     def _call(self, name: str) -> None:
         for hook in self._hooks[name]:
@@ -94,7 +94,7 @@ class Training:
 
     @property
     def ending(self) -> bool:
-        """Whether no epoch follows the ones done."""
+        """Whether no more epoch follows."""
         return bool(self._why_stop) or self.epoch >= self.epochs
 
     def run(self) -> History:
@@ -208,8 +208,8 @@ class Training:
     def _sum_gradients(self, loss: float, count: int) -> tuple[float, int]:
         """The mean of the gradients over the rows of all processes, in one go.
 
-        It is one flat array, and behind it which parameters have a gradient, how many rows count, and whether a loss
-        isn't finite.
+        What is summed is one flat array: all gradients, then a 1 for each parameter that has one, the number of rows
+        that count, and nan if a loss isn't finite.
         """
         parameters = self.optimizer.parameters
         flags = [*(p._grad is not None for p in parameters), count, 0 if math.isfinite(loss) else math.nan]
@@ -224,7 +224,7 @@ class Training:
         return (loss if math.isfinite(finite) or not math.isfinite(loss) else math.nan), round(everywhere)
 
     def _check_weights(self) -> None:
-        """The loss of the next step would tell of weights that aren't finite; here none follows, or they are saved."""
+        """Refuse weights that aren't finite, where no other step follows whose loss would show it."""
         parameters = self.optimizer.parameters
         if self.step and not all(np.isfinite(p._data).all() for p in parameters):
             words = self._why("weights are nan or infinite after", [])
@@ -264,17 +264,20 @@ class Training:
                 loss = value_of(self.loss, output, part.y)
                 sums += (loss * part.counted, _right(output, part.y), part.counted)
             if self.metrics:
-                known = slice(None) if part.y.dtype.kind == "f" else part.y >= 0
-                pieces.append((output[known], part.y[known]))
-        measured: dict[str, float] = {}
-        if self.held is not None:
-            loss, right, counted = self.team.sum(sums).tolist()
-            measured = {"val_loss": loss / (counted or math.nan), "val_accuracy": right / (counted or math.nan)}
-        if self.metrics:
-            output, y = (np.concatenate(a) for a in zip(*itertools.chain(*self.team.every(pieces)), strict=True))
-            prefix = "" if self.held is None else "val_"
-            measured |= {f"{prefix}{name}": float(metric(output, y)) for name, metric in self.metrics.items()}
-        return measured
+                pieces.append((output[part.known], part.y[part.known]))
+        if self.held is None:
+            return self._metrics(pieces)
+        loss, right, counted = self.team.sum(sums).tolist()
+        counted = counted or math.nan
+        measured = {"val_loss": loss / counted, "val_accuracy": right / counted}
+        return measured | {f"val_{name}": value for name, value in self._metrics(pieces).items()}
+
+    def _metrics(self, pieces: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """The metrics of logits and labels, which all processes put together."""
+        if not self.metrics:
+            return {}
+        output, y = (np.concatenate(a) for a in zip(*itertools.chain(*self.team.every(pieces)), strict=True))
+        return {name: float(metric(output, y)) for name, metric in self.metrics.items()}
 
     def save(self, path: Any) -> None:
         """Write a checkpoint, from which ``fit(resume=True)`` goes on.
@@ -285,7 +288,44 @@ class Training:
             OSError: it can't be written; an older file is still there, whole.
         """
         self._check_weights()
-        state.save(self, path)
+        generators = {name: rng.bit_generator.state for name, rng in self.model.named_generators()}
+        meta = {**self.meta, "history": self.history.state(), "generators": generators, "updates": self.updates}
+        if self.step:
+            meta["under_way"] = {
+                "step": self.step, "lr": self.rate, **self.summed(), "order": self.order(),
+                "generators": self.team.every(generators) if generators else [],
+            }  # fmt: skip
+        if self.team.rank:
+            return
+        groups = {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
+            "callbacks": self._states_of_callbacks(),
+        }  # fmt: skip
+        try:
+            checkpoint.save(path, groups, meta)
+        except ValueError as error:  # zipfile's complaint that Ctrl-C left it half done
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
+
+    def _states_of_callbacks(self) -> dict[str, np.ndarray]:
+        """The state of each callback that has any, under its name."""
+        kept: dict[str, np.ndarray] = {}
+        for name, callback in self.named_callbacks().items():
+            for key, value in callback.state_dict().items():
+                kept[f"{name}.{key}"] = array = np.asarray(value)
+                if array.dtype.kind not in "fiub":
+                    raise TypeError(f"{name}: its state has {key!r}: {value!r}, expected numbers or arrays of them")
+        return kept
+
+    def named_callbacks(self) -> dict[str, Any]:
+        """The callbacks, each under its class's name and its number among those of the class."""
+        names: dict[str, Any] = {}
+        for callback in self.callbacks:
+            kind = type(callback).__name__
+            number = sum(name.partition(".")[0] == kind for name in names)
+            names[f"{kind}.{number}"] = callback
+        return names
 
     def order(self) -> dict[str, int]:
         """What fixes which rows a step of an epoch takes."""
@@ -301,7 +341,7 @@ class Training:
 
 
 def _right(output: np.ndarray, y: np.ndarray) -> int:
-    """How many rows' largest logit is at the label (of soft targets, at the largest mass)."""
+    """How many rows' largest logit is at the label (of soft targets, at the largest weight)."""
     if y.ndim == output.ndim:
         y = y.argmax(axis=1)
     return int(np.count_nonzero(output.argmax(axis=1) == y))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ce.common.files import write
+
 _PACKAGE = Path(__file__).parents[1]
 _FIRST = "01_softmax.ipynb"
 
@@ -45,7 +47,10 @@ def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool =
     target = Path("tinygrad_ce_course" if folder is None else folder)
     launch = _jupyterlab() if start else None
     for name, content in _files():
-        _write_new(target / name, content)
+        path = target / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, content)
     if launch is not None:
         launch([str(target / _FIRST), *([] if browser else ["--no-browser"])])
     return target
@@ -75,13 +80,3 @@ def _files() -> Iterator[tuple[Path, bytes]]:
     for path in sorted([*_PACKAGE.rglob("*.py"), _PACKAGE / "data" / "sets" / "README.md"]):
         if not path.is_relative_to(root / "notebooks"):
             yield "source" / path.relative_to(_PACKAGE.parent), path.read_bytes()
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that isn't there yet, whole or not at all."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from tinygrad_ce.cli import course
+from tinygrad_ce.docs import course
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -100,6 +100,6 @@ def test_a_wheel_brings_the_same_course(tmp_path, monkeypatch):
 
 def test_jupyterlab_starts_where_it_is_installed():
     version = pytest.importorskip("jupyterlab", reason="needs JupyterLab, of the extra notebooks").__version__
-    code = "from tinygrad_ce.cli.course import _jupyterlab; _jupyterlab()(['--version'])"
+    code = "from tinygrad_ce.docs.course import _jupyterlab; _jupyterlab()(['--version'])"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert said.stdout.strip() == version

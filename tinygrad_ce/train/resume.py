@@ -1,67 +1,16 @@
-"""What a checkpoint keeps of a training under way, and how training goes on from it."""
+"""restore: a training goes on from its checkpoint, or says why the checkpoint doesn't fit."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.callback import Callback
-from tinygrad_ce.train import checkpoint as files
+from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.history import History
-
-if TYPE_CHECKING:
-    from tinygrad_ce.train.training import Training
-
-SUMS = ("loss", "right", "counted")
-
-
-def save(training: Training, path: Any) -> None:
-    """Write all that is needed to go on. In the middle of an epoch all processes call it; the first one writes."""
-    generators = {name: rng.bit_generator.state for name, rng in training.model.named_generators()}
-    meta = {
-        **training.meta, "history": training.history.state(), "generators": generators, "updates": training.updates,
-    }  # fmt: skip
-    if training.step:
-        meta["under_way"] = {
-            "step": training.step, "lr": training.rate, **training.summed(), "order": training.order(),
-            "generators": training.team.every(generators) if generators else [],
-        }  # fmt: skip
-    if training.team.rank:
-        return
-    groups = {
-        "model": training.model.state_dict(), "optimizer": training.optimizer.state_dict(), "best": training.best,
-        "callbacks": _kept(training),
-    }  # fmt: skip
-    try:
-        files.save(path, groups, meta)
-    except ValueError as error:  # zipfile's complaint that Ctrl-C left it half done
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
-
-
-def _kept(training: Training) -> dict[str, np.ndarray]:
-    """The state of each callback that has any, under its name."""
-    kept: dict[str, np.ndarray] = {}
-    for name, callback in _named(training).items():
-        for key, value in callback.state_dict().items():
-            kept[f"{name}.{key}"] = array = np.asarray(value)
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"{name}: its state has {key!r}: {value!r}, expected numbers or arrays of them")
-    return kept
-
-
-def _named(training: Training) -> dict[str, Callback]:
-    """The callbacks, each under its class's name and its number among those of the class."""
-    names: dict[str, Callback] = {}
-    for callback in training.callbacks:
-        kind = type(callback).__name__
-        number = sum(name.partition(".")[0] == kind for name in names)
-        names[f"{kind}.{number}"] = callback
-    return names
+from tinygrad_ce.train.training import SUMS, Training
 
 
 def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]], path: str) -> None:
@@ -81,7 +30,7 @@ def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], d
         _check(training, history, meta, states)
         _load(training.model, groups["model"], undo)
         _load(training.optimizer, groups["optimizer"], undo)
-        callbacks = _named(training)
+        callbacks = training.named_callbacks()
         kept = groups["callbacks"]
         for name, callback in callbacks.items():
             _load(callback, {key[len(name) + 1 :]: a for key, a in kept.items() if key.startswith(f"{name}.")}, undo)
@@ -91,7 +40,7 @@ def restore(training: Training, saved: tuple[dict[str, dict[str, np.ndarray]], d
     except Exception as error:
         for back in reversed(undo):
             back()
-        raise files.CheckpointError(f"{path}: a checkpoint, but not of this training: {error}") from error
+        raise CheckpointError(f"{path}: a checkpoint, but not of this training: {error}") from error
     for name, rng in training.model.named_generators():
         rng.bit_generator.state = states[name]
     training.history, training.best, training.updates = history, groups["best"], meta["updates"]

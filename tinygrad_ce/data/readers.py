@@ -70,29 +70,29 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> n
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not gzipped:
-            return _idx(arrays.Stream(file))
+            return _idx(arrays.ByteReader(file))
         size = os.fstat(file.fileno()).st_size
         with gzip.GzipFile(fileobj=file) as unpacked:
-            return _idx(arrays.Stream(unpacked, packing="gzip data"), arrays.allowance(size, max_bytes))
+            return _idx(arrays.ByteReader(unpacked, packing="gzip data"), arrays.allowance(size, max_bytes))
 
 
-def _idx(stream: arrays.Stream, most: int | None = None) -> np.ndarray:
-    """The array in a stream, which may be most bytes."""
-    head = bytes(stream.take(4, "the magic number"))
+def _idx(reader: arrays.ByteReader, most: int | None = None) -> np.ndarray:
+    """The array in an IDX file's bytes, which may be so many at most."""
+    head = bytes(reader.take(4, "the magic number"))
     if head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
         raise arrays.Damage(f"offset 0: {head.hex(' ')}, expected an IDX file's 00 00 TYPE DIMENSIONS")
     dims = head[3]
     if not 1 <= dims <= 32:
         raise arrays.Damage(f"offset 3: {dims} dimensions, expected 1 to 32")
-    sizes = stream.take(4 * dims, f"{dims} sizes")
+    sizes = reader.take(4 * dims, f"{dims} sizes")
     shape = tuple(int.from_bytes(sizes[4 * i : 4 * i + 4], "big") for i in range(dims))
     dtype = np.dtype(_IDX_TYPES[head[2]])
     length = math.prod(shape) * dtype.itemsize
     if not length:
         raise arrays.Damage(f"offset 4: shape {arrays.shown(shape)} holds nothing, expected sizes of at least 1")
-    arrays.check_allowance(stream.here(), length, most)
-    body = stream.take(length, f"{length:,} bytes for shape {shape} of {dtype.name}")
-    stream.end(f"shape {shape}")
+    arrays.check_allowance(reader.here(), length, most)
+    body = reader.take(length, f"{length:,} bytes for shape {shape} of {dtype.name}")
+    reader.end(f"shape {shape}")
     return np.ndarray(shape, dtype, body).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -156,12 +156,7 @@ def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> D
 def read_npy(path: Any) -> np.ndarray:
     """The array of a ``.npy``."""
     with reading(path, "no .npy file of a plain array: ") as file:
-        stream = arrays.Stream(file)
-        dtype, shape, order = arrays.read_header(stream, os.fstat(file.fileno()).st_size)
-        place = stream.here()
-        items = stream.take(math.prod(shape) * dtype.itemsize, f"shape {arrays.shown(shape)} of {dtype.name}")
-        arrays.check_items(place, dtype, items)
-        return np.ndarray(shape, dtype, items, order=order)
+        return arrays.read_array(arrays.ByteReader(file), os.fstat(file.fileno()).st_size)
 
 
 def npz_arrays(path: Any, max_bytes: int | None, *needed: str, outlined: Container[str] = ()) -> dict[str, np.ndarray]:
@@ -400,7 +395,7 @@ class Table:
         return name
 
     def _physical(self) -> Iterator[str]:
-        """Lines as the file has them, of which a cell in quotes may span several; after next() tell() would fail."""
+        """The file's own lines; a cell in quotes may span several. By readline, as tell() fails after next()."""
         while line := self._text.readline(_LONGEST_LINE):
             if len(line) == _LONGEST_LINE:
                 where = f"{self.path}: line {self._line + 1}"
@@ -412,7 +407,7 @@ def _numbers(path: Any, number: int, names: Sequence[str], cells: list[str]) -> 
     """A line's cells as numbers."""
     with contextlib.suppress(ValueError):
         values = list(map(float, cells))
-        # A nan or an infinity would make the sum one: what passes here needs no second look, cell by cell.
+        # A nan or an infinity would show in the sum, so no cell needs a look of its own.
         if sum(map(abs, values)) < _FLOAT32_END and "_" not in ",".join(cells):
             return values
     values = [_number(cell) for cell in cells]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from tinygrad_ce.train.training import Training
-
-_TURNS = ("on_", "before_", "after_")
+from tinygrad_ce.optim import Schedule
+from tinygrad_ce.train.training import HOOKS, Training
 
 
 class Callback:
@@ -52,7 +50,7 @@ class Callback:
             TypeError: a method is named like a hook, but there is none of that name.
         """
         for name in vars(cls):
-            if name.startswith(_TURNS) and name not in HOOKS:
+            if name.startswith(("on_", "before_", "after_")) and name not in HOOKS:
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook, nothing would call it; there are {', '.join(HOOKS)}"
                 )
@@ -92,4 +90,6 @@ class Callback:
             raise ValueError(f"{type(self).__name__} keeps nothing, but the state has {sorted(state)}")
 
 
-HOOKS = tuple(name for name in vars(Callback) if name.startswith(_TURNS))
+def as_list(callbacks: Iterable[Callback | Schedule] | Callback | Schedule) -> list[Callback | Schedule]:
+    """Callbacks and schedules as a list, also where one is given alone."""
+    return [callbacks] if isinstance(callbacks, Callback | Schedule) else [*callbacks]

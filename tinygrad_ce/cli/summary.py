@@ -1,17 +1,21 @@
-"""What train will do, in words and numbers, before it begins."""
+"""What the command line says: of a training before it begins, and of a model that was measured."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import textwrap
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.cli.options import OPTIMIZERS
-from tinygrad_ce.cli.sources import MEASURED, Parts
+from tinygrad_ce import losses
+from tinygrad_ce.cli.arguments import OPTIMIZERS
+from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.wording import counted
+from tinygrad_ce.train import confusion_matrix, logits, precision_recall
+from tinygrad_ce.train.rows import MEASURED
 
 _NUMBER = 4  # bytes of a float32
 _REMEMBERED = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays that an optimiser keeps of each parameter
@@ -55,7 +59,7 @@ def parameters(layers: list[int]) -> int:
     return sum((width + 1) * out for width, out in itertools.pairwise(layers))
 
 
-def words(args: argparse.Namespace, parts: Parts, found: str) -> str:
+def plan(args: argparse.Namespace, parts: Parts, found: str) -> str:
     """What a training will do, in aligned lines, with the run that it found. Rate and epochs are those in effect."""
     layers = [parts.features, *args.hidden, len(parts.classes)]
     steps = -(-parts.rows.train // (args.batch_size * args.accumulate))
@@ -105,3 +109,41 @@ def _size(args: argparse.Namespace, parts: Parts) -> str:
     size = min(args.batch_size * args.accumulate, parts.rows.train)
     batches = -(-size // args.batch_size)
     return f"{counted(size, 'row')} in each" + (f", in {batches} batches" if batches > 1 else "")
+
+
+class Score(NamedTuple):
+    """What was measured."""
+
+    loss: float
+    """The mean over the rows."""
+    confusion: np.ndarray
+    """Counts, with a row for each true class and a column for each predicted one."""
+
+    def __str__(self) -> str:
+        rows = int(self.confusion.sum())
+        accuracy = np.trace(self.confusion) / rows
+        return f"test accuracy {accuracy:.4f} and loss {self.loss:.4g} on {counted(rows, 'row')}"
+
+
+def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: int) -> Score:
+    """Measure a model on rows that come in pieces (x, y)."""
+    loss, confusion = 0.0, np.zeros((classes, classes), np.int64)
+    for x, y in pieces:
+        output = logits(model, x)
+        loss += float(losses.cross_entropy(output, y, reduction="sum"))
+        confusion += confusion_matrix(output.argmax(axis=1), y, classes)
+    return Score(loss / max(int(confusion.sum()), 1), confusion)
+
+
+def table(confusion: np.ndarray, classes: Sequence[str]) -> str:
+    """A confusion matrix as text, with recall beside it and precision below."""
+    precision, recall = precision_recall(confusion)
+    width = max(4, *(len(name) for name in classes), len(str(confusion.max()))) + 1
+    label = max(width, len("precision") + 1)
+    lines = ["rows: what it is; columns: what was predicted"]
+    lines.append(" " * label + "".join(f"{name:>{width}}" for name in classes) + "   recall")
+    for name, counts, fraction in zip(classes, confusion, recall, strict=True):
+        cells = "".join(f"{count if count else '.':>{width}}" for count in counts)
+        lines.append(f"{name:>{label}}{cells}   {fraction:6.3f}")
+    lines.append(f"{'precision':>{label}}" + "".join(f"{fraction:>{width}.2f}" for fraction in precision))
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce import __version__, optim
-from tinygrad_ce.cli.sources import SETS
+from tinygrad_ce.cli.inputs import SETS
 from tinygrad_ce.train import classifier
 
 OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
@@ -168,7 +168,10 @@ def _add_study(commands: Any) -> None:
         commands, "docs", "build the documentation as pages for a browser",
         "example:\n  tinygrad-ce docs my-docs\n",
     )  # fmt: skip
-    site.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where they go (tinygrad_ce_docs)")
+    site.add_argument(
+        "folder", nargs="?", type=Path, default="tinygrad_ce_docs", metavar="FOLDER",
+        help="where they go (tinygrad_ce_docs)",
+    )  # fmt: skip
 
 
 def count(text: str) -> int:
