@@ -61,7 +61,7 @@ _ORDER = [  # of importance, on pages of several files; within a file as in it, 
     "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
     "study.softmax_page", "study.check", "study.page",
     "export.onnx",
-    "mpi.fit.fit", "mpi.classes",
+    "mpi.fit.fit",
 ]  # fmt: skip
 _CONTENTS = [
     "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",

@@ -90,18 +90,17 @@ def blocked_linear_cross_entropy(
     ignore_index,
     reduction,
     label_smoothing,
-    slices=None,
     tally=None,
     keep=(),
 ):
-    """linear_cross_entropy as it is recorded; slices joins those of several processes, tally is told the accuracy.
+    """linear_cross_entropy as it is recorded; tally is told the accuracy.
 
     Example:
         >>> x, w = np.zeros((1, 2)), np.zeros((4, 2))
         >>> float(blocked_linear_cross_entropy(x, w, [0], None, None, -100, "sum", 0.0))
         1.3862943611198906
     """
-    case = _Case(input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, slices)
+    case = _Case(input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing)
     sweep = case.sweep()
     if tally is not None:
         right = sweep.largest == case.answer
@@ -117,15 +116,13 @@ class _Case:
 
     def __init__(
         self, input: Any, linear_weight: Any, target: Any, linear_bias: Any, weight: Any, ignore_index: int,
-        reduction: str, label_smoothing: float, slices: Any = None,
+        reduction: str, label_smoothing: float,
     ) -> None:  # fmt: skip
         where = "linear_cross_entropy"
         labels.check_options(where, reduction, label_smoothing)
         x, w, target = np.asarray(input), np.asarray(linear_weight), np.asarray(target)
         check_shapes(where, x.shape, w.shape, linear_bias)
-        self.slices = slices
-        first, classes = (0, len(w)) if slices is None else (slices.first, slices.classes)
-        self.here = slice(first, first + len(w))
+        classes = len(w)
         self.shape, self.dtype = x.shape, x.dtype
         work = np.result_type(x, w, np.float32)
         self.x, self.w = rows(x).astype(work, copy=False), w.astype(work, copy=False)
@@ -157,10 +154,8 @@ class _Case:
             self.scale = work.type(1 / total if total else np.nan)
 
     def sweep(self) -> Sweep:
-        """The first sweep, over the classes that are here."""
-        label = None if self.label is None else self.label - self.here.start
-        dense = None if self.dense is None else self.dense[..., self.here]
-        return Sweep(self.x, self.w, self.b, label, self.alpha, dense, self.slices)
+        """The first sweep, over all classes."""
+        return Sweep(self.x, self.w, self.b, self.label, self.alpha, self.dense)
 
     def spread(self, found: np.ndarray, *last: int) -> np.ndarray:
         """Rows that count among all, zeros elsewhere, in the input's shape."""
@@ -202,12 +197,7 @@ def _gradient(name: str, g: Any, options: tuple[Any, ...], kept: Any) -> Any:
 
 def _slope(g: Any, options: tuple[Any, ...]) -> Any:
     """The gradient in the logits, on Tensors: all of them, as (rows, C)."""
-    input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, slices, _ = options
-    if slices is not None:
-        raise RuntimeError(
-            "linear_cross_entropy: no second derivatives where its classes are spread over ranks; "
-            "leave create_graph out, or give every rank the whole linear_weight and use tg.linear_cross_entropy"
-        )
+    input, linear_weight, target, linear_bias, weight, ignore_index, reduction, label_smoothing, _ = options
     z = linear(input, linear_weight, linear_bias)
     slope = softmax_minus_onehot(z, target, z.ndim - 1, weight, ignore_index, reduction, label_smoothing)
     slope = (np.expand_dims(g, -1) if reduction == "none" else g) * slope
