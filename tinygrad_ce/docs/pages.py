@@ -36,7 +36,7 @@ PAGES = {  # of the reference, by the module where a name is made; what is made 
     **{name.partition(".")[2]: name for name in OPTIONAL},
 }
 _ALSO = {
-    "losses.targets": "losses.others",
+    "losses.validate": "losses.others",
     "check.report": "check.gradcheck",
     "engine.anomaly": "check.gradcheck",
     "callback": "train",

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.kernels import softmax as kernels
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.softmax import centred, log_softmax, softmax
 
@@ -62,8 +62,8 @@ def cross_entropy(
         Bridle, 1989; the semantics of the options are PyTorch's.
     """
     if weight is None and axis is None and reduction == "mean" and label_smoothing == 0 and _is_plain(input, target):
-        labels.warn_of_probabilities("cross_entropy", input, stacklevel=4)
-        index, counts = labels.check_indices("cross_entropy", target, input.shape, 1, ignore_index)
+        validate.warn_of_probabilities("cross_entropy", input, stacklevel=4)
+        index, counts = validate.check_indices("cross_entropy", target, input.shape, 1, ignore_index)
         if counts is None:
             losses, gradient = kernels.index_cross_entropy(input, index, 1.0 / len(index), 0 in keep)
             loss = kernels.total(losses) * (1.0 / len(index))
@@ -108,13 +108,13 @@ def _input_rule(g, y, input, target, axis, weight, ignore_index, reduction, labe
     if slope is None:
         slope = softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, label_smoothing)
     if reduction == "none":
-        return np.expand_dims(g, labels.check_axis("cross_entropy", input.shape, axis)) * slope
+        return np.expand_dims(g, validate.check_axis("cross_entropy", input.shape, axis)) * slope
     return slope if kept is not None and g.item() == 1 else g * slope
 
 
 def _target_rule(g, y, input, target, axis, weight, ignore_index, reduction, label_smoothing, kept):
     """-g log p, times what the reduction, class weight and smoothing multiply the target by."""
-    axis = labels.check_axis("cross_entropy", input.shape, axis)
+    axis = validate.check_axis("cross_entropy", input.shape, axis)
     if reduction == "none":
         g = np.expand_dims(g, axis)
     return -g * target_factor(input, axis, weight, reduction, label_smoothing) * log_softmax(input, axis=axis)
@@ -139,7 +139,7 @@ cross_entropy.example(normal(3, 4), np.array([0, -100, 1, 1]), axis=0, weight=np
 
 def _slope_input_rule(v, slope, input, target, axis, *options):
     """A p (v - Σ v p): the softmax's own rule, times each row's mass A."""
-    axis = labels.check_axis("cross_entropy", input.shape, axis)
+    axis = validate.check_axis("cross_entropy", input.shape, axis)
     p = softmax(input, axis=axis)
     mass = _mass(input, target, axis, *options)
     return np.where(mass == 0, 0, mass * p * centred(v, p, axis))
@@ -147,7 +147,7 @@ def _slope_input_rule(v, slope, input, target, axis, *options):
 
 def _slope_target_rule(v, slope, input, target, axis, weight, ignore_index, reduction, label_smoothing):
     """Σ v p - v, times what multiplies the target."""
-    axis = labels.check_axis("cross_entropy", input.shape, axis)
+    axis = validate.check_axis("cross_entropy", input.shape, axis)
     p = softmax(input, axis=axis)
     factor = target_factor(input, axis, weight, reduction, label_smoothing)
     return -factor * centred(v, p, axis)
@@ -169,7 +169,7 @@ def target_factor(input: Any, axis: int, weight: Any, reduction: str, label_smoo
 def _mass(input: Any, target: Any, axis: int, *options: Any) -> Any:
     """Each row's whole mass A, class axis of length 1: a constant or, of soft targets, a function of the target."""
     weight, _, reduction, label_smoothing = options
-    if labels.is_soft(target, input.shape):
+    if validate.is_soft(target, input.shape):
         smooth = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
         return np.sum(target_factor(input, axis, weight, reduction, 0.0) * smooth, axis=axis, keepdims=True)
     rows = rows_of(np.zeros(input.shape, input.dtype), target, axis, *options)
@@ -216,20 +216,20 @@ class Rows(NamedTuple):
 def rows_of(input, target, axis, weight, ignore_index, reduction, label_smoothing):
     """Check a call's arguments and lay them out as rows."""
     where = "cross_entropy"
-    labels.check_options(where, reduction, label_smoothing)
+    validate.check_options(where, reduction, label_smoothing)
     input, target = np.asarray(input), np.asarray(target)
-    axis = labels.check_axis(where, input.shape, axis)
+    axis = validate.check_axis(where, input.shape, axis)
     x, restore = kernels.rows(input, axis)
-    labels.warn_of_probabilities(where, x)
+    validate.warn_of_probabilities(where, x)
     dtype = input.dtype if input.dtype.kind == "f" else x.dtype
     if weight is not None:
-        weight = labels.check_weight(where, weight, x.shape[1]).astype(x.dtype)
+        weight = validate.check_weight(where, weight, x.shape[1]).astype(x.dtype)
     index = y = counts = each = None
     if target.dtype.kind == "f" and target.shape == input.shape:
-        y, _ = kernels.rows(labels.check_soft(where, target), axis)
+        y, _ = kernels.rows(validate.check_soft(where, target), axis)
         total = len(x)
     else:
-        index, counts = labels.check_indices(where, target, input.shape, axis, ignore_index)
+        index, counts = validate.check_indices(where, target, input.shape, axis, ignore_index)
         if counts is not None:
             x, index = x[counts], index[counts]
         each = None if weight is None else weight[index]

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_ce.engine.primitive import Node, composite, primitive
 from tinygrad_ce.kernels.linear import Sweep
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import softmax_minus_onehot, target_factor
 from tinygrad_ce.losses.others import given
 from tinygrad_ce.ops.example import normal, probabilities
@@ -119,7 +119,7 @@ class _Case:
         reduction: str, label_smoothing: float,
     ) -> None:  # fmt: skip
         where = "linear_cross_entropy"
-        labels.check_options(where, reduction, label_smoothing)
+        validate.check_options(where, reduction, label_smoothing)
         x, w, target = np.asarray(input), np.asarray(linear_weight), np.asarray(target)
         check_shapes(where, x.shape, w.shape, linear_bias)
         classes = len(w)
@@ -127,21 +127,21 @@ class _Case:
         work = np.result_type(x, w, np.float32)
         self.x, self.w = rows(x).astype(work, copy=False), w.astype(work, copy=False)
         self.b = None if linear_bias is None else np.asarray(linear_bias, work)
-        each = np.ones(classes, work) if weight is None else labels.check_weight(where, weight, classes).astype(work)
+        each = np.ones(classes, work) if weight is None else validate.check_weight(where, weight, classes).astype(work)
         logits = (*x.shape[:-1], classes)
         self.counts = None
         self.label: Any = None
         self.dense: Any = None
         self.alpha: Any = 0.0
-        if labels.is_soft(target, logits):
-            y = rows(labels.check_soft(where, target)).astype(work, copy=False)
+        if validate.is_soft(target, logits):
+            y = rows(validate.check_soft(where, target)).astype(work, copy=False)
             self.answer = y.argmax(axis=1) if y.size else np.zeros(len(y), np.intp)
             if label_smoothing:
                 y = (1 - label_smoothing) * y + label_smoothing / classes
             self.dense = y if weight is None else y * each
             total = len(self.x)
         else:
-            self.label, self.counts = labels.check_indices(where, target, logits, len(logits) - 1, ignore_index)
+            self.label, self.counts = validate.check_indices(where, target, logits, len(logits) - 1, ignore_index)
             if self.counts is not None:
                 self.x, self.label = self.x[self.counts], self.label[self.counts]
             self.answer = self.label

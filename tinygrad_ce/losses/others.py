@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import Node, composite
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
 from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
 from tinygrad_ce.ops.example import normal, probabilities
@@ -41,11 +41,11 @@ def plain(x: Any) -> Any:
 
 def picked(where: str, values: Any, target: Any, axis: Any, weight: Any, ignore_index: Any) -> tuple[Any, Any, Any]:
     """The entry of values at each label (0 where it is ignored), and each row's weight."""
-    axis = labels.check_axis(where, values.shape, axis)
+    axis = validate.check_axis(where, values.shape, axis)
     classes = values.shape[axis]
     shape = values.shape[:axis] + values.shape[axis + 1 :]
-    index, counts = labels.check_indices(where, np.asarray(target), values.shape, axis, ignore_index)
-    w = np.ones(classes) if weight is None else labels.check_weight(where, weight, classes)
+    index, counts = validate.check_indices(where, np.asarray(target), values.shape, axis, ignore_index)
+    w = np.ones(classes) if weight is None else validate.check_weight(where, weight, classes)
     if counts is not None:
         index = np.where(counts, index, 0)
     each = w[index].astype(values.dtype)
@@ -74,7 +74,7 @@ def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduct
         >>> float(tg.nll_loss(tg.log_softmax(np.array([[2.0, -1.0, 0.1]])), [1]).round(4))
         3.1818
     """
-    labels.check_options("nll_loss", reduction)
+    validate.check_options("nll_loss", reduction)
     found, each, total = picked("nll_loss", given(input), target, axis, weight, ignore_index)
     return reduced(-found * each, reduction, total)
 
@@ -99,13 +99,13 @@ def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
         2.3025850929940455
     """
     where = "categorical_cross_entropy"
-    labels.check_options(where, reduction)
+    validate.check_options(where, reduction)
     p = given(input)
-    axis = labels.check_axis(where, p.shape, axis)
-    labels.check_probabilities(where, "input", plain(p), axis)
+    axis = validate.check_axis(where, p.shape, axis)
+    validate.check_probabilities(where, "input", plain(p), axis)
     if plain(target).shape == p.shape:
         target = given(target)
-        labels.check_soft(where, plain(target))
+        validate.check_soft(where, plain(target))
         return reduced(-xlogy(target, p).sum(axis=axis), reduction)
     found, each, _ = picked(where, p, target, axis, None, None)
     return reduced(-xlogy(each, found), reduction)
@@ -135,12 +135,12 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
         Kullback, Leibler, On information and sufficiency, 1951; the reductions are PyTorch's.
     """
     if reduction != "batchmean":
-        labels.check_options("kl_div", reduction)
+        validate.check_options("kl_div", reduction)
     x, y = given(input), given(target)
     if x.shape != y.shape:
         raise ValueError(f"kl_div: target has shape {y.shape}, expected input's shape {x.shape}")
     if not log_target:
-        labels.check_probabilities("kl_div", "target", plain(y))
+        validate.check_probabilities("kl_div", "target", plain(y))
     terms = exp(y) * (y - x) if log_target else xlogy(y, y) - y * x
     if reduction == "batchmean":
         return reduced(terms, "mean", x.shape[0] if x.ndim else 1)
@@ -164,7 +164,7 @@ def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index
     Source:
         Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
-    labels.check_options("focal_loss", reduction)
+    validate.check_options("focal_loss", reduction)
     if not gamma >= 0:
         raise ValueError(f"focal_loss: gamma is {gamma!r}, expected a number ≥ 0")
     x = given(input)
@@ -188,9 +188,9 @@ def z_loss(input, *, axis=None, reduction="mean"):
     Source:
         Chowdhery et al., PaLM, 2022, arXiv:2204.02311.
     """
-    labels.check_options("z_loss", reduction)
+    validate.check_options("z_loss", reduction)
     x = given(input)
-    lse = logsumexp(x, axis=labels.check_axis("z_loss", x.shape, axis))
+    lse = logsumexp(x, axis=validate.check_axis("z_loss", x.shape, axis))
     return reduced(lse * lse, reduction)
 
 
@@ -223,5 +223,5 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int 
     if not hard:
         return y
     soft = plain(y)
-    chosen = labels.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
+    chosen = validate.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
     return np.moveaxis(chosen, -1, axis) + (y - soft)

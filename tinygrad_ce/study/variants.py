@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.study.trace import Call
 
 Pair = tuple[str, str]  # text and LaTeX
@@ -58,7 +58,7 @@ def _loss_words(call: Call, logits: str, target: str) -> tuple[Pair, Pair, Pair,
 def _rows_that_count(given: dict[str, Any], t: np.ndarray, soft: bool) -> int:
     if not soft:
         return int(np.count_nonzero(t != given["ignore_index"]))
-    axis = -1 if "linear_weight" in given else labels.check_axis("explain", t.shape, given["axis"])
+    axis = -1 if "linear_weight" in given else validate.check_axis("explain", t.shape, given["axis"])
     return int(t.size // max(t.shape[axis], 1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.data.dataset import as_dataset, batch_rows, hold_out
 from tinygrad_ce.data.stream import Stream
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.train.team import Team
 
 _MEASURED = 4096  # rows of a stream that are measured at a time
@@ -88,10 +88,10 @@ class ArrayRows:
         return {"rows": len(self)}
 
     def check_labels(self, classes: int) -> None:
-        if labels.is_soft(self.data.y, (len(self), classes)):
-            labels.check_soft(self.where, self.data.y)
+        if validate.is_soft(self.data.y, (len(self), classes)):
+            validate.check_soft(self.where, self.data.y)
         else:
-            labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
+            validate.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
         return [self.data.y]
