@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import validate
-from tinygrad_ce.losses.others import given, plain, reduced
+from tinygrad_ce.losses.targets import given, plain, reduced
 from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
 from tinygrad_ce.ops.example import fractions, normal
 

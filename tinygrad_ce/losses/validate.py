@@ -6,10 +6,14 @@ value, what is valid, and the likely cause.
 
 from __future__ import annotations
 
+import pathlib
+import sys
 import warnings
 from typing import Any
 
 import numpy as np
+
+_PACKAGE = str(pathlib.Path(__file__).parents[1])
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -71,20 +75,14 @@ def check_indices(
     t = t.ravel()
     if t.size == 0:
         return t.astype(np.intp), None
-    if _all_valid(t, classes, ignore_index):
+    no_class = ignore_index is None or not 0 <= ignore_index < classes
+    if no_class and t.item(t.argmax()) < classes and t.item(t.argmin()) >= 0:  # argmax is much quicker than max
         return t if t.dtype == np.intp else t.astype(np.intp), None
     counts = np.ones(t.shape, bool) if ignore_index is None else t != ignore_index
     wrong = np.flatnonzero(counts & ((t < 0) | (t >= classes)))
     if wrong.size:
         raise ValueError(_wrong_index(where, t, shape, wrong, classes))
     return t.astype(np.intp), None if counts.all() else counts
-
-
-def _all_valid(t: np.ndarray, classes: int, ignore_index: int | None) -> bool:
-    """Whether every label is a class, and none can be one to ignore. (argmax is much quicker than max.)"""
-    if ignore_index is not None and 0 <= ignore_index < classes:
-        return False
-    return bool(t.item(t.argmax()) < classes and t.item(t.argmin()) >= 0)
 
 
 def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -151,7 +149,7 @@ def one_hot(target: Any, num_classes: int | None = None, dtype: Any = np.int64) 
     return rows.reshape(*t.shape, classes)
 
 
-def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> None:
+def warn_of_probabilities(where: str, rows: np.ndarray) -> None:
     """Warn where logits look like probabilities: every row without a negative and summing to 1.
 
     A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
@@ -160,13 +158,20 @@ def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> 
         return
     few = rows[:16]
     if few.min() >= 0 and few.max() <= 1.001 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
-        warnings.warn(
+        _warn(
             f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
             f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "
-            f"warnings.filterwarnings('ignore', message='.*looks like probabilities')",
-            UserWarning,
-            stacklevel=stacklevel,
+            f"warnings.filterwarnings('ignore', message='.*looks like probabilities')"
         )
+
+
+def _warn(message: str) -> None:
+    """Warn at the innermost line outside of this package."""
+    frame: Any = sys._getframe(1)
+    level = 2
+    while frame.f_back and frame.f_code.co_filename.startswith((_PACKAGE, "<a call of")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None = None) -> None:
@@ -183,12 +188,10 @@ def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None =
         if (off > 1e-3).any():
             row = np.argwhere(off > 1e-3)[0]
             total = float(p.sum(axis=axis)[tuple(row)])
-            warnings.warn(
+            _warn(
                 f"{where}: row {_at(row)} of {name} sums to {total:.4g}, not 1; "
                 f"for logits use cross_entropy; if this is meant, silence it with "
-                f"warnings.filterwarnings('ignore', message='.*not 1')",
-                UserWarning,
-                stacklevel=4,
+                f"warnings.filterwarnings('ignore', message='.*not 1')"
             )
 
 

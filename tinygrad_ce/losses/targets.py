@@ -1,0 +1,135 @@
+"""Targets: what a loss on classes asks of its targets. And how losses take their operands and reduce their terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.engine.primitive import Node
+from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.losses import validate
+
+
+class Targets:
+    r"""The targets of one call, checked: what each class of a row weighs, and what the reduction divides by.
+
+    The loss of a row is :math:`-\sum_c y_c \log p_c` with the target weights :math:`y_c = w_c\,((1 - ε)\,t_c + ε / C)`.
+    There t is the row's soft target, or the one-hot row of its class index; w are the class weights, and ε is the
+    smoothing. Rows stand one after another: R in all, of which K count.
+
+    Args:
+        where: the loss, for messages.
+        target: class indices of the input's shape without the class axis, or soft targets of the input's shape.
+        shape: of the input.
+        dtype: of the weights.
+        axis, weight, ignore_index, reduction, label_smoothing: as for cross_entropy.
+        soft: whether soft targets are taken.
+
+    Attributes:
+        axis: the class axis, counted from 0.
+        shape: of the rows: the input's without the class axis.
+        counts: (R) which rows count; None where all do.
+        label: (K) class indices; None for soft targets.
+        label_weights: (K) what the label has of y, :math:`w_t (1 - ε)`; one number where there are no class weights.
+        others: what all classes have of y beside that: (K, C) for soft targets, (C) for smoothed labels, else None.
+        smoothed: the sum of what the smoothing adds to a row's y.
+        scale: what the reduction multiplies the sum of the losses by; nan for a mean of nothing.
+    """
+
+    def __init__(
+        self, where: str, target: Any, shape: tuple[int, ...], dtype: Any, axis: Any = None, weight: Any = None,
+        ignore_index: Any = -100, reduction: str = "mean", label_smoothing: float = 0.0, soft: bool = True,
+    ) -> None:  # fmt: skip
+        validate.check_options(where, reduction, label_smoothing)
+        self.axis = validate.check_axis(where, shape, axis)
+        self.shape, self.dtype, self.reduction = shape[: self.axis] + shape[self.axis + 1 :], dtype, reduction
+        classes, target = shape[self.axis], np.asarray(target)
+        w: Any = 1.0 if weight is None else validate.check_weight(where, weight, classes).astype(dtype)
+        self._class_weights = w * (1 - label_smoothing)
+        self.others: Any = None
+        if label_smoothing:
+            self.others = np.full(classes, w * (label_smoothing / max(classes, 1)), dtype)
+        self.smoothed = float(self.others.sum()) if label_smoothing else 0.0
+        self.label: Any = None
+        self.counts: np.ndarray | None = None
+        self.label_weights: Any = 0.0
+        if soft and validate.is_soft(target, shape):
+            y = kernels.rows(validate.check_soft(where, target), self.axis)[0].astype(dtype, copy=False)
+            if weight is not None or label_smoothing:
+                y = y * self._class_weights
+            self.others = y + self.others if label_smoothing else y
+            total = len(y)
+        else:
+            self.label, self.counts = validate.check_indices(where, target, shape, self.axis, ignore_index)
+            self.label = self.counted(self.label)
+            self.label_weights = self._class_weights if weight is None else self._class_weights[self.label]
+            total = len(self.label) if weight is None else w[self.label].sum(dtype=np.float64)
+        self.scale = share(total) if reduction == "mean" else 1.0
+
+    def counted(self, rows: Any) -> Any:
+        """Of R rows, those that count."""
+        return rows if self.counts is None else rows[self.counts]
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """K rows among all R, which are 0 elsewhere."""
+        if self.counts is None:
+            return rows
+        every = np.zeros((len(self.counts), *rows.shape[1:]), rows.dtype)
+        every[self.counts] = rows
+        return every
+
+    def per_row(self, numbers: Any) -> np.ndarray:
+        """A number for each label, or one for all, in the shape of the rows; 0 for a row that doesn't count."""
+        return self.spread(np.broadcast_to(np.asarray(numbers, self.dtype), len(self.label))).reshape(self.shape)
+
+    def weights(self) -> Any:
+        """The target weights y, (K, C)."""
+        if self.label is None:
+            return self.others
+        y = np.tile(self.others, (len(self.label), 1))
+        y[np.arange(len(y)), self.label] += self.label_weights
+        return y
+
+    def soft_factor(self) -> Any:
+        """∂y/∂t of soft targets, times the scale, to broadcast along the class axis."""
+        factor = np.asarray(self._class_weights * self.scale, self.dtype)
+        return factor.reshape((-1,) + (1,) * (len(self.shape) - self.axis))
+
+    def reduce(self, losses: np.ndarray, dtype: np.dtype) -> Any:
+        """The loss from those of the K rows, in the input's dtype, or theirs where that is not floating."""
+        each = self.reduction == "none"
+        loss = self.spread(losses).reshape(self.shape) if each else kernels.total(losses) * self.scale
+        with np.errstate(all="ignore"):  # float16 holds less than what it was computed in
+            return loss.astype(dtype if dtype.kind == "f" else loss.dtype, copy=False)
+
+    def row_gradients(self, g: Any) -> Any:
+        """What the K rows' losses have for a gradient where the loss has g: a number for each, or one for all."""
+        return self.counted(np.reshape(g, -1)) if self.reduction == "none" else g * self.scale
+
+
+def share(total: Any) -> float:
+    """What a mean multiplies a sum by; nan for a mean of nothing."""
+    return float(1 / total) if total else np.nan
+
+
+def reduced(terms: Any, reduction: str, scale: float | None = None) -> Any:
+    """Terms as they are, their sum, or for a mean their sum times a scale: by default 1 / (how many there are)."""
+    if reduction == "none":
+        return terms
+    if reduction == "sum":
+        return terms.sum()
+    return terms.sum() * terms.dtype.type(share(terms.size) if scale is None else scale)
+
+
+def given(x: Any) -> Any:
+    """A Tensor, or anything else as an array of floats."""
+    if isinstance(x, Node):
+        return x
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(float)
+
+
+def plain(x: Any) -> Any:
+    """The array of a Tensor."""
+    return x._data if isinstance(x, Node) else np.asarray(x)
