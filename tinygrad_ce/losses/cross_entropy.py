@@ -66,7 +66,7 @@ def cross_entropy(
         and type(input) is np.ndarray and input.ndim == 2 and input.dtype in kernels.FAST and input.flags.c_contiguous
         and input.size and type(target) is np.ndarray and target.ndim == 1
     ):  # fmt: skip
-        # As most calls are. What follows would give the same, in half as much time again for a batch of 32 rows.
+        # What most calls are. The rest of this function gives the same, but takes a quarter longer for 32 rows.
         validate.warn_of_probabilities("cross_entropy", input)
         label, counts = validate.check_indices("cross_entropy", target, input.shape, 1, ignore_index)
         if counts is None:
@@ -172,9 +172,9 @@ def _input_rule_of_gradient(v, y, input, target, *options):
     p = softmax(input, axis=targets.axis)
     if targets.label is None:
         total = np.sum(targets.soft_factor() * target, axis=targets.axis, keepdims=True)
-        total = total + targets.smoothed * targets.scale
+        total = total + targets.smoothed() * targets.scale
     else:
-        total = targets.per_row((targets.label_weights + targets.smoothed) * targets.scale)
+        total = targets.per_row((targets.label_weights + targets.smoothed()) * targets.scale)
         total = np.expand_dims(total, targets.axis)
     return np.where(total == 0, 0, total * p * centred(v, p, targets.axis))
 

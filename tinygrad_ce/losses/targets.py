@@ -33,7 +33,6 @@ class Targets:
         label: (K) class indices; None for soft targets.
         label_weights: (K) what the label has of y, :math:`w_t (1 - ε)`; one number where there are no class weights.
         others: what all classes have of y beside that: (K, C) for soft targets, (C) for smoothed labels, else None.
-        smoothed: the sum of what the smoothing adds to a row's y.
         scale: what the reduction multiplies the sum of the losses by; nan for a mean of nothing.
     """
 
@@ -46,25 +45,24 @@ class Targets:
         self.shape, self.dtype, self.reduction = shape[: self.axis] + shape[self.axis + 1 :], dtype, reduction
         classes, target = shape[self.axis], np.asarray(target)
         w: Any = 1.0 if weight is None else validate.check_weight(where, weight, classes).astype(dtype)
-        self._class_weights = w * (1 - label_smoothing)
-        self.others: Any = None
-        if label_smoothing:
-            self.others = np.full(classes, w * (label_smoothing / max(classes, 1)), dtype)
-        self.smoothed = float(self.others.sum()) if label_smoothing else 0.0
+        self._weight, self._smoothing, self._soft_share = w, label_smoothing, w * (1 - label_smoothing)
+        added = w * (label_smoothing / max(classes, 1))
         self.label: Any = None
         self.counts: np.ndarray | None = None
+        self.others: Any = None
         self.label_weights: Any = 0.0
         if soft and validate.is_soft(target, shape):
             y = kernels.rows(validate.check_soft(where, target), self.axis)[0].astype(dtype, copy=False)
-            if weight is not None or label_smoothing:
-                y = y * self._class_weights
-            self.others = y + self.others if label_smoothing else y
+            usual = weight is None and not label_smoothing
+            self.others = y if usual else y * self._soft_share + added
             total = len(y)
         else:
-            self.label, self.counts = validate.check_indices(where, target, shape, self.axis, ignore_index)
-            self.label = self.counted(self.label)
-            self.label_weights = self._class_weights if weight is None else self._class_weights[self.label]
-            total = len(self.label) if weight is None else w[self.label].sum(dtype=np.float64)
+            label, self.counts = validate.check_indices(where, target, shape, self.axis, ignore_index)
+            self.label = self.counted(label)
+            each = w if weight is None else w[self.label]
+            self.label_weights = each * (1 - label_smoothing)
+            self.others = np.full(classes, added, dtype) if label_smoothing else None
+            total = len(self.label) if weight is None else each.sum(dtype=np.float64)
         self.scale = share(total) if reduction == "mean" else 1.0
 
     def counted(self, rows: Any) -> Any:
@@ -87,21 +85,28 @@ class Targets:
         """The target weights y, (K, C)."""
         if self.label is None:
             return self.others
-        y = np.tile(self.others, (len(self.label), 1))
+        y = np.empty((len(self.label), len(self.others)), self.dtype)
+        y[:] = self.others
         y[np.arange(len(y)), self.label] += self.label_weights
         return y
 
+    def smoothed(self) -> float:
+        """The sum of what the smoothing adds to a row's y."""
+        return float(np.mean(self._weight)) * self._smoothing
+
     def soft_factor(self) -> Any:
         """∂y/∂t of soft targets, times the scale, to broadcast along the class axis."""
-        factor = np.asarray(self._class_weights * self.scale, self.dtype)
+        factor = np.asarray(self._soft_share * self.scale, self.dtype)
         return factor.reshape((-1,) + (1,) * (len(self.shape) - self.axis))
 
     def reduce(self, losses: np.ndarray, dtype: np.dtype) -> Any:
         """The loss from those of the K rows, in the input's dtype, or theirs where that is not floating."""
         each = self.reduction == "none"
         loss = self.spread(losses).reshape(self.shape) if each else kernels.total(losses) * self.scale
+        if loss.dtype == dtype or dtype.kind != "f":
+            return loss
         with np.errstate(all="ignore"):  # float16 holds less than what it was computed in
-            return loss.astype(dtype if dtype.kind == "f" else loss.dtype, copy=False)
+            return loss.astype(dtype)
 
     def row_gradients(self, g: Any) -> Any:
         """What the K rows' losses have for a gradient where the loss has g: a number for each, or one for all."""
