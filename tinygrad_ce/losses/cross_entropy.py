@@ -123,6 +123,9 @@ def softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, l
     return gradient
 
 
+# The rules hand their options on together: axis, weight, ignore_index, reduction and label_smoothing, in this order.
+
+
 def gradient_in_logits(g, y, input, target, *rest):
     """g (p - onehot), with a g for each row where the loss was not reduced."""
     *options, gradient = rest

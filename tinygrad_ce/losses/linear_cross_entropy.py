@@ -17,16 +17,16 @@ _SWEPT = {0: "x", 1: "w", 3: "b"}  # the arguments whose gradients a sweep makes
 
 
 class Tally:
-    """What a forward counts on its way: the fraction of rows whose largest logit is the label's."""
+    """What a forward counts on its way: in how many of the rows the largest logit is the label's, as a fraction."""
 
     accuracy = float("nan")
 
     def count(self, right: np.ndarray) -> None:
-        """Be told which rows are right."""
+        """Take down which rows are right."""
         self.accuracy = float(right.mean()) if right.size else float("nan")
 
     def __deepcopy__(self, memo: Any) -> Tally:
-        """The same one: a recorded call copies what could change under it, and this one is to be told."""
+        """Itself: a recorded call copies its arguments, and a copy would be told in vain."""
         return self
 
 
@@ -55,7 +55,7 @@ def linear_cross_entropy(
         linear_bias: (C), or None.
         weight, ignore_index, reduction, label_smoothing: as for cross_entropy.
         return_accuracy: whether to return (loss, accuracy): the fraction of the rows that count whose largest logit is
-            at the label (of soft targets, at the largest mass).
+            at the label (of soft targets, at the largest one).
 
     Returns:
         A scalar, or with "none" one loss per row; of input's dtype.
@@ -74,12 +74,12 @@ def linear_cross_entropy(
     Source:
         Wijmans et al., Cut your losses in large-vocabulary language models, 2024, arXiv:2411.09009.
     """
-    tally = Tally()
+    tally = Tally() if return_accuracy else None
     loss = blocked_linear_cross_entropy(
         given(input), given(linear_weight), target, linear_bias, weight, ignore_index, reduction, label_smoothing,
         tally=tally,
     )  # fmt: skip
-    return (loss, tally.accuracy) if return_accuracy else loss
+    return (loss, tally.accuracy) if tally else loss
 
 
 @primitive
@@ -95,7 +95,7 @@ def blocked_linear_cross_entropy(
     tally=None,
     keep=(),
 ):
-    """linear_cross_entropy as it is recorded; tally is told the accuracy.
+    """linear_cross_entropy as it is recorded; a tally counts its accuracy.
 
     Example:
         >>> x, w = np.zeros((1, 2)), np.zeros((4, 2))
@@ -135,7 +135,7 @@ def _check_shapes(input: tuple[int, ...], linear_weight: tuple[int, ...], linear
 
 
 def _gradient(name, g, input, linear_weight, target, linear_bias, *rest):
-    """The gradient in x, w or b on arrays: in the sweep that the forward began, or in one of its own."""
+    """The gradient in x, w or b on arrays: from the forward's sweep, or from a new one once that is used up."""
     *options, _, kept = rest
     targets, sweep, needed = kept or (*_swept(input, linear_weight, target, linear_bias, *options), (name,))
     found = sweep.gradients(targets.row_gradients(g), needed)[name]
@@ -143,7 +143,7 @@ def _gradient(name, g, input, linear_weight, target, linear_bias, *rest):
 
 
 def _all_logits_gradient(g, input, linear_weight, target, linear_bias, *rest):
-    """The gradient in the logits on Tensors: all of them, as (R, C)."""
+    """The gradient in all logits, (R, C), on Tensors."""
     *options, _, _ = rest
     z = linear(input, linear_weight, linear_bias)
     return rows(gradient_in_logits(g, None, z, target, z.ndim - 1, *options, None))

@@ -1,4 +1,4 @@
-"""Targets: what a loss on classes asks of its targets. And how losses take their operands and reduce their terms."""
+"""Targets: what each class of each row weighs in a loss. And how losses take their operands and reduce their terms."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tinygrad_ce.losses import validate
 
 
 class Targets:
-    r"""The targets of one call, checked: what each class of a row weighs, and what the reduction divides by.
+    r"""The targets of one call, checked: which rows count, what their classes weigh, what the reduction divides by.
 
     The loss of a row is :math:`-\sum_c y_c \log p_c` with the target weights :math:`y_c = w_c\,((1 - ε)\,t_c + ε / C)`.
     There t is the row's soft target, or the one-hot row of its class index; w are the class weights, and ε is the
-    smoothing. Rows stand one after another: R in all, of which K count.
+    smoothing. There are R rows, in the order of the input, and K of them count.
 
     Args:
-        where: the loss, for messages.
+        where: the loss's name, for messages.
         target: class indices of the input's shape without the class axis, or soft targets of the input's shape.
         shape: of the input.
         dtype: of the weights.
@@ -31,8 +31,8 @@ class Targets:
         shape: of the rows: the input's without the class axis.
         counts: (R) which rows count; None where all do.
         label: (K) class indices; None for soft targets.
-        label_weights: (K) what the label has of y, :math:`w_t (1 - ε)`; one number where there are no class weights.
-        others: what all classes have of y beside that: (K, C) for soft targets, (C) for smoothed labels, else None.
+        label_weights: the label's part of y, :math:`w_t (1 - ε)`: (K), or one number where there are no class weights.
+        others: the rest of y: (K, C) for soft targets, (C) for the smoothing of labels, else None.
         scale: what the reduction multiplies the sum of the losses by; nan for a mean of nothing.
     """
 
@@ -70,7 +70,7 @@ class Targets:
         return rows if self.counts is None else rows[self.counts]
 
     def spread(self, rows: np.ndarray) -> np.ndarray:
-        """K rows among all R, which are 0 elsewhere."""
+        """The K rows among all R; the others are 0."""
         if self.counts is None:
             return rows
         every = np.zeros((len(self.counts), *rows.shape[1:]), rows.dtype)
@@ -100,7 +100,7 @@ class Targets:
         return factor.reshape((-1,) + (1,) * (len(self.shape) - self.axis))
 
     def reduce(self, losses: np.ndarray, dtype: np.dtype) -> Any:
-        """The loss from those of the K rows, in the input's dtype, or theirs where that is not floating."""
+        """The loss from the K rows' losses, in the input's dtype if that is floating."""
         each = self.reduction == "none"
         loss = self.spread(losses).reshape(self.shape) if each else kernels.total(losses) * self.scale
         if loss.dtype == dtype or dtype.kind != "f":
@@ -109,7 +109,7 @@ class Targets:
             return loss.astype(dtype)
 
     def row_gradients(self, g: Any) -> Any:
-        """What the K rows' losses have for a gradient where the loss has g: a number for each, or one for all."""
+        """The gradients of the K rows' losses where that of the loss is g: one for each, or one for all."""
         return self.counted(np.reshape(g, -1)) if self.reduction == "none" else g * self.scale
 
 
@@ -119,7 +119,7 @@ def share(total: Any) -> float:
 
 
 def reduced(terms: Any, reduction: str, scale: float | None = None) -> Any:
-    """Terms as they are, their sum, or for a mean their sum times a scale: by default 1 / (how many there are)."""
+    """Terms as they are, or their sum, or their sum times a scale: for a mean, 1 / (how many there are) by default."""
     if reduction == "none":
         return terms
     if reduction == "sum":

@@ -175,7 +175,7 @@ def _warn(message: str) -> None:
 
 
 def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None = None) -> None:
-    """Reject what is no probability; warn where rows along an axis don't sum to 1, as those of logits would."""
+    """Reject what is no probability; warn where rows along an axis don't sum to 1: they may be logits."""
     if p.size and not (p.min() >= 0 and p.max() <= 1 + 1e-6):
         bad = np.argwhere(~((p >= 0) & (p <= 1 + 1e-6)) & ~np.isnan(p))
         if len(bad):
@@ -196,7 +196,7 @@ def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None =
 
 
 def check_soft(where: str, target: np.ndarray) -> np.ndarray:
-    """Soft targets: a finite mass ≥ 0 for each class."""
+    """Soft targets: a finite number ≥ 0 for each class."""
     if target.size and not (target.min() >= 0 and target.max() < np.inf):
         wrong = np.argwhere(~((target >= 0) & (target < np.inf)))[0]
         raise ValueError(f"{where}: target{_at(wrong)} is {target[tuple(wrong)]}; a soft target is a finite mass ≥ 0")
