@@ -37,7 +37,7 @@ PAGES = {  # of the reference, by the module where a name is made; what is made 
     **{name.partition(".")[2]: name for name in OPTIONAL},
 }
 _ALSO = {
-    "losses.targets": "losses.others",
+    "losses.validate": "losses.others",
     "check.report": "check.gradcheck",
     "engine.anomaly": "check.gradcheck",
 }
@@ -62,7 +62,7 @@ _ORDER = [  # of importance, on pages of several files; within a file as in it, 
     "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
     "study.softmax_page", "study.check", "study.page",
     "export.onnx",
-    "mpi.fit.fit", "mpi.classes",
+    "mpi.fit.fit",
 ]  # fmt: skip
 _CONTENTS = [
     "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",

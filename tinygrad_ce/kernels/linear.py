@@ -1,9 +1,9 @@
 """linear_cross_entropy's loops: logits x Wᵀ + b made block by block, used and forgotten. Knows no Tensor.
 
 Of each row the first sweep keeps its largest logit m, where it is, the sum s of the other exponentials exp(z - m), and
-the label's logit; two blocks join like two rows, and so do two processes with a slice of the classes each. The second
-sweep makes each block's logits again, turns them into p - target, and adds their products with x and W into the
-gradients. Memory beside inputs and gradients is one block. If there is but one, its gradient is made at once, and kept.
+the label's logit; two blocks join like two rows. The second sweep makes each block's logits again, turns them into
+p - target, and adds their products with x and W into the gradients. Memory beside inputs and gradients is one block. If
+there is but one, its gradient is made at once, and kept.
 """
 
 from __future__ import annotations
@@ -30,15 +30,12 @@ class Sweep:
         label: (K) class indices, or None.
         alpha: what the label's surprise counts: one number, or (K).
         dense: what every class counts beside it, (C) for all rows alike or (K, C), or None.
-        slices: where processes share the classes, what gives the ``max`` and the ``sum`` over them of an array. Then
-            C and the indices are those of the classes here, and a label that is elsewhere is none of these.
     """
 
     def __init__(
-        self, x: np.ndarray, w: np.ndarray, b: Any, label: np.ndarray | None, alpha: Any, dense: np.ndarray | None,
-        slices: Any = None,
-    ) -> None:  # fmt: skip
-        self.x, self.w, self.b, self.label, self.dense, self.slices = x, w, b, label, dense, slices
+        self, x: np.ndarray, w: np.ndarray, b: Any, label: np.ndarray | None, alpha: Any, dense: np.ndarray | None
+    ) -> None:
+        self.x, self.w, self.b, self.label, self.dense = x, w, b, label, dense
         self.alpha = np.broadcast_to(np.asarray(alpha, x.dtype), len(x))
         self.mass = np.broadcast_to(0 if dense is None else dense.sum(axis=-1), len(x)).astype(x.dtype)
         self.found: tuple[Any, dict[str, np.ndarray]] | None = None
@@ -46,7 +43,7 @@ class Sweep:
         self.slope: np.ndarray | None = None
         one = 0 < len(x) <= _ROWS and len(x) * len(w) <= BLOCK and label is not None and dense is None
         with np.errstate(all="ignore"):
-            self.losses = self._at_once() if one and slices is None else self._forward()
+            self.losses = self._at_once() if one else self._forward()
 
     def _blocks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Row ranges, class ranges, and their logits, in a buffer that the next block writes over."""
@@ -90,8 +87,6 @@ class Sweep:
         self.lag, self.seen = np.zeros(count, dtype), np.zeros(count, dtype)  # Σ mass (m - z) and Σ mass so far
         for r, c, z in self._blocks():
             by_rows(self._join, z, np.arange(r.start, r.stop), c)
-        if self.slices is not None:
-            self._join_slices()
         m, s = self.m, self.s
         m[~np.isfinite(m) | np.isnan(s)] = np.nan
         surprise = np.log1p(s)
@@ -130,18 +125,6 @@ class Sweep:
         self.largest[r] = np.where(ahead, at % z.shape[1] + c.start, self.largest[r])
         self.m[r] = new
 
-    def _join_slices(self) -> None:
-        """Join what each process has of a row. The largest logit's own term stays out of s: the 1s are counted."""
-        m = self.slices.max(self.m)
-        ahead = self.m == m
-        s = np.where(ahead, self.s, np.exp(self.m - m) * (1 + self.s))
-        lag = self.lag + np.where(self.seen > 0, (m - self.m) * self.seen, 0)
-        s, ties, self.at_label, self.lag, self.mass = self.slices.sum(
-            np.stack([s, ahead, self.at_label, lag, self.mass])
-        )
-        self.m, self.s = m, s + (ties - 1)
-        self.largest[~ahead] = -1  # it is elsewhere
-
     def gradients(self, g: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Gradients in "x", "w" and "b", those needed; g is the gradient of a row's loss: a number, or one per row."""
         with self.lock, np.errstate(all="ignore"):  # another thread may go back through the same graph
@@ -160,8 +143,6 @@ class Sweep:
                 total["w"][c] += z.T @ x[r]
             if "b" in needed:
                 total["b"][c] += z.sum(axis=0)
-        if self.slices is not None and "x" in needed:
-            total["x"] = self.slices.sum(total["x"])
         return {name: total[name] for name in needed}
 
     def _slopes(self, g: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:

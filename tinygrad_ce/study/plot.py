@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_ce import losses, ops
 from tinygrad_ce.data.dataset import as_dataset
 from tinygrad_ce.engine.node import recording
-from tinygrad_ce.losses import targets
+from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.history import History
@@ -195,8 +195,8 @@ def decision_boundary(
     _whole(where, "resolution", resolution, 2)
     xs, ys, z = _on_grid(where, model, rows.x, resolution)
     classes = z.shape[-1]
-    y = rows.y.argmax(axis=-1) if targets.is_soft(rows.y, (len(rows.x), classes)) else rows.y
-    y, _ = targets.check_indices(where, y, (len(rows.x), classes), 1)
+    y = rows.y.argmax(axis=-1) if validate.is_soft(rows.y, (len(rows.x), classes)) else rows.y
+    y, _ = validate.check_indices(where, y, (len(rows.x), classes), 1)
     names = rows.classes if len(rows.classes) == classes else [str(i) for i in range(classes)]
     ax = _axes(where, ax)
     colours = _colours(classes)
@@ -269,7 +269,7 @@ def confusion_matrix(confusion: Any, classes: Any = None, *, ax: Any = None) -> 
         raise ValueError(f"{where}: confusion has shape {counts.shape}, expected a square: (C, C)")
     wrong = (counts < 0) | (counts != np.round(counts))
     if wrong.any():
-        raise ValueError(f"{where}: confusion{targets.first(wrong)} is {counts[wrong][0]}, expected a count")
+        raise ValueError(f"{where}: confusion{validate.first(wrong)} is {counts[wrong][0]}, expected a count")
     words = _names(where, classes, len(counts), "classes")
     ax = _axes(where, ax)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -559,7 +559,7 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
     """
     where = "plot.reliability"
     p = _checked_probabilities(where, probabilities)
-    y, _ = targets.check_indices(where, labels._data if isinstance(labels, Tensor) else np.asarray(labels), p.shape, 1)
+    y, _ = validate.check_indices(where, labels._data if isinstance(labels, Tensor) else np.asarray(labels), p.shape, 1)
     _whole(where, "bins", bins, 1)
     count, accuracy, confidence = _calibration(p, y, bins)
     error = float(np.sum(count / count.sum() * np.abs(accuracy - confidence)))
@@ -654,7 +654,7 @@ def step_sweep(
     point = np.array(_numbers(where, "x", x, None))
     hs = np.logspace(-16, 0, 49) if steps is None else _numbers(where, "steps", steps, 1)
     if not (hs > 0).all():
-        raise ValueError(f"{where}: steps{targets.first(hs <= 0)} is {hs[hs <= 0][0]}, expected a step above 0")
+        raise ValueError(f"{where}: steps{validate.first(hs <= 0)} is {hs[hs <= 0][0]}, expected a step above 0")
     hs = np.sort(hs)
     exact = _gradient(where, f, point)
     errors = _difference_errors(where, f, point, exact, hs, complex_step)
@@ -957,7 +957,7 @@ def _numbers(where: str, name: str, value: Any, ndim: int | None, finite: bool =
         )
     if finite and not np.isfinite(array).all():
         wrong = ~np.isfinite(array)
-        raise ValueError(f"{where}: {name}{targets.first(wrong)} is {array[wrong][0]}, expected a finite number")
+        raise ValueError(f"{where}: {name}{validate.first(wrong)} is {array[wrong][0]}, expected a finite number")
     return array.astype(float)
 
 
@@ -965,7 +965,7 @@ def _logits(where: str, logits: Any) -> np.ndarray:
     x = _numbers(where, "logits", logits, 1, finite=False)
     wrong = np.isnan(x) | (x == np.inf)
     if wrong.any():
-        raise ValueError(f"{where}: logits{targets.first(wrong)} is {x[wrong][0]}, expected a finite number or -inf")
+        raise ValueError(f"{where}: logits{validate.first(wrong)} is {x[wrong][0]}, expected a finite number or -inf")
     if not np.isfinite(x).any():
         raise ValueError(f"{where}: every logit is -inf, expected at least one finite number")
     return x
