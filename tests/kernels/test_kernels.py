@@ -279,6 +279,16 @@ def test_no_warning_escapes_and_large_numbers_lose_nothing():
         assert tg.softmax(np.array([[0, -20]], np.float16))[0, 1] >= 0
 
 
+@pytest.mark.parametrize(("dtype", "exponents"), [(np.float32, range(18, 128)), (np.float64, range(18, 1023, 5))])
+@pytest.mark.parametrize("count", [3, 9000])
+def test_numbers_of_every_size_are_shifted_exactly(count, dtype, exponents):
+    for size in (dtype(sign * f * 2.0**k) for k in exponents for f in (1, 1.3, 1.999) for sign in (1, -1)):
+        x = np.full((count, 5), size)
+        loss, gradient = kernels.index_cross_entropy(x, np.zeros(count, int), 1.0, keep=True)
+        for found, right in [(kernels.softmax(x), 0.2), (loss, np.log(5)), (gradient[:, 1:], 0.2)]:
+            np.testing.assert_allclose(found, right, rtol=4 * np.finfo(dtype).eps)
+
+
 def test_a_far_label_among_large_sums():
     x = np.full((1, 12), 682.9)
     x[0, 5] = 643.5

@@ -122,8 +122,8 @@ def _reach(x: np.ndarray) -> float:
 
 
 def _shift(m: Any, reach: float) -> Any:
-    """The whole number nearest to 0 from m - reach to m."""
-    return np.floor(np.maximum(m - reach, np.minimum(m, 0)))
+    """The whole number nearest to 0 from m - reach to m; m where numbers are so large that m - reach is rounded."""
+    return np.floor(np.where(m < 1e6, np.maximum(m - reach, np.minimum(m, 0)), m))
 
 
 def _guessed_shift(x: np.ndarray, m: Any) -> Any:
