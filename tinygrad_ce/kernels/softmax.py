@@ -221,17 +221,20 @@ def _largest(x: np.ndarray) -> Any:
 
 
 def row_sums(e: np.ndarray) -> Any:
-    """The sum of each row, by products with ones."""
-    classes = e.shape[1]
-    if classes > _SHORT:
-        return np.add.reduce(e, axis=1)
-    width = _WINDOW // e.itemsize
-    if classes > width:
+    """The sum of each row, by products with ones or NumPy's pairwise sum."""
+    classes, width = e.shape[1], _WINDOW // e.itemsize
+    if classes <= width:
+        return _window_sums(e)
+    if classes <= _SHORT:
         s = _window_sums(e[:, :width])
         for i in range(width, classes, width):
             s += _window_sums(e[:, i : i + width])
         return s
-    return _window_sums(e)
+    if classes <= _GEMV:
+        return np.add.reduce(e, axis=1)
+    whole = classes - classes % width  # NumPy 2.1's sum of so many numbers isn't pairwise: sum windows first
+    s = np.array([np.add.reduce(_window_sums(row[:whole].reshape(-1, width))) for row in e], e.dtype)
+    return s + _window_sums(e[:, whole:])
 
 
 def _window_sums(e: np.ndarray) -> Any:
