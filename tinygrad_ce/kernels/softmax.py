@@ -416,8 +416,11 @@ def _few_unusual_rows(x: np.ndarray, label: np.ndarray, factor: float, keep: boo
     if not _in_range(e):
         e -= _shift(_maxima(e), _reach(e))[:, None]
     x_t = e.reshape(-1)[_starts(*x.shape) + label]
-    _exp(e, e)
+    clipped = x.dtype == np.float32  # where exp(-700) is 0
+    _exp(np.maximum(e, -700, out=e) if clipped else e, e)
     loss, gradient, total = _few_index_rows(e, label, 1.0, keep)
+    if clipped:
+        loss -= np.minimum(x_t + 700, 0)
     _mend_far(loss, total, x_t)
     if keep:
         gradient *= factor
