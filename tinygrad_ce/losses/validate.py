@@ -169,7 +169,7 @@ def _warn(message: str) -> None:
     """Warn at the innermost line outside of this package."""
     frame: Any = sys._getframe(1)
     level = 2
-    while frame.f_back and frame.f_code.co_filename.startswith((_PACKAGE, "<a call of")):
+    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=level)
 
