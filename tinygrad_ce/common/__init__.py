@@ -1,0 +1,1 @@
+"""What every floor may use. It imports nothing of the package."""
