@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.files import write
+
 _FRAME = """<!doctype html>
 <html lang="en-GB">
 <head>
@@ -67,7 +69,7 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to an ``.html`` file, in UTF-8."""
-        written("page.save", path, ".html", ".htm").write_text(self.html, encoding="utf-8", newline="\n")
+        write(written("page.save", path, ".html", ".htm"), self.html)
 
     def __repr__(self) -> str:
         return f'<a page, "{self.title}": .save("page.html") writes it, a browser shows it>'
