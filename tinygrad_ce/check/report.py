@@ -1,66 +1,14 @@
-"""What a gradient check found: entries, kinks, what else is broken, and the likely cause."""
+"""What a gradient check found, as a table to print, and the error that carries it."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Entry(NamedTuple):
-    """One number of a Jacobian, or a slope along a direction, by the rule and by differences."""
-
-    input: int
-    at: tuple[int, ...]
-    analytic: float
-    numeric: float
-    allowed: float
-    output: tuple[int, tuple[int, ...]] = (0, ())  # which output, and where in it
-    note: str = ""  # "step": found by another step; "kink", "jump", "rough"; "direction", or "together": a tie
-    slopes: tuple[float, float] | None = None  # at a kink: from the left, from the right
-
-    @property
-    def difference(self) -> float:
-        """The absolute difference of analytic and numeric; infinite where one is nan."""
-        difference = abs(self.analytic - self.numeric)
-        return difference if difference == difference else np.inf
-
-    @property
-    def relative(self) -> float:
-        """The difference over the larger of the two."""
-        return self.difference / (max(abs(self.analytic), abs(self.numeric)) or 1.0)
-
-    @property
-    def excess(self) -> float:
-        """The difference in units of what is allowed: above 1 it fails."""
-        if self.note in ("kink", "jump", "rough"):
-            return 0.0 if self.allowed else np.inf
-        if not 0 < self.allowed < np.inf:
-            return np.inf if self.difference else 0.0
-        return self.difference / self.allowed
-
-    @property
-    def unresolved(self) -> bool:
-        """Whether rounding makes of the difference what it is, so that it says neither right nor wrong."""
-        size = max(abs(self.analytic), abs(self.numeric))
-        return self.note not in ("kink", "jump", "rough") and 0.5 * size < self.allowed and size > 0
-
-    @property
-    def indices(self) -> tuple[str, str]:
-        """Where it is, in its input and in the outputs: f's second output is called 1, and so on."""
-        k, at = self.output
-        return "direction" if self.note == "direction" else str(list(self.at)), f"{k or ''}{list(at)}"
-
-    @property
-    def place(self) -> str:
-        """Where it is, in words."""
-        index, output = self.indices
-        if index == "direction":
-            return f"input {self.input}, along a random direction"
-        words = f"input {self.input}, index {index}" + (f", of output {output}" if output != "[]" else "")
-        return f"{words}, and what ties with it" if self.note == "together" else words
+from tinygrad_ce.check.causes import likely_cause
+from tinygrad_ce.check.entry import Entry
 
 
 class Report:
@@ -111,7 +59,7 @@ class Report:
     @property
     def cause(self) -> str:
         """The likely reason of a failure, or nothing."""
-        return "; ".join(self.broken) or _cause(self.failed, self.entries)
+        return "; ".join(self.broken) or likely_cause(self.failed, self.entries)
 
     def __bool__(self) -> bool:
         return not self.failed and not self.broken
@@ -193,40 +141,3 @@ def _remark(entry: Entry) -> str:
     if not entry.excess <= 1:
         return "  <- wrong" + (", of all entries in the tie together" if entry.note == "together" else "")
     return "  too small to tell" if entry.unresolved else "  by another step" if entry.note == "step" else ""
-
-
-def _cause(failed: Sequence[Entry], entries: Sequence[Entry]) -> str:
-    """What the pattern of the wrong entries says."""
-    if not failed:
-        return ""
-    analytic, numeric = (np.array([getattr(e, name) for e in failed]) for name in ("analytic", "numeric"))
-    if not np.isfinite(analytic).all():
-        return "the rule gives nan or inf"
-    if not np.isfinite(numeric).all():
-        return "f itself gives nan or inf close by, so there is no difference to take"
-    if any(e.note == "jump" for e in failed):
-        return "f jumps there, or is noisy: it isn't continuous, and has no derivative"
-    if all(e.note == "rough" for e in failed):
-        return "f is rough or noisy: its differences don't settle at any step, and say nothing about the rule"
-    if any(e.note == "together" for e in failed):
-        return "a tie, whose shares don't add up to the slope of all moving together"
-    if all(e.note == "kink" for e in failed):
-        return "a kink, and the rule lies outside of the slopes on its two sides"
-    if analytic.all() and not numeric.any():
-        return "f doesn't move: it is flat there, or what should move it is rounded away inside; or a wrong rule"
-    if not analytic.any():
-        return "the rule gives 0: is a part of f cut off from the graph (detach, .data, no_grad, a cast)?"
-    with np.errstate(all="ignore"):
-        ratio = analytic / numeric
-    if np.isfinite(ratio).all() and np.ptp(ratio) <= 1e-2 * abs(ratio.mean() - 1):
-        factor = float(ratio.mean())
-        return "the sign is wrong" if abs(factor + 1) < 1e-3 else f"the rule is {factor:.6g} times too large everywhere"
-    mine = {e.input for e in failed}
-    whole = [e for e in entries if e.input in mine and e.note != "direction"]
-    if len(whole) > 1 and len(failed) > 1:
-        a, n = (np.sort([getattr(e, name) for e in whole]) for name in ("analytic", "numeric"))
-        if np.allclose(a, n, rtol=1e-3, atol=1e-6 * np.abs(n).max()):
-            return "right numbers in wrong places: a transpose, or another axis?"
-    if not analytic.all() and len(failed) < len(entries):
-        return "some entries are 0: is a term missing, or part of f cut off from the graph?"
-    return "a wrong rule: the differences agree with each other over many steps, and not with it"
