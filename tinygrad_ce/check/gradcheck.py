@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.check.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
+from tinygrad_ce.check.differences import (
+    Closer,
+    Derivative,
+    Line,
+    central,
+    complex_step,
+    look_closer,
+    one_sided,
+    power_of_two,
+)
 from tinygrad_ce.check.entry import Entry
 from tinygrad_ce.check.report import GradientError, Report
 from tinygrad_ce.engine.reverse import gradients
@@ -73,7 +82,7 @@ def gradcheck(
         f: a function of Tensors that returns a Tensor or a list of them.
         inputs: an array or Tensor, or a list of them; every floating one is differentiated in, in its own dtype.
         order: 1, or 2 to check the gradient of the gradient.
-        mode: "jacobian": every entry; "directions": the slopes along some random directions, and every entry where
+        mode: "jacobian": every entry; "directions": the derivatives along some random directions, and every entry where
             one of them disagrees; None takes the Jacobian up to 262,144 entries.
         directions: how many, in each input; no component of them is near 0.
         method: "differences", or "complex" for the complex step, which is right to 1e-14: f is then called with plain
@@ -164,7 +173,8 @@ class _Check:
         self.f, self.arrays = f, arrays
         self.leaves, self.outputs = self.run()
         self.shapes = [y.shape for y in self.outputs]
-        self.count = sum(y.size for y in self.outputs)
+        self.places = [(k, at) for k, y in enumerate(self.outputs) for at in np.ndindex(y.shape)]
+        self.count = len(self.places)
         self.size = self.count * sum(arrays[i].size for i in self.smooth)
 
     def set_tolerances(self, step: float | None, rtol: float | None, method: str) -> None:
@@ -181,11 +191,9 @@ class _Check:
 
     def analytic(self, leaves: list[Tensor], outputs: list[Tensor], cotangents: list[np.ndarray]) -> list[np.ndarray]:
         """The gradients of every smooth input, by the rules."""
-        live = [k for k, y in enumerate(outputs) if y.requires_grad]
         wanted = [leaves[i] for i in self.smooth]
         with np.errstate(all="ignore"):
-            found = gradients([outputs[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=False)
-        return [np.zeros_like(x._data) if dx is None else dx._data for x, dx in zip(wanted, found, strict=True)]
+            return [dx._data for dx in _gradients(outputs, wanted, cotangents, create_graph=False)]
 
     def flat(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """All outputs where the inputs are others, as one array in double precision."""
@@ -208,6 +216,9 @@ class _Check:
 
         return moved
 
+    def report(self, what: str) -> Report:
+        return Report(self.order, [self.arrays[i].dtype for i in self.smooth], what)
+
     def jacobian(self, method: str) -> Report:
         """Every entry of the Jacobian."""
         rules = [np.empty((self.count, self.arrays[i].size)) for i in self.smooth]
@@ -217,7 +228,7 @@ class _Check:
             unit[k] = factor
             for rows, dx in zip(rules, self.analytic(self.leaves, self.outputs, self.split(unit)), strict=True):
                 rows[k] = dx.ravel() / float(self.outputs[0].dtype.type(factor))
-        report = Report(self.order, [self.arrays[i].dtype for i in self.smooth], "every entry of the Jacobian")
+        report = self.report("every entry of the Jacobian")
         for i, rows in zip(self.smooth, rules, strict=True):
             self._columns(i, rows, method, report)
         report.entries += self._ties(report.kinks)
@@ -239,26 +250,24 @@ class _Check:
             unit[index] = 1.0
             h = power_of_two(self.settings.step * max(1.0, abs(float(x[index]))))
             line = self.line({i: unit})
-            slope = central(line, h, self.settings.eps)
-            entries = self._entries(i, index, rows[:, place], slope, floor)
+            derivative = central(line, h, self.settings.eps)
+            entries = self._entries(i, index, rows[:, place], derivative, floor)
             if method == "complex":
                 entries = self._exact(entries, self._entries(i, index, rows[:, place], self._complex(i, unit), floor))
-            doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, slope.rough, strict=True)]
+            doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, derivative.rough, strict=True)]
             if method != "complex" and any(doubtful) and report.looked_into < LOOKED_INTO:
                 report.looked_into += 1
                 entries = self._looked_into(entries, doubtful, line, h, floor)
             report.entries += entries
 
     def _entries(
-        self, i: int, index: tuple[int, ...], column: np.ndarray, slope: Slope, floor: np.ndarray
+        self, i: int, index: tuple[int, ...], column: np.ndarray, derivative: Derivative, floor: np.ndarray
     ) -> list[Entry]:
-        rtol = self.settings.rtol
-        at = [(k, at) for k, shape in enumerate(self.shapes) for at in np.ndindex(shape)]
+        """The rule's column beside the differences'."""
+        rtol, doubts = self.settings.rtol, (derivative.uncertainty + floor).tolist()
         return [
-            Entry(i, index, a, n, rtol * max(abs(a), abs(n)) + u, output=at[k])
-            for k, (a, n, u) in enumerate(
-                zip(column.tolist(), slope.value.tolist(), (slope.uncertainty + floor).tolist(), strict=True)
-            )
+            Entry(i, index, a, n, rtol * max(abs(a), abs(n)) + doubt, output)
+            for a, n, doubt, output in zip(column.tolist(), derivative.value.tolist(), doubts, self.places, strict=True)
         ]
 
     def _looked_into(
@@ -266,20 +275,16 @@ class _Check:
     ) -> list[Entry]:
         """Those in doubt, once more: by the best of many steps, and from both sides."""
         eps, rtol = self.settings.eps, self.settings.rtol
-        best = swept(line, h, eps)
-        left, right = (one_sided(line, h, eps, side) for side in (-1, 1))
-        jumps = jump(line, h, eps)
-        found = []
-        for k, (entry, doubt) in enumerate(zip(entries, doubtful, strict=True)):
-            a, n = entry.analytic, float(best.value[k])
-            if doubt:
-                # In single precision a sweep is no finer than the step was: it can excuse, but not accuse.
-                agreed = entry.excess <= 1 and (not entry.unresolved or eps > 1e-10)
-                if not agreed:
-                    allowed = rtol * max(abs(a), abs(n)) + float(best.uncertainty[k] + floor[k])
-                    entry = entry._replace(numeric=n, allowed=allowed, note="step")
-                entry = _singular(entry, left, right, jumps, best, k, rtol, self.order)
-            found.append(entry)
+        near = look_closer(line, h, eps)
+        found = list(entries)
+        for k in np.flatnonzero(doubtful).tolist():
+            entry = entries[k]
+            # In single precision a sweep is no finer than the step was: it can excuse, but not accuse.
+            if not entry.excess <= 1 or (entry.unresolved and eps < 1e-10):
+                a, n = entry.analytic, float(near.best.value[k])
+                allowed = rtol * max(abs(a), abs(n)) + float(near.best.uncertainty[k] + floor[k])
+                entry = entry._replace(numeric=n, allowed=allowed, note="step")
+            found[k] = _singular(entry, near, k, rtol, self.order)
         return found
 
     def _ties(self, kinks: list[Entry]) -> Iterator[Entry]:
@@ -291,7 +296,7 @@ class _Check:
             directions = {e.input: np.zeros(self.arrays[e.input].shape) for e in tied}
             for entry in tied:
                 directions[entry.input][entry.at] = 1.0
-            line, k = self.line(directions), self._flat_index(output)
+            line, k = self.line(directions), self.places.index(output)
             sides = [one_sided(line, power_of_two(self.settings.step), self.settings.eps, side) for side in (-1, 1)]
             low, high = sorted(float(side.value[k]) for side in sides)
             slack = float(sides[0].uncertainty[k] + sides[1].uncertainty[k])
@@ -299,12 +304,6 @@ class _Check:
             total = sum(entry.analytic for entry in tied)
             nearest = min(max(total, low), high)
             yield Entry(tied[0].input, tied[0].at, total, nearest, max(slack, 1e-300), output, note="together")
-
-    def _flat_index(self, output: tuple[int, tuple[int, ...]]) -> int:
-        """The place of an output's number among all of them."""
-        k, at = output
-        before = sum(int(np.prod(shape)) for shape in self.shapes[:k])
-        return before + (int(np.ravel_multi_index(at, self.shapes[k])) if at else 0)
 
     def _exact(self, differences: list[Entry], exact: list[Entry]) -> list[Entry]:
         """Entries by the complex step, if it says what the differences say."""
@@ -316,7 +315,7 @@ class _Check:
                 )
         return exact
 
-    def _complex(self, i: int, unit: np.ndarray) -> Slope:
+    def _complex(self, i: int, unit: np.ndarray) -> Derivative:
         def line(t: complex) -> np.ndarray:
             arrays = [a + t * unit if k == i else a for k, a in enumerate(self.arrays)]
             try:
@@ -334,10 +333,8 @@ class _Check:
         return complex_step(line, max(1.0, float(np.abs(self.arrays[i][unit > 0]).max())))
 
     def along(self, directions: int) -> Report:
-        """Slopes along random directions, of the outputs weighted at random."""
-        report = Report(
-            self.order, [self.arrays[i].dtype for i in self.smooth], f"{directions} directions in each input"
-        )
+        """Derivatives along random directions, of the outputs weighted at random."""
+        report = self.report(f"{directions} directions in each input")
         eps, rtol = self.settings.eps, self.settings.rtol
         for _ in range(directions):
             v = self._far_from_zero(self.count)
@@ -345,10 +342,10 @@ class _Check:
             for i, dx in zip(self.smooth, found, strict=True):
                 x = self.arrays[i]
                 u = self._far_from_zero(x.shape) * np.maximum(1.0, np.abs(x))
-                slope = central(self.line({i: u}), power_of_two(self.settings.step), eps)
-                a, n = float(np.sum(dx.astype(float) * u)), float(slope.value @ v)
-                terms = float(np.sum(np.abs(dx.astype(float) * u)))
-                doubt = float(np.abs(slope.uncertainty) @ np.abs(v)) + 4 * eps * terms
+                derivative = central(self.line({i: u}), power_of_two(self.settings.step), eps)
+                terms = dx.astype(float) * u
+                a, n = float(np.sum(terms)), float(derivative.value @ v)
+                doubt = float(derivative.uncertainty @ np.abs(v)) + 4 * eps * float(np.sum(np.abs(terms)))
                 report.entries.append(Entry(i, (), a, n, rtol * max(abs(a), abs(n)) + doubt, note="direction"))
         return report
 
@@ -362,13 +359,14 @@ class _Check:
         others, outputs = self.run()
         leaves, again = self.run()  # two fresh graphs: what a forward keeps for its rules is there in both
         first, second = self.analytic(others, outputs, ones), self.analytic(leaves, again, ones)
-        broken = []
-        for i, x in enumerate(self.arrays):
-            if any(_bits(group[i]._data) != _bits(x) for group in (self.leaves, others, leaves)):
-                broken.append(f"input {i} was changed by f or by a rule, which may write to no argument")
-        if [_bits(y._data) for y in outputs] != [_bits(y._data) for y in self.outputs]:
+        broken = [
+            f"input {i} was changed by f or by a rule, which may write to no argument"
+            for i, x in enumerate(self.arrays)
+            if any(group[i]._data.tobytes() != x.tobytes() for group in (self.leaves, others, leaves))
+        ]
+        if [y._data.tobytes() for y in outputs] != [y._data.tobytes() for y in self.outputs]:
             broken.append("f gives other numbers when it is called twice; is something in it random, or kept?")
-        elif [*map(_bits, first)] != [*map(_bits, second)]:
+        elif [dx.tobytes() for dx in first] != [dx.tobytes() for dx in second]:
             broken.append("the gradient has other bits the second time; is something in a rule random, or kept?")
         return broken
 
@@ -393,20 +391,18 @@ def _largest_finite(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.max(np.abs(np.where(np.isfinite(rows), rows, 0)), axis=1, initial=0.0))
 
 
-def _singular(
-    entry: Entry, left: Slope, right: Slope, jumps: np.ndarray, best: Slope, k: int, rtol: float, order: int
-) -> Entry:
-    """The entry, if it stands at a jump, a kink or where f is rough: there differences say something else."""
-    if jumps[k]:  # the gradient of a kink jumps, and has no derivative there
+def _singular(entry: Entry, near: Closer, k: int, rtol: float, order: int) -> Entry:
+    """The entry, with a note if it stands at a jump, at a kink or where f is rough: differences mislead there."""
+    if near.jumps[k]:  # the gradient of a kink jumps, and has no derivative there
         return entry._replace(note="jump", allowed=np.inf if order == 2 else 0.0)
-    slopes = (float(left.value[k]) + 0.0, float(right.value[k]) + 0.0)
+    slopes = (float(near.left.value[k]) + 0.0, float(near.right.value[k]) + 0.0)
     low, high = sorted(slopes)
-    doubt = float(left.uncertainty[k] + right.uncertainty[k])
+    doubt = float(near.left.uncertainty[k] + near.right.uncertainty[k])
     if high - low > 10 * doubt + 0.01 * max(abs(low), abs(high)):
         slack = doubt + rtol * max(abs(low), abs(high))
         inside = low - slack <= entry.analytic <= high + slack
         return entry._replace(note="kink", slopes=slopes, allowed=np.inf if inside else 0.0)
-    if best.rough[k] and entry.allowed > _tolerable(rtol) * max(abs(entry.analytic), abs(entry.numeric)):
+    if near.best.rough[k] and entry.allowed > _tolerable(rtol) * max(abs(entry.analytic), abs(entry.numeric)):
         return entry._replace(note="rough", allowed=0.0)
     return entry if entry.excess <= 1 else entry._replace(note="")
 
@@ -414,10 +410,6 @@ def _singular(
 def _tolerable(rtol: float) -> float:
     """How much of an entry differences may leave open: a thousandth, or half of it in single precision."""
     return 1e-3 if rtol < 1e-5 else 0.5
-
-
-def _bits(array: np.ndarray) -> bytes:
-    return array.tobytes()
 
 
 def _with_cotangents(
@@ -431,10 +423,15 @@ def _with_cotangents(
         # Differences are taken on Tensors that require no grad; the gradient itself needs ones that do.
         xs = [x if i not in smooth or x.requires_grad else Tensor(x, requires_grad=True) for i, x in enumerate(given)]
         points, cotangents = xs[: len(arrays)], xs[len(arrays) :]
-        wanted = [points[i] for i in smooth]
-        ys = _outputs(f(*points))
-        live = [k for k, y in enumerate(ys) if y.requires_grad]
-        found = gradients([ys[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=True)
-        return [x * 0.0 if dx is None else dx for x, dx in zip(wanted, found, strict=True)]
+        return _gradients(_outputs(f(*points)), [points[i] for i in smooth], cotangents, create_graph=True)
 
     return gradient, [*arrays, *vs]
+
+
+def _gradients(
+    outputs: list[Tensor], inputs: list[Tensor], cotangents: Sequence[Any], create_graph: bool
+) -> list[Tensor]:
+    """The gradients by the rules; 0 where an output doesn't depend on an input."""
+    live = [k for k, y in enumerate(outputs) if y.requires_grad]
+    found = gradients([outputs[k] for k in live], inputs, [cotangents[k] for k in live], create_graph=create_graph)
+    return [Tensor(np.zeros_like(x._data)) if dx is None else dx for x, dx in zip(inputs, found, strict=True)]
