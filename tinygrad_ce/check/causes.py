@@ -42,34 +42,24 @@ def _columns(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
 # The first that holds is the one told.
 CAUSES: list[tuple[Callable[[Pattern], object], str]] = [
     (lambda p: not np.isfinite(p.analytic).all(), "the rule gives nan or inf"),
-    (
-        lambda p: not np.isfinite(p.numeric).all(),
-        "f itself gives nan or inf close by, so there is no difference to take",
-    ),
+    (lambda p: not np.isfinite(p.numeric).all(),
+     "f itself gives nan or inf close by, so there is no difference to take"),
     (lambda p: "jump" in p.notes, "f jumps there, or is noisy: it isn't continuous, and has no derivative"),
-    (
-        lambda p: p.notes == {"rough"},
-        "f is rough or noisy: its differences don't settle at any step, and say nothing about the rule",
-    ),
+    (lambda p: p.notes == {"rough"},
+     "f is rough or noisy: its differences don't settle at any step, and say nothing about the rule"),
     (lambda p: "together" in p.notes, "a tie, whose shares don't add up to the slope of all moving together"),
     (lambda p: p.notes == {"kink"}, "a kink, and the rule lies outside of the slopes on its two sides"),
-    (
-        lambda p: p.analytic.all() and not p.numeric.any(),
-        "f doesn't move: it is flat there, or what should move it is rounded away inside; or a wrong rule",
-    ),
-    (
-        lambda p: not p.analytic.any(),
-        "the rule gives 0: is a part of f cut off from the graph (detach, .data, no_grad, a cast)?",
-    ),
+    (lambda p: p.analytic.all() and not p.numeric.any(),
+     "f doesn't move: it is flat there, or what should move it is rounded away inside; or a wrong rule"),
+    (lambda p: not p.analytic.any(),
+     "the rule gives 0: is a part of f cut off from the graph (detach, .data, no_grad, a cast)?"),
     (lambda p: abs(p.factor + 1) < 1e-3, "the sign is wrong"),
     (lambda p: p.factor != 1, "the rule is {factor:.6g} times too large everywhere"),
     (lambda p: p.shuffled, "right numbers in wrong places: a transpose, or another axis?"),
-    (
-        lambda p: not p.analytic.all() and len(p.failed) < len(p.entries),
-        "some entries are 0: is a term missing, or part of f cut off from the graph?",
-    ),
+    (lambda p: not p.analytic.all() and len(p.failed) < len(p.entries),
+     "some entries are 0: is a term missing, or part of f cut off from the graph?"),
     (lambda p: True, "a wrong rule: the differences agree with each other over many steps, and not with it"),
-]
+]  # fmt: skip
 
 
 def likely_cause(failed: Sequence[Entry], entries: Sequence[Entry]) -> str:

@@ -150,12 +150,15 @@ def _array(x: Any) -> np.ndarray:
     return np.asarray(x._data if isinstance(x, Tensor) else x)
 
 
+def _listed(y: Any) -> list[Any]:
+    return list(y) if isinstance(y, list | tuple) else [y]
+
+
 def _outputs(y: Any) -> list[Tensor]:
-    ys = list(y) if isinstance(y, list | tuple) else [y]
-    for k in ys:
-        if not isinstance(k, Tensor):
-            raise TypeError(f"gradcheck: f returned {type(k).__name__}, expected a Tensor or a list of them")
-    return ys
+    for part in _listed(y):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"gradcheck: f returned {type(part).__name__}, expected a Tensor or a list of them")
+    return _listed(y)
 
 
 class _Check:
@@ -172,7 +175,7 @@ class _Check:
             self.smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
         self.f, self.arrays = f, arrays
         self.leaves, self.outputs = self.run()
-        self.shapes = [y.shape for y in self.outputs]
+        self.looked_into = 0
         self.places = [(k, at) for k, y in enumerate(self.outputs) for at in np.ndindex(y.shape)]
         self.count = len(self.places)
         self.size = self.count * sum(arrays[i].size for i in self.smooth)
@@ -236,10 +239,8 @@ class _Check:
 
     def split(self, flat: np.ndarray) -> list[np.ndarray]:
         """A flat array as cotangents of the outputs."""
-        parts = np.split(flat, np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1])
-        return [
-            part.reshape(shape).astype(y.dtype) for part, shape, y in zip(parts, self.shapes, self.outputs, strict=True)
-        ]
+        parts = np.split(flat, np.cumsum([y.size for y in self.outputs])[:-1])
+        return [part.reshape(y.shape).astype(y.dtype) for part, y in zip(parts, self.outputs, strict=True)]
 
     def _columns(self, i: int, rows: np.ndarray, method: str, report: Report) -> None:
         """Compare one input's columns; look into those that disagree."""
@@ -255,8 +256,8 @@ class _Check:
             if method == "complex":
                 entries = self._exact(entries, self._entries(i, index, rows[:, place], self._complex(i, unit), floor))
             doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, derivative.rough, strict=True)]
-            if method != "complex" and any(doubtful) and report.looked_into < LOOKED_INTO:
-                report.looked_into += 1
+            if method != "complex" and any(doubtful) and self.looked_into < LOOKED_INTO:
+                self.looked_into += 1
                 entries = self._looked_into(entries, doubtful, line, h, floor)
             report.entries += entries
 
@@ -319,10 +320,7 @@ class _Check:
         def line(t: complex) -> np.ndarray:
             arrays = [a + t * unit if k == i else a for k, a in enumerate(self.arrays)]
             try:
-                y = self.f(*arrays)
-                return np.concatenate(
-                    [np.asarray(part).ravel() for part in (y if isinstance(y, list | tuple) else [y])]
-                )
+                return np.concatenate([np.asarray(y).ravel() for y in _listed(self.f(*arrays))])
             except (TypeError, ValueError, AttributeError) as error:
                 raise ValueError(
                     f"gradcheck: method 'complex' calls f with plain complex arrays, which it doesn't take: {error}"

@@ -24,7 +24,6 @@ class Report:
         self.what = what
         self.entries: list[Entry] = []
         self.broken: list[str] = []
-        self.looked_into = 0
 
     @property
     def worst(self) -> Entry | None:
@@ -65,33 +64,40 @@ class Report:
         return not self.failed and not self.broken
 
     def __str__(self) -> str:
-        kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
-        lines = [f"gradcheck: order {self.order}, {kinds}: {self._verdict()}"]
-        shown = self._shown()
-        several = any(entry.output != (0, ()) for entry in shown)
-        if shown:
-            output = f"{'output':<10} " if several else ""
-            lines.append(f"{'input':>5}  {'index':<10} {output}{'analytic':>15} {'numeric':>15} {'relative error':>14}")
-        for entry in shown:
-            index, output = entry.indices
-            lines.append(
-                f"{entry.input:>5}  {index:<10} {f'{output:<10} ' if several else ''}{entry.analytic + 0.0:>15.8g} "
-                f"{entry.numeric + 0.0:>15.8g} {entry.relative:>14.2e}{_remark(entry)}"
-            )
-        lines += [f"broken: {what}" for what in self.broken]
-        if not self:
-            lines.append(f"likely cause: {self.cause}")
-        return "\n".join(lines)
+        head, *rows = self._table()
+        several = any(row[2] != "[]" for row in rows)
+        lines = [self._title()]
+        for number, index, output, *numbers, remark in [head, *rows] if rows else []:
+            place = f"{number:>5}  {index:<10} {output:<10} " if several else f"{number:>5}  {index:<10} "
+            lines.append("{}{:>15} {:>15} {:>14}  {}".format(place, *numbers, remark).rstrip())
+        return "\n".join(lines + self._notes())
 
     __repr__ = __str__
 
-    def _verdict(self) -> str:
-        count = len(self.entries)
-        words = [f"all {count} entries agree" if not self.failed else f"{len(self.failed)} of {count} entries DISAGREE"]
-        for found, what in ((self.kinks, "at a kink"), (self.unresolved, "too small to tell")):
-            if found:
-                words.append(f"{len(found)} {what}")
-        return ", ".join(words + [f"{len(self.broken)} other fault{'s' * (len(self.broken) > 1)}"] * bool(self.broken))
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._table())
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return f"<div><p><b>{html.escape(self._title())}</b></p><table>{rows}</table>{notes}</div>"
+
+    def _title(self) -> str:
+        count, failed = len(self.entries), len(self.failed)
+        words = [f"{failed} of {count} entries DISAGREE" if failed else f"all {count} entries agree"]
+        faults = "other fault" + "s" * (len(self.broken) > 1)
+        for found, what in (
+            (self.kinks, "at a kink"), (self.unresolved, "too small to tell"), (self.broken, faults)
+        ):  # fmt: skip
+            words += [f"{len(found)} {what}"] if found else []
+        kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
+        return f"gradcheck: order {self.order}, {kinds}: {', '.join(words)}"
+
+    def _notes(self) -> list[str]:
+        return [f"broken: {what}" for what in self.broken] + ([] if self else [f"likely cause: {self.cause}"])
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """Head and rows."""
+        numbers = ((e, f"{e.analytic + 0.0:.8g}", f"{e.numeric + 0.0:.8g}") for e in self._shown())
+        rows = [(str(e.input), *e.indices, a, n, f"{e.relative:.2e}", _remark(e)) for e, a, n in numbers]
+        return [("input", "index", "output", "analytic", "numeric", "relative error", ""), *rows]
 
     def _shown(self) -> list[Entry]:
         """The worst entries, then kinks."""
@@ -99,19 +105,6 @@ class Report:
         rest = sorted(agree, key=lambda e: (e.excess, abs(e.numeric)), reverse=True)
         failed, kinks = self.failed, [e for e in self.kinks if e.excess <= 1]
         return [*failed, *kinks[:3], *rest][: max(5, min(len(failed), 5) + min(len(kinks), 3))]
-
-    def _repr_html_(self) -> str:
-        names = ("input", "index", "output", "analytic", "numeric", "relative error", "")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        rows = "".join(
-            f"<tr><td>{e.input}</td><td>{e.indices[0]}</td><td>{e.indices[1]}</td><td>{e.analytic:.8g}</td><td>{e.numeric:.8g}</td>"
-            f"<td>{e.relative:.2e}</td><td>{html.escape(_remark(e).strip())}</td></tr>"
-            for e in self._shown()
-        )
-        title, *_ = str(self).split("\n")
-        notes = [f"broken: {what}" for what in self.broken] + ([] if self else [f"likely cause: {self.cause}"])
-        more = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-        return f"<div><p><b>{html.escape(title)}</b></p><table><tr>{head}</tr>{rows}</table>{more}</div>"
 
 
 class GradientError(AssertionError):
@@ -132,12 +125,12 @@ class GradientError(AssertionError):
 
 def _remark(entry: Entry) -> str:
     if entry.slopes is not None:
-        words = f"  kink: slope {entry.slopes[0]:.4g} from the left, {entry.slopes[1]:.4g} from the right"
+        words = f"kink: slope {entry.slopes[0]:.4g} from the left, {entry.slopes[1]:.4g} from the right"
         return words if entry.excess <= 1 else f"{words}  <- the rule is outside"
     if entry.note == "jump":
-        return "  a jump: no derivative" + ("" if entry.excess <= 1 else ", and f should have one")
+        return "a jump: no derivative" + ("" if entry.excess <= 1 else ", and f should have one")
     if entry.note == "rough":
-        return "  differences never settle"
+        return "differences never settle"
     if not entry.excess <= 1:
-        return "  <- wrong" + (", of all entries in the tie together" if entry.note == "together" else "")
-    return "  too small to tell" if entry.unresolved else "  by another step" if entry.note == "step" else ""
+        return "<- wrong" + (", of all entries in the tie together" if entry.note == "together" else "")
+    return "too small to tell" if entry.unresolved else "by another step" if entry.note == "step" else ""
