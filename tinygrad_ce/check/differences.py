@@ -12,8 +12,8 @@ import numpy as np
 Line = Callable[[float], np.ndarray]
 
 COARSEST = 9  # the sweep tries steps up to 2**COARSEST of the usual one
-ROUNDING = 16.0  # by how many eps of its value an output may be off,
-SHARED = 0.01  # and of how much of the largest output's: what made one may have gone into another and cancelled there
+ROUNDING = 16.0  # by how many eps of its size an output may be off;
+SHARED = 0.01  # as its size counts at least this part of the largest output's, which may have cancelled within it
 
 
 class Derivative(NamedTuple):
@@ -21,7 +21,7 @@ class Derivative(NamedTuple):
 
     value: np.ndarray
     uncertainty: np.ndarray
-    rough: Any = False  # whether f looks like more than a line here: bent, or other at every step
+    rough: Any = False  # whether f is no line here: it bends, or differs at every step
 
 
 def power_of_two(step: float) -> float:
@@ -32,7 +32,7 @@ def power_of_two(step: float) -> float:
 def central(line: Line, h: float, eps: float) -> Derivative:
     r""":math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h`; its uncertainty is that of rounding alone.
 
-    It is rough where both sides' slopes differ by a tenth, as they do at a kink.
+    It is rough where the slopes on the two sides differ by a tenth, as at a kink.
 
     Source:
         Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
@@ -47,7 +47,7 @@ def central(line: Line, h: float, eps: float) -> Derivative:
 
 
 def _size(*outputs: np.ndarray) -> np.ndarray:
-    """The numbers whose rounding an output has."""
+    """The size of the numbers whose rounding an output carries."""
     each = np.max(np.abs(outputs), axis=0)
     return np.asarray(np.maximum(each, SHARED * np.max(np.where(np.isfinite(each), each, 0), initial=0.0)))
 

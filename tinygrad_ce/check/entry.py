@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Entry(NamedTuple):
-    """One number of a Jacobian, or a slope along a direction, by the rule and by differences."""
+    """One entry of a Jacobian, or a derivative along a direction: by the rule and by differences."""
 
     input: int
     at: tuple[int, ...]
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
     @property
     def unresolved(self) -> bool:
-        """Whether rounding makes of the difference what it is, so that it says neither right nor wrong."""
+        """Whether rounding may account for the difference, which then says neither right nor wrong."""
         size = max(abs(self.analytic), abs(self.numeric))
         return self.note not in ("kink", "jump", "rough") and 0.5 * size < self.allowed and size > 0
 

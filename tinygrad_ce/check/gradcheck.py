@@ -24,7 +24,7 @@ from tinygrad_ce.engine.reverse import gradients
 from tinygrad_ce.tensor import Tensor
 
 WHOLE = 1 << 18  # numbers in a Jacobian, above which only directions are checked unless it is asked for
-LOOKED_INTO = 64  # columns of a Jacobian that disagree and are swept over all steps; the rest disagrees likewise
+LOOKED_INTO = 64  # columns that are looked into at most; where so many disagree, the rest adds nothing
 
 
 class Settings(NamedTuple):
@@ -44,7 +44,7 @@ SETTINGS = {
 
 Invariant = Callable[..., Any]
 
-# What a gradient must have whatever its numbers: each gives numbers that should be 0, and what they were made of.
+# What a gradient must fulfil whatever its numbers: each gives numbers that should be 0, and the size of their terms.
 INVARIANTS: dict[str, Invariant] = {
     "rows sum to 0": lambda x, dx: (dx.sum(axis=-1), np.abs(dx).sum(axis=-1)),
     "columns sum to 0": lambda x, dx: (dx.sum(axis=0), np.abs(dx).sum(axis=0)),
@@ -66,17 +66,17 @@ def gradcheck(
     seed: int = 0,
     raises: bool = True,
 ) -> Report:
-    r"""Hold the gradient of f by its rules against numeric derivatives.
+    r"""Compare the gradient of f, as its rules give it, with numeric derivatives.
 
     An entry :math:`\partial f_k / \partial x_i` of the Jacobian agrees when the rule and
-    :math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h` differ by no more than rtol of the larger, beside what
-    rounding :math:`f_k` by a few eps does to the difference: small entries are judged by their own size, so that a
-    gradient of nothing but zeros fails at cross-entropy's logits [30, 0]. One that doesn't agree is looked into: over
-    a sweep of steps (was it the step?), then from both sides (is it a kink?). At a kink any slope between the two
-    sides' is right, and the report names it.
+    :math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h` differ by at most rtol times the larger of them,
+    plus what rounding :math:`f_k` by a few eps does to the difference. So small entries are judged by their own size: a
+    gradient of zeros fails at cross-entropy's logits [30, 0]. An entry that doesn't agree is looked into, with many
+    steps (was it the step?) and from both sides (is it a kink?). At a kink any slope between those of the two sides is
+    right, and the report names it.
 
-    Also checked: f and its rules leave their inputs as they are, two runs agree in every bit, and gradients have their
-    inputs' shapes and dtypes.
+    It also checks that f and its rules leave their inputs unchanged, that two runs agree in every bit, and that
+    gradients have their inputs' shapes and dtypes.
 
     Args:
         f: a function of Tensors that returns a Tensor or a list of them.
@@ -89,8 +89,8 @@ def gradcheck(
             complex arrays, and must be made of analytic functions (no abs, max, comparisons).
         step: h relative to max(1, abs(x)); by dtype unless given (7e-4 in float64, 0.03 in float32).
         rtol: the relative tolerance; by dtype unless given (1e-7 in float64, 1e-3 in float32; complex step 1e-11).
-        invariants: what the gradient must have besides: names ("rows sum to 0", "columns sum to 0", "orthogonal to the
-            input"), or functions ``g(*inputs, *gradients)`` by name, which return numbers that should be 0 and the
+        invariants: what the gradient must fulfil besides: names ("rows sum to 0", "columns sum to 0", "orthogonal to
+            the input"), or functions ``g(*inputs, *gradients)`` by name, which return numbers that should be 0 and the
             size of what they were made of. They are given the gradients of the sum of all outputs.
         seed: of directions and cotangents.
         raises: whether a disagreement raises GradientError; otherwise look at the report.
@@ -225,7 +225,7 @@ class _Check:
     def jacobian(self, method: str) -> Report:
         """Every entry of the Jacobian."""
         rules = [np.empty((self.count, self.arrays[i].size)) for i in self.smooth]
-        factors = self._far_from_zero(self.count)  # a rule may not count on an upstream gradient of 1
+        factors = self._far_from_zero(self.count)  # a rule must not rely on a cotangent of 1
         for k, factor in enumerate(factors.tolist()):
             unit = np.zeros(self.count)
             unit[k] = factor
@@ -245,7 +245,9 @@ class _Check:
     def _columns(self, i: int, rows: np.ndarray, method: str, report: Report) -> None:
         """Compare one input's columns; look into those that disagree."""
         x = self.arrays[i]
-        floor = 4 * self.settings.eps * _largest_finite(rows)  # what cancels within a rule leaves its rounding
+        floor = (
+            4 * self.settings.eps * _largest_finite(rows)
+        )  # where terms cancel within a rule, their rounding is left
         for place, index in enumerate(np.ndindex(x.shape)):
             unit = np.zeros(x.shape)
             unit[index] = 1.0

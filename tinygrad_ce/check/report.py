@@ -27,7 +27,7 @@ class Report:
 
     @property
     def worst(self) -> Entry | None:
-        """The entry furthest outside, or closest to, what is allowed; None if there was nothing to check."""
+        """The entry with the largest difference, by what is allowed; None if there was nothing to check."""
         return max(self.entries, key=lambda entry: entry.excess, default=None)
 
     @property
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def unresolved(self) -> list[Entry]:
-        """The entries that are smaller than what rounding does to a difference: neither right nor wrong."""
+        """The entries too small for a difference, whose rounding exceeds them: neither right nor wrong."""
         return [entry for entry in self.entries if entry.unresolved]
 
     @property

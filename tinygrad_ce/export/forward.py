@@ -53,7 +53,7 @@ def _like_first(model: nn.Module) -> np.ndarray:
 
 @contextlib.contextmanager
 def evaluation(model: nn.Module, every: bool) -> Iterator[None]:
-    """The model in evaluation; where indices come in, everything floating is recorded, as they have no gradient."""
+    """The model in evaluation. Where indices come in, which have no gradient, every floating Tensor is recorded."""
     before = [(m, "training", m.training) for _, m in model.named_modules()]
     changes: list[tuple[Any, str, Any]] = [(m, "training", False) for m, _, _ in before]
     if every:

@@ -91,7 +91,7 @@ def _axes(value: Operand) -> list[Any]:
 
 
 class Translation:
-    """A recorded call in both runs, while it is translated. Called itself, it adds a node to the graph."""
+    """A recorded call, in both runs, on its way into the graph. Calling it adds a node."""
 
     def __init__(self, graph: Graph, a: Node, b: Node) -> None:
         self.graph = graph
@@ -158,7 +158,7 @@ class Translation:
         return int(axes[0])
 
     def reshaped(self, x: Operand | str, before: Any) -> str:
-        """x in the result's shape. An axis that goes with the batch is one of before's, or the only one."""
+        """x in the result's shape. An axis that grows with the batch is the same in x, or the only such one."""
         sizes = []
         for i, pair in enumerate(zip(*self.shapes, strict=True)):
             kept = all(shape[i : i + 1] == (n,) for shape, n in zip(before, pair, strict=True))

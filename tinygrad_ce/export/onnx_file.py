@@ -24,10 +24,10 @@ def onnx(model: nn.Module, path: str | os.PathLike[str], *, example: Any = None,
     """Write what a model computes in evaluation as an ONNX file, for batches of any size.
 
     The forward runs twice, on batches of 2 and of 3 rows, and what the tape recorded is translated, operator by
-    operator: so a Module of one's own is written as well as a Sequential. What differs between the two runs is the
-    batch, or else an error. The file is checked by ``onnx.checker``, and its answer for one row, by ONNX's reference
-    evaluator, against the model's own, before it takes the place of one that was there. The input is named
-    "input", the result "output", and the parameters as in ``model.state_dict()``.
+    operator: so a Module of one's own is written as well as a Sequential. An argument that differs between the two
+    runs must come from the batch by recorded operators. Before the file replaces an earlier one, ``onnx.checker``
+    checks it, and ONNX's reference evaluator must give the model's own answer for one row. The input is named "input",
+    the result "output", and the parameters as in ``model.state_dict()``.
 
     Args:
         model: a Module with one input and one result.

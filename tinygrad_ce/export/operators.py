@@ -87,14 +87,14 @@ def _take(c: Translation, x: Any, indices: Any, axis: int | None) -> str:
 
 
 def _transposed(c: Translation, x: Operand, *order: Any) -> str:
-    """Any order of axes, as NumPy's own function of the call's name makes it of an array of the same axes."""
+    """The order of axes is read off the strides 0, 1, 2, …, which NumPy's function of the same name reorders."""
     axes = np.empty((1,) * x.ndim)
     strided = np.lib.stride_tricks.as_strided(axes, strides=tuple(range(x.ndim)))
     return c("Transpose", x, perm=list(getattr(np, c.made.name)(strided, *order).strides))
 
 
 def _getitem(c: Translation, x: Operand, index: Any) -> str:
-    """Slices cut, integers too; what is left out or new is then a matter of shape."""
+    """Integers cut as slices do; Reshape then drops axes and adds new ones."""
     parts = index if isinstance(index, tuple) else (index,)
     if not all(part is None or isinstance(part, EllipsisType | int | np.integer | slice) for part in parts):
         raise c.refused("has no translation to ONNX but for integers, slices, None and ...")

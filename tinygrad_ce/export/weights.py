@@ -53,7 +53,7 @@ def safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Give a model's Tensors the numbers of a safetensors file, ours or PyTorch's. If anything doesn't fit, none.
+    """Load a model's Tensors from a safetensors file, ours or PyTorch's: all of them, or none if anything doesn't fit.
 
     Names are those of ``model.state_dict()``; a Tensor that stands in several places may come under any of its names.
     Numbers are converted to the Tensors' own dtypes.
@@ -101,7 +101,7 @@ def _all_names(model: nn.Module) -> list[tuple[Tensor, list[str]]]:
 def _fitted(
     tensors: Sequence[tuple[Tensor, list[str]]], found: dict[str, np.ndarray]
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """What each Tensor gets of the arrays in a file; all that is wrong with their names and shapes is told at once."""
+    """Each Tensor with its array of a file; one error tells all that is wrong with names and shapes."""
     missing = [names[0] for _, names in tensors if not found.keys() & set(names)]
     unknown = sorted(found.keys() - {name for _, names in tensors for name in names})
     wrong = [f"{what} {listed(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names]

@@ -12,7 +12,7 @@ from tinygrad_ce.tensor import Tensor
 
 
 def numbers(where: str, name: str, value: Any, ndim: int | None, finite: bool = True) -> np.ndarray:
-    """An argument as float64 of so many axes, with something in it."""
+    """An argument as a float64 array, not empty, with so many axes (None: any)."""
     try:
         array = value._data if isinstance(value, Tensor) else np.asarray(value)
     except ValueError:

@@ -36,7 +36,7 @@ def axes_of(where: str, ax: Any) -> Any:
 
 
 def inches(ax: Any) -> tuple[float, float]:
-    """About how wide and high the axes will be: among others, their labels take some of the room."""
+    """About how wide and high the axes will be. In a grid of axes, labels take some of the room."""
     box, spec = ax.get_window_extent(), ax.get_subplotspec()
     share = 0.85 if spec is not None and spec.get_gridspec().nrows * spec.get_gridspec().ncols > 1 else 1
     return share * box.width / ax.figure.dpi, share * box.height / ax.figure.dpi
@@ -111,7 +111,7 @@ def palette(count: int) -> np.ndarray:
 
 
 def name_ticks(ax: Any, axis: str, words: Sequence[str], length: float) -> None:
-    """Names along an axis of so many inches: upright where they'd touch, and only every so many if need be."""
+    """Names along an axis of this length in inches: upright if they would touch, and fewer if that isn't enough."""
     room = length / len(words)
     words = [shortened(word, 16) for word in words]
     upright = axis == "x" and max(text_width(word + " ", TICK) for word in words) / 72 > room

@@ -83,8 +83,8 @@ def weights(
 
 
 def _tiling(ax: Any, count: int, height: int, width: int, columns: int | None, longest: int) -> tuple[int, int, int]:
-    """How many images to a row, so that their pixels are large; the pixels left free above each, and the letters
-    of its name that have room there (0: no names, as they would take more room than the images or be cut short).
+    """How many images stand in a row, for large pixels; how many pixels stay free above each; and how many letters of
+    its name fit there (0: no names, where they would be cut short or leave the images too little room).
     """
     across, down = inches(ax)
     text = 1.5 * NOTE / 72

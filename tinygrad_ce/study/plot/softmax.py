@@ -82,10 +82,10 @@ def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, a
 
 
 def _words_at_bars(ax: Any, values: Sequence[np.ndarray], ends: np.ndarray) -> tuple[list[list[str]], bool]:
-    """Numbers for the ends of bars in pairs, and whether upright: in three digits, in two, upright, or "" for none.
+    """The numbers at the ends of paired bars, and whether they stand upright.
 
-    Ends are in parts of what the bars take. Two numbers side by side must not touch each other, and the lower one
-    must not touch the other's bar.
+    They have three digits, or two if room is short, or stand upright, or are left out (""). Ends are given as parts of
+    the bars' range. Two numbers side by side must not touch each other, nor the lower one the other's bar.
     """
     width, height = (72 * inches for inches in inches(ax))
     room = 0.4 * width / len(values[0])
@@ -120,7 +120,7 @@ def _write_at_bars(ax: Any, places: np.ndarray, ends: np.ndarray, words: Sequenc
 
 
 def _brief(value: float, digits: int) -> str:
-    """A number in a few characters: so many significant digits, and decimals at most."""
+    """A number in a few characters: with at most so many significant digits, or decimals below 1."""
     size = abs(value)
     if 0 < size < 1e-3:
         text = f"{value:.0e}".replace("e-0", "e-")
