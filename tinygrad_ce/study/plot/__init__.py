@@ -5,18 +5,7 @@ Every function draws into ``ax`` (None: a new figure) and returns the axes. Noth
 
 from tinygrad_ce.study.plot.classifier import confusion_matrix, decision_boundary, reliability
 from tinygrad_ce.study.plot.differences import step_sweep
-from tinygrad_ce.study.plot.drawing import (  # noqa: F401  (for figures of one's own)
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PALETTE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
-)  # fmt: skip
+from tinygrad_ce.study.plot.drawing import *  # noqa: F403  (its colours)
 from tinygrad_ce.study.plot.parameters import gradient_flow, loss_landscape, weights
 from tinygrad_ce.study.plot.softmax import probabilities, temperature_sweep
 from tinygrad_ce.study.plot.training import loss_curves

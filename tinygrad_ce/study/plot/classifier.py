@@ -10,24 +10,8 @@ from tinygrad_ce import ops
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data.dataset import as_dataset
 from tinygrad_ce.losses import targets
+from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import names_of, numbers
-from tinygrad_ce.study.plot.drawing import (
-    GREY,
-    LABEL,
-    NOTE,
-    PALETTE,
-    SKY,
-    TIGHT,
-    VERMILLION,
-    axes_of,
-    colour_bar,
-    finish,
-    inches,
-    legend,
-    name_ticks,
-    palette,
-    text_width,
-)  # fmt: skip
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.metrics import logits as evaluate
 
@@ -67,8 +51,8 @@ def decision_boundary(
     y = rows.y.argmax(axis=-1) if targets.is_soft(rows.y, (len(rows.x), classes)) else rows.y
     y, _ = targets.check_indices(where, y, (len(rows.x), classes), 1)
     names = rows.classes if len(rows.classes) == classes else [str(i) for i in range(classes)]
-    ax = axes_of(where, ax)
-    colours = palette(classes)
+    ax = drawing.axes_of(where, ax)
+    colours = drawing.palette(classes)
     extent = (xs[0], xs[-1], ys[0], ys[-1])
     ax.imshow(_shades(z, colours, probabilities), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
     for k in range(classes):
@@ -78,11 +62,11 @@ def decision_boundary(
     size = float(np.clip(4000 / len(y), 6, 30))
     for k in np.unique(y):
         x = rows.x[y == k]
-        marker = "os^D"[k // len(PALETTE) % 4]
+        marker = "os^D"[k // len(drawing.PALETTE) % 4]
         ax.scatter(*x.T, s=size, color=[colours[k]], marker=marker, edgecolor="white", linewidth=0.5, label=names[k])
-    finish(ax, "Decision regions", "feature 0", "feature 1", grid="")
+    drawing.finish(ax, "Decision regions", "feature 0", "feature 1", grid="")
     ax.set(xlim=extent[:2], ylim=extent[2:])
-    legend(ax, title="class")
+    drawing.legend(ax, title="class")
     return ax
 
 
@@ -140,21 +124,21 @@ def confusion_matrix(confusion: Any, classes: Any = None, *, ax: Any = None) -> 
     if wrong.any():
         raise ValueError(f"{where}: confusion{targets.first(wrong)} is {counts[wrong][0]}, expected a count")
     words = names_of(where, classes, len(counts), "classes")
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(np.where(counts > 0, share, np.nan), cmap="Blues", vmin=0, vmax=1)
-    side = min(inches(ax))
+    side = min(drawing.inches(ax))
     cell = 72 * side / len(counts)
-    size = min(LABEL, 0.75 * cell / text_width(f"{counts.max():.0f}", 1), 0.6 * cell)
+    size = min(drawing.LABEL, 0.75 * cell / drawing.text_width(f"{counts.max():.0f}", 1), 0.6 * cell)
     if size < 5:
-        colour_bar(ax, image, "share of the true class")
+        drawing.colour_bar(ax, image, "share of the true class")
     else:
         for i, j in np.argwhere(counts):
             colour = "white" if share[i, j] > 0.5 else "black"
             ax.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=size)
-    name_ticks(ax, "x", words, side)
-    name_ticks(ax, "y", words, side)
-    finish(ax, "Confusion matrix", "predicted class", "true class", grid="")
+    drawing.name_ticks(ax, "x", words, side)
+    drawing.name_ticks(ax, "y", words, side)
+    drawing.finish(ax, "Confusion matrix", "predicted class", "true class", grid="")
     ax.spines[["top", "right"]].set_visible(True)
     return ax
 
@@ -192,21 +176,19 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
     whole(where, "bins", bins, 1)
     count, accuracy, confidence = _calibration(p, y, bins)
     error = float(np.sum(count / count.sum() * np.abs(accuracy - confidence)))
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     some = count > 0
     middle = (np.arange(bins)[some] + 0.5) / bins
     width = 0.94 / bins
-    ax.bar(middle, accuracy[some], width, color=SKY, label="accuracy")
+    ax.bar(middle, accuracy[some], width, color=drawing.SKY, label="accuracy")
     gap = (confidence - accuracy)[some]
-    ax.bar(
-        middle, gap, width, bottom=accuracy[some], fill=False, hatch="////", edgecolor=VERMILLION, linewidth=0.8,
-        label="gap",
-    )  # fmt: skip
-    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+    hatched = {"fill": False, "hatch": "////", "edgecolor": drawing.VERMILLION, "linewidth": 0.8}
+    ax.bar(middle, gap, width, bottom=accuracy[some], label="gap", **hatched)
+    ax.plot([0, 1], [0, 1], color=drawing.GREY, linestyle="--", linewidth=1)
     _counts(ax, middle, count[some], bins)
     ax.set(xlim=(0, 1), ylim=(0, 1.18), yticks=np.linspace(0, 1, 6))
-    finish(ax, f"Reliability (ECE {error:.3f})", "confidence", "accuracy", grid="both")
-    ax.legend(loc="upper center", ncols=2, frameon=False, fontsize=NOTE, **TIGHT)
+    drawing.finish(ax, f"Reliability (ECE {error:.3f})", "confidence", "accuracy", grid="both")
+    ax.legend(loc="upper center", ncols=2, frameon=False, fontsize=drawing.NOTE, **drawing.TIGHT)
     return ax
 
 
@@ -239,9 +221,9 @@ def _calibration(p: np.ndarray, y: np.ndarray, bins: int) -> tuple[np.ndarray, n
 
 def _counts(ax: Any, places: np.ndarray, counts: np.ndarray, bins: int) -> None:
     """How many rows a bin has, at the foot of its bar."""
-    room = 72 * inches(ax)[0] / bins
-    if room < NOTE + 2:
+    room = 72 * drawing.inches(ax)[0] / bins
+    if room < drawing.NOTE + 2:
         return
-    upright = max(text_width(str(n), NOTE) for n in counts) > 0.8 * room
+    upright = max(drawing.text_width(str(n)) for n in counts) > 0.8 * room
     for place, n in zip(places, counts, strict=True):
-        ax.text(place, 0.015, str(n), ha="center", va="bottom", rotation=90 if upright else 0, fontsize=NOTE)
+        ax.text(place, 0.015, str(n), ha="center", va="bottom", rotation=90 if upright else 0, fontsize=drawing.NOTE)

@@ -10,8 +10,8 @@ import numpy as np
 from tinygrad_ce.engine.primitive import recording
 from tinygrad_ce.engine.reverse import grad
 from tinygrad_ce.losses import targets
+from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import numbers
-from tinygrad_ce.study.plot.drawing import BLUE, GREEN, NOTE, TIGHT, VERMILLION, axes_of, finish
 from tinygrad_ce.tensor import Tensor
 
 
@@ -55,13 +55,13 @@ def step_sweep(
     hs = np.sort(hs)
     exact = _gradient(where, f, point)
     errors = _difference_errors(where, f, point, exact, hs, complex_step)
-    ax = axes_of(where, ax)
-    for (name, error), colour, marker in zip(errors.items(), (BLUE, VERMILLION, GREEN), "os^", strict=False):
+    ax = drawing.axes_of(where, ax)
+    for (name, error), colour, marker in zip(errors.items(), drawing.PALETTE, "os^", strict=False):
         best = int(np.argmin(error))
         ax.plot(hs, error, color=colour, label=name, marker=marker, markevery=[best], markersize=6)
     ax.set(xscale="log", yscale="log")
-    finish(ax, "Finite differences, by step", "step h", "relative error", grid="both")
-    ax.legend(loc="upper center", fontsize=NOTE, framealpha=0.9, **TIGHT)
+    drawing.finish(ax, "Finite differences, by step", "step h", "relative error", grid="both")
+    ax.legend(loc="upper center", fontsize=drawing.NOTE, framealpha=0.9, **drawing.TIGHT)
     return ax
 
 

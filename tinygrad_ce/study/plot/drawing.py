@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PALETTE", "PURPLE", "SKY", "VERMILLION", "YELLOW"]
+
 # Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind readers tell apart too; yellow, faint on
 # white, comes last.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -124,6 +126,6 @@ def shortened(word: str, letters: int) -> str:
     return word if len(word) <= letters else word[: letters - 1] + "…"
 
 
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float = NOTE) -> float:
     """About how wide a text is, in points."""
     return size * sum(0.32 if c in ".,;:il| '" else 0.64 for c in text)

@@ -11,22 +11,8 @@ import numpy as np
 from tinygrad_ce import losses
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data.dataset import as_dataset
+from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import check_module, check_positive, names_of, numbers
-from tinygrad_ce.study.plot.drawing import (
-    BLUE,
-    NOTE,
-    TITLE,
-    VERMILLION,
-    axes_of,
-    colour_bar,
-    finish,
-    inches,
-    legend,
-    log_scale,
-    name_ticks,
-    shortened,
-    text_width,
-)  # fmt: skip
 from tinygrad_ce.train.metrics import logits as evaluate
 
 
@@ -64,7 +50,7 @@ def weights(
             f"{where}: weight has shape {w.shape}, expected (K, {height * width}): rows of {height} · {width} numbers"
         )
     words = names_of(where, names, len(w))
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     longest = max(map(len, words))
     columns, above, letters = _tiling(ax, len(w), height, width, columns, longest)
     down, across = height + above, width + max(1, width // 8)
@@ -73,11 +59,11 @@ def weights(
         top, left = k // columns * down + above, k % columns * across
         mosaic[top : top + height, left : left + width] = image
         if letters:
-            name = shortened(words[k], letters)
-            ax.text(left + (width - 1) / 2, top - 0.6, name, ha="center", va="bottom", fontsize=NOTE)
+            name = drawing.shortened(words[k], letters)
+            ax.text(left + (width - 1) / 2, top - 0.6, name, ha="center", va="bottom", fontsize=drawing.NOTE)
     most = np.abs(w).max() or 1.0
-    colour_bar(ax, ax.imshow(mosaic, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest"), "weight")
-    ax.set_title("Weights", fontsize=TITLE)
+    drawing.colour_bar(ax, ax.imshow(mosaic, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest"), "weight")
+    ax.set_title("Weights", fontsize=drawing.TITLE)
     ax.set_axis_off()
     return ax
 
@@ -86,8 +72,8 @@ def _tiling(ax: Any, count: int, height: int, width: int, columns: int | None, l
     """How many images stand in a row, for large pixels; how many pixels stay free above each; and how many letters of
     its name fit there (0: no names, where they would be cut short or leave the images too little room).
     """
-    across, down = inches(ax)
-    text = 1.5 * NOTE / 72
+    across, down = drawing.inches(ax)
+    text = 1.5 * drawing.NOTE / 72
 
     def pixel(columns: int, text: float) -> float:
         return min(across * 0.85 / columns / (width * 1.125), (down / -(-count // columns) - text) / height)
@@ -100,7 +86,7 @@ def _tiling(ax: Any, count: int, height: int, width: int, columns: int | None, l
 
     named, nameless = best(text), best(0)
     size = pixel(named, text)
-    letters = int(72 * size * width * 1.125 / text_width("n", NOTE))
+    letters = int(72 * size * width * 1.125 / drawing.text_width("n"))
     if size < 0.6 * pixel(nameless, 0) or letters < min(longest, 6):
         return nameless, max(1, height // 8), 0
     return named, math.ceil(text / size), letters
@@ -158,7 +144,7 @@ def loss_landscape(
     finite = heights[np.isfinite(heights)]
     if not finite.size:
         raise ValueError(f"{where}: the loss is nowhere finite; lower span, now {span}")
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     low, high = float(finite.min()), float(finite.max())
     logarithmic = low > 0 and high > 10 * low
     levels = np.geomspace(low, high, 21) if logarithmic else _round_levels(low, high, 20)
@@ -166,13 +152,13 @@ def loss_landscape(
     filled = ax.contourf(steps, steps, heights, levels=levels, cmap="viridis", **kind)
     ax.contour(steps, steps, heights, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
     said = f"these weights: {centre:.3g}"
-    ax.plot(0, 0, "o", color=VERMILLION, markeredgecolor="white", markersize=7, label=said, linestyle="")
-    bar = colour_bar(ax, filled, "loss")
+    ax.plot(0, 0, "o", color=drawing.VERMILLION, markeredgecolor="white", markersize=7, label=said, linestyle="")
+    bar = drawing.colour_bar(ax, filled, "loss")
     ticks = levels[::5] if logarithmic else _round_levels(low, high, 5)[1:-1]
     bar.set_ticks(ticks, labels=[f"{tick:.{2 if logarithmic else 6}g}" for tick in ticks])
     bar.minorticks_off()
-    finish(ax, "Loss landscape", "along δ", "along η", grid="")
-    legend(ax)
+    drawing.finish(ax, "Loss landscape", "along δ", "along η", grid="")
+    drawing.legend(ax)
     return ax
 
 
@@ -254,17 +240,18 @@ def gradient_flow(model: Any, *, ax: Any = None) -> Any:
     if wrong:
         raise ValueError(f"{where}: the gradient of {wrong[0]} holds nan or inf; did the loss overflow?")
     mean, largest = (np.array([f(size) for size in sizes.values()]) for f in (np.mean, np.max))
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     shown = np.flatnonzero(largest)
     ax.hlines(shown, mean[shown], largest[shown], color="#BBBBBB", linewidth=1.5, zorder=1)
-    ax.scatter(mean[shown], shown, color=BLUE, s=24, label="mean")
-    ax.scatter(largest[shown], shown, color=VERMILLION, s=24, marker="D", label="maximum")
-    log_scale(ax.xaxis, mean[shown], largest[shown])
+    ax.scatter(mean[shown], shown, color=drawing.BLUE, s=24, label="mean")
+    ax.scatter(largest[shown], shown, color=drawing.VERMILLION, s=24, marker="D", label="maximum")
+    drawing.log_scale(ax.xaxis, mean[shown], largest[shown])
     ax.set_xlim((mean[shown].min() / 2, 2 * largest.max()) if shown.size else (0.1, 1))
     for k in np.flatnonzero(largest == 0):
-        ax.text(0.01, k, "0", transform=ax.get_yaxis_transform(), va="center", fontsize=NOTE)
+        ax.text(0.01, k, "0", transform=ax.get_yaxis_transform(), va="center", fontsize=drawing.NOTE)
     ax.set_ylim(len(sizes) - 0.5, -0.5)
-    name_ticks(ax, "y", [name if len(name) <= 16 else "…" + name[-15:] for name in sizes], inches(ax)[1])
-    finish(ax, "Gradient flow", "size of the gradient", "parameter", grid="x")
-    legend(ax)
+    ends = [name if len(name) <= 16 else "…" + name[-15:] for name in sizes]
+    drawing.name_ticks(ax, "y", ends, drawing.inches(ax)[1])
+    drawing.finish(ax, "Gradient flow", "size of the gradient", "parameter", grid="x")
+    drawing.legend(ax)
     return ax

@@ -8,24 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import check_positive, logit_row, names_of, numbers
-from tinygrad_ce.study.plot.drawing import (
-    BLUE,
-    GREY,
-    NOTE,
-    ORANGE,
-    PALETTE,
-    STYLES,
-    TIGHT,
-    axes_of,
-    finish,
-    inches,
-    legend,
-    name_ticks,
-    palette,
-    right_scale,
-    text_width,
-)  # fmt: skip
 
 
 def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, ax: Any = None) -> Any:
@@ -52,32 +36,33 @@ def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, a
     x = logit_row(where, logits)
     words = names_of(where, names, len(x))
     check_positive(where, "temperature", temperature)
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     right = ax.twinx()
     p = ops.softmax(x / temperature)
     height = np.where(np.isfinite(x), x, 0)
     places = np.arange(len(x))
     bars = [
-        ax.bar(places - 0.2, height, 0.38, color=BLUE, label="logit"),
-        right.bar(places + 0.2, p, 0.38, color=ORANGE, label="probability"),
+        ax.bar(places - 0.2, height, 0.38, color=drawing.BLUE, label="logit"),
+        right.bar(places + 0.2, p, 0.38, color=drawing.ORANGE, label="probability"),
     ]
     lowest = min(height.min(), 0.0)
     top = max(height.max(), -0.7 * lowest) or 1.0  # where there are but negative logits, probabilities need room too
     numbers, upright = _words_at_bars(ax, (x, p), np.stack([height, p * top]) / (top - lowest))
-    inch = 1.6 / inches(ax)[1] * (top - lowest)  # of what the bars take, so that the limits leave room for text
-    margin = inch / 72 * (4 + (max(text_width(word, NOTE) for row in numbers for word in row) if upright else NOTE))
+    inch = 1.6 / drawing.inches(ax)[1] * (top - lowest)  # of what the bars take, so that the limits leave room for text
+    text = max(drawing.text_width(word) for row in numbers for word in row) if upright else drawing.NOTE
+    margin = inch / 72 * (4 + text)
     limits = np.array([lowest - margin if lowest < 0 else 0, top + margin + 0.25 * inch])
     ax.set_ylim(limits)
     right.set_ylim(limits / top)
     _write_at_bars(ax, places - 0.2, height, numbers[0], upright)
     _write_at_bars(right, places + 0.2, p, numbers[1], upright)
-    name_ticks(ax, "x", words, inches(ax)[0])
+    drawing.name_ticks(ax, "x", words, drawing.inches(ax)[0])
     at = "" if temperature == 1 else f" at T = {temperature:g}"
-    finish(ax, f"Logits and softmax{at}", "class", "logit", grid="")
-    unit = inches(ax)[1] * top / np.ptp(limits)
-    right_scale(right, "probability", np.linspace(0, 1, 5 if unit > 0.8 else 3))
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.legend(handles=bars, loc="upper center", ncols=2, frameon=False, fontsize=NOTE, **TIGHT)
+    drawing.finish(ax, f"Logits and softmax{at}", "class", "logit", grid="")
+    unit = drawing.inches(ax)[1] * top / np.ptp(limits)
+    drawing.right_scale(right, "probability", np.linspace(0, 1, 5 if unit > 0.8 else 3))
+    ax.axhline(0, color=drawing.GREY, linewidth=0.8)
+    ax.legend(handles=bars, loc="upper center", ncols=2, frameon=False, fontsize=drawing.NOTE, **drawing.TIGHT)
     return ax
 
 
@@ -87,15 +72,15 @@ def _words_at_bars(ax: Any, values: Sequence[np.ndarray], ends: np.ndarray) -> t
     They have three digits, or two if room is short, or stand upright, or are left out (""). Ends are given as parts of
     the bars' range. Two numbers side by side must not touch each other, nor the lower one the other's bar.
     """
-    width, height = (72 * inches for inches in inches(ax))
+    width, height = (72 * inches for inches in drawing.inches(ax))
     room = 0.4 * width / len(values[0])
-    if room < NOTE + 1:
+    if room < drawing.NOTE + 1:
         return [[""] * len(row) for row in values], False
     apart = ends[0] < 0
-    level = np.abs(ends[0] - ends[1]) * height / 1.6 < NOTE + 3
+    level = np.abs(ends[0] - ends[1]) * height / 1.6 < drawing.NOTE + 3
     for digits in (3, 2):
         words = [[_brief(value, digits) for value in row] for row in values]
-        wide = np.array([[text_width(word, NOTE) for word in row] for row in words])
+        wide = np.array([[drawing.text_width(word) for word in row] for row in words])
         lower = np.where(ends[0] < ends[1], wide[0], wide[1])
         beside = np.maximum(lower / 1.1, np.where(level, wide.mean(axis=0), 0))
         needed = np.where(apart, wide.max(axis=0) / 1.5, beside)
@@ -115,7 +100,7 @@ def _write_at_bars(ax: Any, places: np.ndarray, ends: np.ndarray, words: Sequenc
             ha="center",
             va="bottom" if end >= 0 else "top",
             rotation=90 if upright else 0,
-            fontsize=NOTE,
+            fontsize=drawing.NOTE,
         )
 
 
@@ -164,17 +149,17 @@ def temperature_sweep(logits: Any, *, temperatures: Any = None, names: Any = Non
     ts = np.unique(ts)
     if len(ts) < 2 or ts[0] <= 0:
         raise ValueError(f"{where}: temperatures is {ts}, expected at least two different numbers above 0")
-    ax = axes_of(where, ax)
+    ax = drawing.axes_of(where, ax)
     p = ops.softmax(x / ts[:, None])
     few = list(range(len(x))) if len(x) <= 10 else np.argsort(-x, kind="stable")[:8].tolist()
     for k in sorted(set(range(len(x))) - set(few)):
         ax.plot(ts, p[:, k], color="#BBBBBB", linewidth=0.8, label="_")
-    colours = palette(len(few))
+    colours = drawing.palette(len(few))
     for i, k in enumerate(few):
-        ax.plot(ts, p[:, k], color=colours[i], linestyle=STYLES[i // len(PALETTE)], label=words[k])
-    ax.axhline(1 / len(x), color=GREY, linewidth=1, linestyle=":")
-    ax.axvline(1, color=GREY, linewidth=1, linestyle="--")
+        ax.plot(ts, p[:, k], color=colours[i], linestyle=drawing.STYLES[i // len(drawing.PALETTE)], label=words[k])
+    ax.axhline(1 / len(x), color=drawing.GREY, linewidth=1, linestyle=":")
+    ax.axvline(1, color=drawing.GREY, linewidth=1, linestyle="--")
     ax.set(xscale="log", xlim=(ts[0], ts[-1]), ylim=(-0.03, 1.03))
-    finish(ax, "Softmax, by temperature", "temperature T", "probability", grid="both")
-    legend(ax, title="class" if len(few) == len(x) else f"top {len(few)} of {len(x)}")
+    drawing.finish(ax, "Softmax, by temperature", "temperature T", "probability", grid="both")
+    drawing.legend(ax, title="class" if len(few) == len(x) else f"top {len(few)} of {len(x)}")
     return ax

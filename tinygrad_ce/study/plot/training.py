@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import numbers
-from tinygrad_ce.study.plot.drawing import STYLES, axes_of, finish, legend, log_scale, palette
 from tinygrad_ce.train.history import History
 
 
@@ -39,19 +39,19 @@ def loss_curves(history: Any, *, names: Sequence[str] = ("loss", "val_loss"), lo
     curves = _curves(where, entries, names)
     if log and not any((curve.y > 0).any() for curve in curves):
         raise ValueError(f"{where}: no value is above 0, so there is nothing to draw with log=True")
-    ax = axes_of(where, ax)
-    colours = palette(1 + max(curve.colour for curve in curves))
+    ax = drawing.axes_of(where, ax)
+    colours = drawing.palette(1 + max(curve.colour for curve in curves))
     for label, colour, style, x, y in curves:
         marker = "o" if len(x) == 1 else None
-        ax.plot(x, y, color=colours[colour], linestyle=STYLES[style % 4], marker=marker, label=label)
+        ax.plot(x, y, color=colours[colour], linestyle=drawing.STYLES[style % 4], marker=marker, label=label)
     if log:
-        log_scale(ax.yaxis, *(curve.y for curve in curves))
+        drawing.log_scale(ax.yaxis, *(curve.y for curve in curves))
     stems = {name.removeprefix("val_") for name in names}
     what = stems.pop() if len(stems) == 1 else "value"
     epochs = any(isinstance(entry, History) for entry in entries.values())
-    finish(ax, what.capitalize(), "epoch" if epochs else "step", what, grid="both")
+    drawing.finish(ax, what.capitalize(), "epoch" if epochs else "step", what, grid="both")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    legend(ax)
+    drawing.legend(ax)
     return ax
 
 
