@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.check.gradcheck import check_operator, example_calls, gradcheck
+from tinygrad_ce.check.gradcheck import gradcheck
+from tinygrad_ce.check.operators import check_operator, example_calls
 
 primitive_module = importlib.import_module("tinygrad_ce.engine.primitive")
 registry = primitive_module.registry
