@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.node import recording
+from tinygrad_ce.losses import validate
 from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import numbers
 from tinygrad_ce.tensor import Tensor
