@@ -100,7 +100,8 @@ class Primitive:
 
     def differentiable(self, position: int) -> bool:
         """Whether the argument at a position has a rule: it is an operand, not an axis, index or shape."""
-        return self.argument(position).partition("[")[0] in self.vjps
+        known = self.variadic is not None or position < len(self.rules)
+        return known and self.rules[position] is not None
 
     def refuse(self, position: int) -> NoReturn:
         """A Tensor that requires grad stands where there is no rule."""

@@ -106,11 +106,17 @@ def of_any(made: Primitive) -> Callable[..., Any]:
     function, keeps = made.function, made.keeps
 
     def call(*given: Any, **named: Any) -> Any:
-        like, parents, values = None, [], [*given]
+        for a in (*given, *named.values()) if named else given:
+            if isinstance(a, Node):
+                like = a
+                break
+        else:
+            return function(*given, **named)
+        parents, values = [], [*given]
         loose: list[int | str] = []
         for i, a in enumerate(given):
             if isinstance(a, Node):
-                like, values[i] = a, a._data
+                values[i] = a._data
                 if a._requires_grad:
                     parents.append((i, a))
             elif type(a) not in IMMUTABLE:
@@ -120,13 +126,11 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 made.signature.bind(*given, **named)  # raises, and says which name is unknown
             for name, a in named.items():
                 if isinstance(a, Node):
-                    like, named[name] = a, a._data
+                    named[name] = a._data
                     if a._requires_grad:
                         parents.append((made.arguments.index(name), a))
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
-        if like is None:
-            return function(*given, **named)
         recorded = parents and is_recording()
         if recorded or made.always_copies:
             for key in loose:

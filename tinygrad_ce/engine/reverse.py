@@ -56,8 +56,11 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
             node._parents, node._arguments = _USED_UP, ()
     gy = dx = None  # so that owned, below, finds nothing else that holds a gradient
     with lock:  # another thread may add to the same leaf
-        sums = [owned(gradients.pop(x._order)) if x._grad is None else x._grad + gradients[x._order] for x in leaves]
-        deque(map(_set_grad, leaves, map(np.asarray, sums)), maxlen=0)  # at once: Ctrl-C comes before or after
+        sums = [
+            owned(gradients.pop(x._order)) if x._grad is None else np.asarray(x._grad + gradients[x._order])
+            for x in leaves
+        ]
+        deque(map(_set_grad, leaves, sums), maxlen=0)  # at once: Ctrl-C comes before or after
 
 
 def tape(outputs: Iterable[Node]) -> list[Node]:

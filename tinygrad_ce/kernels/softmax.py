@@ -90,11 +90,7 @@ class _Terms(NamedTuple):
     left_out: Any  # the term that isn't in the sum
     rest_sum: Any  # the sum s of the others
     shift: Any  # c
-
-    @property
-    def total(self) -> Any:
-        """S."""
-        return self.rest_sum + self.left_out
+    total: Any  # S
 
 
 def _terms(x: np.ndarray, at: Any, e: np.ndarray, m: Any = None) -> _Terms:
@@ -113,12 +109,13 @@ def _terms(x: np.ndarray, at: Any, e: np.ndarray, m: Any = None) -> _Terms:
         terms = _shifted_terms(x, guess, at, e)
         if _nothing_lost(x, terms):
             return terms
-    return _shifted_terms(x, _shift(_maxima(x) if m is None else m, _reach(x)), at, e)
+    return _shifted_terms(x, _shift(_maxima(x) if m is None else m, _reach(x.dtype, x.shape[1])), at, e)
 
 
-def _reach(x: np.ndarray) -> float:
+@functools.lru_cache(maxsize=256)
+def _reach(dtype: np.dtype, classes: int) -> float:
     """L: where no logit is further than this above c, S can be divided by."""
-    return _limits(x.dtype).far - 1 - math.log(x.shape[1])
+    return _limits(dtype).far - 1 - math.log(classes)
 
 
 def _shift(m: Any, reach: float) -> Any:
@@ -132,7 +129,7 @@ def _guessed_shift(x: np.ndarray, m: Any) -> Any:
     It is 0, or found from each row's first number. (argmax of a block takes a fraction of the time that max takes.)
     """
     some = x if x.size <= _FEW else x[: len(x) // 16 + 1, :4096]
-    reach = _reach(x)
+    reach = _reach(x.dtype, x.shape[1])
     if 0 <= some.item(some.argmax()) <= reach:
         return 0
     if m is not None or x.size <= _FEW:
@@ -159,7 +156,8 @@ def _shifted_terms(x: np.ndarray, c: Any, at: Any, e: np.ndarray) -> _Terms:
         _spread(np.subtract, x, c, e)
     _exp(e if shifts else x, e)
     left_out, rest_sum = _taken_out(e, at)
-    terms = _Terms(left_out, rest_sum, c)
+    total = rest_sum if at is None else rest_sum + left_out
+    terms = _Terms(left_out, rest_sum, c, total)
     return _corrected(x, terms, at, e) if shifts else terms
 
 
@@ -190,6 +188,7 @@ def _corrected(x: np.ndarray, terms: _Terms, at: Any, e: np.ndarray) -> _Terms:
         terms.rest_sum[rows] = row_sums(again)
         if at is not None:
             terms.left_out[rows] *= 1 + rounding[np.arange(len(rows)), at[rows] % x.shape[1]]
+        return terms._replace(total=terms.rest_sum + terms.left_out)
     return terms
 
 
@@ -424,7 +423,7 @@ def _few_unusual_rows(x: np.ndarray, label: np.ndarray, factor: float, keep: boo
         loss, gradient, _ = _few_index_rows(np.exp(e, out=e), label, factor, keep)
         return (loss - below).astype(x.dtype), None if gradient is None else gradient.astype(x.dtype)
     if not _in_range(e):
-        e -= _shift(_maxima(e), _reach(e))[:, None]
+        e -= _shift(_maxima(e), _reach(e.dtype, e.shape[1]))[:, None]
     x_t = flat[at]
     _exp(e, e)
     loss, gradient, total = _few_index_rows(e, label, 1.0, keep)
