@@ -1,12 +1,14 @@
 """Loss and gradient of random rows against 60-digit arithmetic: the largest relative error, in units of eps.
 
 Rows have 5 classes, scales from 1 to 60 and offsets up to 10,000; every loss, and every gradient entry that is a normal
-number, counts. Beside it what float arithmetic gives that forms log(sum(exp)) and p - onehot.
+number, counts. Beside it what float arithmetic gives that forms log(sum(exp)) and p - onehot. With --search, the worst
+rows of 2 to 10 classes that a search finds: it draws rows of many kinds, keeps the worst, and changes these a little.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 
 import mpmath
 import numpy as np
@@ -37,7 +39,7 @@ def ours(x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def in_blocks(x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same among so many rows that they are done in blocks, and rows that need a shift apart from the others."""
-    plain = np.zeros((30_000, CLASSES), x.dtype)
+    plain = np.zeros((30_000, x.shape[1]), x.dtype)
     loss, slope = ours(np.concatenate([plain, x]), np.concatenate([np.zeros(len(plain), np.intp), target]))
     return loss[len(plain) :], slope[len(plain) :]
 
@@ -69,11 +71,81 @@ def errors(x: np.ndarray, target: np.ndarray, found: tuple[np.ndarray, np.ndarra
     return worst[0] / float(limits.eps), worst[1] / float(limits.eps), lost
 
 
+def drawn(count: int, classes: int, dtype: type, rng: np.random.Generator) -> np.ndarray:
+    """Rows of all scales, with offsets at which exp overflows or underflows, with logits far below, and with masks."""
+    range_ = 1 if dtype == np.float32 else 8
+    scale, signs = np.exp(rng.uniform(-3, 6, (count, 1))), rng.choice([-1, 1], (count, 1))
+    sizes = [0, 100, 1e4, range_ * rng.uniform(70, 110, (count, 1)), 10 ** rng.uniform(-3, 7, (count, 1))]
+    offset = signs * np.choose(rng.integers(0, 5, (count, 1)), sizes)
+    x = offset + scale * rng.standard_normal((count, classes))
+    kind, some = rng.random((count, 1)), rng.random(x.shape) < 0.5
+    x = np.where((kind < 0.2) & some, offset - range_ * rng.uniform(60, 95, x.shape), x)
+    some[:, 0] = False
+    return np.where((kind > 0.9) & some, -np.inf, x).astype(dtype)
+
+
+def changed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows moved or stretched a little, or with one logit that is."""
+    one = rng.integers(0, x.shape[1], (len(x), 1)) == np.arange(x.shape[1])
+    where = one | (rng.random((len(x), 1)) < 0.5)
+    size = rng.choice([1e-7, 1e-3, 0.01, 0.3, 3], (len(x), 1)) * rng.standard_normal((len(x), 1))
+    moved = np.where(rng.random((len(x), 1)) < 0.5, x + size, x * (1 + size / 10))
+    return np.where(where, moved, x).astype(x.dtype)
+
+
+def quick_errors(x: np.ndarray, target: np.ndarray, together: bool) -> np.ndarray:
+    """Each row's largest error in eps, beside NumPy's longest numbers; numbers below the normal ones as their least."""
+    limits, rows, long = np.finfo(x.dtype), np.arange(len(x)), x.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        e = np.exp(long - long.max(axis=1, keepdims=True))
+        label = e[rows, target].copy()
+        e[rows, target] = 0
+        others = e.sum(axis=1)
+        e[rows, target] = -others
+        exact = np.column_stack([np.log1p(others / label), e / (label + others)[:, None]])
+        if together:  # so many rows are done in another way than a few
+            found = in_blocks(x, target)
+        else:
+            parts = [ours(x[i : i + 8], target[i : i + 8]) for i in range(0, len(x), 8)]
+            found = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        unit = np.maximum(np.abs(exact), np.longdouble(limits.tiny)) * np.longdouble(limits.eps)
+        off = np.abs(np.column_stack(found).astype(np.longdouble) - exact) / unit
+    off[np.isinf(exact)] = 0
+    return np.where(np.isnan(off), np.inf, off).max(axis=1).astype(float)
+
+
+def search(dtype: type, classes: int, together: bool, seconds: float, seed: int = 0) -> float:
+    """The largest error that a search finds."""
+    rng = np.random.default_rng(seed)
+    kept, kept_target, worst = drawn(0, classes, dtype, rng), np.zeros(0, np.intp), np.zeros(0)
+    end = time.monotonic() + seconds
+    while not len(worst) or time.monotonic() < end:
+        x = np.concatenate([drawn(400, classes, dtype, rng), changed(np.repeat(kept, 10, axis=0), rng)])
+        target = np.where(rng.random(400) < 0.5, x[:400].argmax(axis=1), rng.integers(0, classes, 400))
+        target = np.concatenate([target, np.repeat(kept_target, 10)])
+        found = np.concatenate([worst, quick_errors(x, target, together)])
+        x, target = np.concatenate([kept, x]), np.concatenate([kept_target, target])
+        order = np.argsort(found)[-100:]
+        kept, kept_target, worst = x[order], target[order], found[order]
+    return float(worst[-1])
+
+
 def main() -> None:
     """Print a line for each dtype and method."""
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rows: shows that it works")
-    count = 20 if parser.parse_args().quick else 2000
+    parser.add_argument("--search", type=float, metavar="SECONDS", help="look for the worst rows, so long each time")
+    args = parser.parse_args()
+    count = 20 if args.quick else 2000
+    if args.search:
+        head = ["largest error in eps", *(f"{c} classes" for c in (2, 3, 5, 10))]
+        lines = [
+            [f"{np.dtype(dtype)}, {how}", *(f"{search(dtype, c, many, args.search):.2f}" for c in (2, 3, 5, 10))]
+            for dtype in (np.float32, np.float64)
+            for how, many in (("few rows", False), ("in blocks", True))
+        ]
+        print(f"{__doc__}\n{turns.machine()}\n\n{turns.table(head, lines)}")
+        return
     print(f"{__doc__}\n{turns.machine()}, {count} rows\n")
     lines = []
     for dtype in (np.float32, np.float64):

@@ -1,8 +1,9 @@
 """cross_entropy, forward and backward, through Tensor and backward(): logits (N, C), index targets.
 
 Ordinary logits are normal numbers; wide ones 50 times as large; those with an offset have 10,000 times a normal number
-added to each row. The floor reads the logits once and writes as much, at this machine's copying speed, and takes
-NumPy's time for as many exponentials within a cache, all on the same number of threads.
+added to each row; some shapes are also measured with other unusual numbers. The floor reads the logits once and writes
+as much, at this machine's copying speed, and takes NumPy's time for as many exponentials within a cache, all on the
+same number of threads.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ SHAPES = [
     (8192, 1000), (512, 50_000), (64, 1_000_000),
 ]  # fmt: skip
 KINDS = ("ordinary", "wide", "offset")
+SOME_SHAPES = [(32, 10), (1024, 10), (65536, 10), (16384, 100)]
+MORE_KINDS = ("around -100", "500 times as large", "half masked", "one wild row")
 Call = Callable[[], Any]
 
 
@@ -27,11 +30,19 @@ def data(rows: int, classes: int, dtype: str, kind: str) -> tuple[np.ndarray, np
     """Logits and labels."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((rows, classes), np.float32)
-    if kind == "wide":
-        x *= 50
     if kind == "offset":
         x += 1e4 * rng.standard_normal((rows, 1), np.float32)
-    return x.astype(dtype), rng.integers(0, classes, rows)
+    labels = rng.integers(0, classes, rows)
+    x *= {"wide": 50, "500 times as large": 500}.get(kind, 1)
+    if kind == "around -100":
+        x -= 100
+    if kind == "half masked":
+        masked = rng.random(x.shape) < 0.5
+        masked[np.arange(rows), labels] = False
+        x[masked] = -np.inf
+    if kind == "one wild row":
+        x[rows // 2] *= 1000
+    return x.astype(dtype), labels
 
 
 def tinygrad_ce(*case: Any) -> Call:
@@ -164,9 +175,10 @@ PEERS: turns.Peers = {
 }  # fmt: skip
 CASES: turns.Cases = {
     f"{kind}, {dtype}, {rows:,} × {classes:,}": (rows, classes, dtype, kind)
-    for kind in KINDS
+    for kinds, shapes in ((KINDS, SHAPES), (MORE_KINDS, SOME_SHAPES))
+    for kind in kinds
     for dtype in ("float32", "float64")
-    for rows, classes in SHAPES
+    for rows, classes in shapes
 }
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 import tinygrad_ce as tg
 from benchmarks import turns
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 
 SHAPES = [(1024, 10), (1024, 100), (8192, 10), (65536, 10), (8192, 1000)]
 
@@ -42,9 +42,9 @@ def main() -> None:
             tg.cross_entropy(x, y).backward()
 
         def checks(x: Any = x.data, y: Any = y, shape: Any = shape) -> None:
-            labels.check_options("", "mean", 0.0)
-            labels.warn_of_probabilities("", x)
-            labels.check_indices("", y, shape, 1, -100)
+            validate.check_options("", "mean", 0.0)
+            validate.warn_of_probabilities("", x)
+            validate.check_indices("", y, shape, 1, -100)
 
         count = max(1, 200_000 // (shape[0] * shape[1]))
         rounds = [(seconds(checks, count), seconds(loss, count)) for _ in range(1 if quick else 15)]

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.check.gradcheck import example_calls, gradcheck
+from tinygrad_ce.check.gradcheck import gradcheck
+from tinygrad_ce.check.operators import example_calls
 from tinygrad_ce.engine.primitive import Primitive, Rule, registry
 from tinygrad_ce.study.formulas import source
 

@@ -1,7 +1,12 @@
 """What the tests share."""
 
+import gc
 import json
+import os
 import pathlib
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy is imported: the workers fill the cores, one thread each
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +20,26 @@ settings.register_profile(
 )  # fmt: skip
 settings.register_profile("hunt", settings.get_profile("quick"), max_examples=1000, derandomize=False)
 settings.load_profile("quick")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite runs on every core that this process may use; a few files are quicker without workers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores > 1 and config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of several workers one opens a browser for all tests of a file, and one builds the documentation."""
+    for item in items:
+        if {"browser", "site"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish():
+    """What all tests need stays to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

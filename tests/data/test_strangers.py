@@ -659,7 +659,9 @@ def test_texts_that_are_no_checkpoints(tmp_path, text, message):
     [
         (np.random.MT19937, "state/pos", 10**9, "pos 1000000000, expected 0 to 624"),  # NumPy would read far outside
         (np.random.MT19937, "state/pos", -1, "pos -1, expected 0 to 624"),
-        (np.random.MT19937, "state/pos", 10**30, "expected a state of MT19937"),
+        (np.random.MT19937, "state/pos", 10**30, "expected 0 to 624"),
+        (np.random.MT19937, "state/pos", 1e9, "pos 1000000000.0, expected 0 to 624"),
+        (np.random.MT19937, "state/pos", "1", "expected a state of MT19937"),
         (np.random.MT19937, "state/key", [1, 2], "expected a state of MT19937"),
         (np.random.MT19937, "state/key", "x" * 624, "expected a state of MT19937"),
         (np.random.MT19937, "state", 3, "expected a state of MT19937"),

@@ -10,6 +10,8 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import export, nn
+from tinygrad_ce.common import files
+from tinygrad_ce.export.operators import OPERATORS
 
 HERE = pathlib.Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -151,7 +153,7 @@ CALLS = {
 
 
 def test_every_operator_that_can_be_exported_is_tested():
-    assert CALLS.keys() == export._OPERATORS.keys()
+    assert CALLS.keys() == OPERATORS.keys()
 
 
 @pytest.mark.parametrize(("name", "i"), [(name, i) for name, calls in CALLS.items() for i in range(len(calls))])
@@ -227,7 +229,7 @@ def test_what_does_not_fit_the_example_says_so(tmp_path):
 
 def test_a_graph_that_onnx_finds_wrong_is_not_written(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setitem(export._OPERATORS, "exp", lambda c, x: c("Exponential", x))
+    monkeypatch.setitem(OPERATORS, "exp", lambda c, x: c("Exponential", x))
     with pytest.raises(onnx.checker.ValidationError, match="No Op registered for Exponential"):
         write(tmp_path / "m.onnx", lambda x, w: tg.exp(x))
     assert list(tmp_path.iterdir()) == []
@@ -499,7 +501,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"old")
-    monkeypatch.setattr(export.os, "replace", lambda *_: 1 / 0)
+    monkeypatch.setattr(files.os, "replace", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export.safetensors(mlp(), path)
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]

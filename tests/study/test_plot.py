@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 import tinygrad_ce as tg
 from tinygrad_ce import nn
 from tinygrad_ce.study import plot
+from tinygrad_ce.study.plot.parameters import landscape
 
 
 @pytest.fixture(autouse=True)
@@ -482,7 +483,7 @@ def test_the_centre_is_the_loss_and_the_model_is_left_as_it_was():
     assert model[2].rng.bit_generator.state == drawn
     loss = float(tg.cross_entropy(tg.train.logits(model, iris.x), iris.y))
     assert said(ax) == [f"these weights: {loss:.3g}"]
-    heights, centre = plot._landscape("here", model, iris, tg.cross_entropy, np.linspace(-1, 1, 5), 0)
+    heights, centre = landscape("here", model, iris, tg.cross_entropy, np.linspace(-1, 1, 5), 0)
     assert heights[2, 2] == centre == loss
     assert heights.max() > loss
 
@@ -498,7 +499,7 @@ def test_heights_are_the_losses_along_directions_as_long_as_each_filter():
             row *= np.linalg.norm(of) / np.linalg.norm(row)
         directions.append((d, e * np.linalg.norm(bias) / np.linalg.norm(e)))
     (d, d0), (e, e0) = directions
-    heights, _ = plot._landscape("here", model, iris, tg.cross_entropy, np.array([0.0, 0.5]), 7)
+    heights, _ = landscape("here", model, iris, tg.cross_entropy, np.array([0.0, 0.5]), 7)
     for (i, j), (a, b) in {(0, 1): (0.5, 0), (1, 0): (0, 0.5), (1, 1): (0.5, 0.5)}.items():
         z = iris.x @ (weight + a * d + b * e).T + bias + a * d0 + b * e0
         expected = np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(150), iris.y])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.check.gradcheck import example_calls
+from tinygrad_ce.check.operators import example_calls
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.study.layout import Box, Edge, place
 from tinygrad_ce.study.numbers import numbers

@@ -12,16 +12,16 @@ import numpy as np
 Line = Callable[[float], np.ndarray]
 
 COARSEST = 9  # the sweep tries steps up to 2**COARSEST of the usual one
-ROUNDING = 16.0  # by how many eps of its value an output may be off,
-SHARED = 0.01  # and of how much of the largest output's: what made one may have gone into another and cancelled there
+ROUNDING = 16.0  # by how many eps of its size an output may be off;
+SHARED = 0.01  # as its size counts at least this part of the largest output's, which may have cancelled within it
 
 
-class Slope(NamedTuple):
+class Derivative(NamedTuple):
     """A derivative of every output, and how far off it may be."""
 
     value: np.ndarray
     uncertainty: np.ndarray
-    rough: Any = False  # whether f looks like more than a line here: bent, or other at every step
+    rough: Any = False  # whether f is no line here: it bends, or differs at every step
 
 
 def power_of_two(step: float) -> float:
@@ -29,10 +29,10 @@ def power_of_two(step: float) -> float:
     return float(2.0 ** round(math.log2(step)))
 
 
-def central(line: Line, h: float, eps: float) -> Slope:
+def central(line: Line, h: float, eps: float) -> Derivative:
     r""":math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h`; its uncertainty is that of rounding alone.
 
-    It is rough where both sides' slopes differ by a tenth, as they do at a kink.
+    It is rough where the slopes on the two sides differ by a tenth, as at a kink.
 
     Source:
         Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
@@ -43,11 +43,11 @@ def central(line: Line, h: float, eps: float) -> Slope:
         value = (8 * (one - minus_one) - (two - minus_two)) / (12 * h)
         uncertainty = ROUNDING * eps * size / h
         bend = np.abs(one - 2 * line(0.0) + minus_one) / h
-        return Slope(value, uncertainty, bend > 0.1 * np.abs(value) + 2 * uncertainty)
+        return Derivative(value, uncertainty, bend > 0.1 * np.abs(value) + 2 * uncertainty)
 
 
 def _size(*outputs: np.ndarray) -> np.ndarray:
-    """The numbers whose rounding an output has."""
+    """The size of the numbers whose rounding an output carries."""
     each = np.max(np.abs(outputs), axis=0)
     return np.asarray(np.maximum(each, SHARED * np.max(np.where(np.isfinite(each), each, 0), initial=0.0)))
 
@@ -57,22 +57,22 @@ def finest(eps: float) -> int:
     return max(-24, round(0.6 * math.log2(eps)))
 
 
-def swept(line: Line, h: float, eps: float) -> Slope:
+def swept(line: Line, h: float, eps: float) -> Derivative:
     """The derivative by the step at which it changes least from step to step: the bottom of the V."""
     return _steadiest([central(line, h * 2.0**k, eps) for k in range(finest(eps), COARSEST + 1)])
 
 
-def one_sided(line: Line, h: float, eps: float, side: int) -> Slope:
+def one_sided(line: Line, h: float, eps: float, side: int) -> Derivative:
     r"""The slope on one side, :math:`(-3 f_0 + 4 f_{h} - f_{2h}) / 2h` with h of that sign, by the steadiest step."""
     here = line(0.0)
-    slopes = []
+    ladder = []
     for k in range(finest(eps), 1):
         t = side * h * 2.0**k
         near, far = line(t), line(2 * t)
         with np.errstate(all="ignore"):
             value = (-3 * here + 4 * near - far) / (2 * t)
-            slopes.append(Slope(value, ROUNDING * eps * _size(here, near, far) / abs(t)))
-    return _steadiest(slopes)
+            ladder.append(Derivative(value, ROUNDING * eps * _size(here, near, far) / abs(t)))
+    return _steadiest(ladder)
 
 
 def jump(line: Line, h: float, eps: float) -> np.ndarray:
@@ -84,9 +84,23 @@ def jump(line: Line, h: float, eps: float) -> np.ndarray:
         return np.asarray((tiny > 0.1 * large) & (tiny > 1e-9 * np.abs(here)))
 
 
-def _steadiest(slopes: list[Slope]) -> Slope:
-    """Of a ladder of slopes, for each output the one that differs least from its neighbours, rounding included."""
-    values, rounding = (np.array([getattr(s, name) for s in slopes]) for name in ("value", "uncertainty"))
+class Closer(NamedTuple):
+    """What a close look at f shows: by the best step, from the left, from the right, and where it jumps."""
+
+    best: Derivative
+    left: Derivative
+    right: Derivative
+    jumps: np.ndarray
+
+
+def look_closer(line: Line, h: float, eps: float) -> Closer:
+    """Try many steps, both sides, and a tiny step against a large one."""
+    return Closer(swept(line, h, eps), one_sided(line, h, eps, -1), one_sided(line, h, eps, 1), jump(line, h, eps))
+
+
+def _steadiest(ladder: list[Derivative]) -> Derivative:
+    """For each output the derivative whose step's neighbours differ least from it, rounding included."""
+    values, rounding = (np.array([getattr(d, name) for d in ladder]) for name in ("value", "uncertainty"))
     with np.errstate(all="ignore"):
         changes = np.abs(np.diff(values, axis=0))
         # Rounding is a bound, seldom reached: where neighbours agree closely it is far smaller than it might be.
@@ -94,10 +108,10 @@ def _steadiest(slopes: list[Slope]) -> Slope:
     doubt = np.where(np.isnan(doubt), np.inf, doubt)
     best = doubt.argmin(axis=0)[None]
     value, uncertainty, bound = (np.take_along_axis(a, best, 0)[0] for a in (values[1:-1], doubt, rounding[1:-1]))
-    return Slope(value, 4 * uncertainty, uncertainty > 8 * bound)
+    return Derivative(value, 4 * uncertainty, uncertainty > 8 * bound)
 
 
-def complex_step(line: Callable[[complex], np.ndarray], size: float) -> Slope:
+def complex_step(line: Callable[[complex], np.ndarray], size: float) -> Derivative:
     r""":math:`\mathrm{Im}\, f(x + ih) / h` with a tiny h: no difference, no lost digits; for analytic functions alone.
 
     Source:
@@ -105,4 +119,4 @@ def complex_step(line: Callable[[complex], np.ndarray], size: float) -> Slope:
     """
     h = 1e-20 * size
     y = line(1j * h)
-    return Slope(y.imag / h, 16 * np.finfo(float).eps * np.abs(y.imag / h))
+    return Derivative(y.imag / h, 16 * np.finfo(float).eps * np.abs(y.imag / h))

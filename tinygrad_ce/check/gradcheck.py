@@ -8,15 +8,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.check.differences import Line, Slope, central, complex_step, jump, one_sided, power_of_two, swept
-from tinygrad_ce.check.report import Entry, GradientError, Report
-from tinygrad_ce.engine.primitive import Operator, registry
-from tinygrad_ce.ops.example import realise
+from tinygrad_ce.check.differences import (
+    Closer,
+    Derivative,
+    Line,
+    central,
+    complex_step,
+    look_closer,
+    one_sided,
+    power_of_two,
+)
+from tinygrad_ce.check.entry import Entry
+from tinygrad_ce.check.report import GradientError, Report
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.transforms import gradients
 
 WHOLE = 1 << 18  # numbers in a Jacobian, above which only directions are checked unless it is asked for
-LOOKED_INTO = 64  # columns of a Jacobian that disagree and are swept over all steps; the rest disagrees likewise
+LOOKED_INTO = 64  # columns that are looked into at most; where so many disagree, the rest adds nothing
 
 
 class Settings(NamedTuple):
@@ -36,7 +44,7 @@ SETTINGS = {
 
 Invariant = Callable[..., Any]
 
-# What a gradient must have whatever its numbers: each gives numbers that should be 0, and what they were made of.
+# What a gradient must fulfil whatever its numbers: each gives numbers that should be 0, and the size of their terms.
 INVARIANTS: dict[str, Invariant] = {
     "rows sum to 0": lambda x, dx: (dx.sum(axis=-1), np.abs(dx).sum(axis=-1)),
     "columns sum to 0": lambda x, dx: (dx.sum(axis=0), np.abs(dx).sum(axis=0)),
@@ -58,31 +66,31 @@ def gradcheck(
     seed: int = 0,
     raises: bool = True,
 ) -> Report:
-    r"""Hold the gradient of f by its rules against numeric derivatives.
+    r"""Compare the gradient of f, as its rules give it, with numeric derivatives.
 
     An entry :math:`\partial f_k / \partial x_i` of the Jacobian agrees when the rule and
-    :math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h` differ by no more than rtol of the larger, beside what
-    rounding :math:`f_k` by a few eps does to the difference: small entries are judged by their own size, so that a
-    gradient of nothing but zeros fails at cross-entropy's logits [30, 0]. One that doesn't agree is looked into: over
-    a sweep of steps (was it the step?), then from both sides (is it a kink?). At a kink any slope between the two
-    sides' is right, and the report names it.
+    :math:`(8 (f_{+h} - f_{-h}) - (f_{+2h} - f_{-2h})) / 12 h` differ by at most rtol times the larger of them,
+    plus what rounding :math:`f_k` by a few eps does to the difference. So small entries are judged by their own size: a
+    gradient of zeros fails at cross-entropy's logits [30, 0]. An entry that doesn't agree is looked into, with many
+    steps (was it the step?) and from both sides (is it a kink?). At a kink any slope between those of the two sides is
+    right, and the report names it.
 
-    Also checked: f and its rules leave their inputs as they are, two runs agree in every bit, and gradients have their
-    inputs' shapes and dtypes.
+    It also checks that f and its rules leave their inputs unchanged, that two runs agree in every bit, and that
+    gradients have their inputs' shapes and dtypes.
 
     Args:
         f: a function of Tensors that returns a Tensor or a list of them.
         inputs: an array or Tensor, or a list of them; every floating one is differentiated in, in its own dtype.
         order: 1, or 2 to check the gradient of the gradient.
-        mode: "jacobian": every entry; "directions": the slopes along some random directions, and every entry where
+        mode: "jacobian": every entry; "directions": the derivatives along some random directions, and every entry where
             one of them disagrees; None takes the Jacobian up to 262,144 entries.
         directions: how many, in each input; no component of them is near 0.
         method: "differences", or "complex" for the complex step, which is right to 1e-14: f is then called with plain
             complex arrays, and must be made of analytic functions (no abs, max, comparisons).
         step: h relative to max(1, abs(x)); by dtype unless given (7e-4 in float64, 0.03 in float32).
         rtol: the relative tolerance; by dtype unless given (1e-7 in float64, 1e-3 in float32; complex step 1e-11).
-        invariants: what the gradient must have besides: names ("rows sum to 0", "columns sum to 0", "orthogonal to the
-            input"), or functions ``g(*inputs, *gradients)`` by name, which return numbers that should be 0 and the
+        invariants: what the gradient must fulfil besides: names ("rows sum to 0", "columns sum to 0", "orthogonal to
+            the input"), or functions ``g(*inputs, *gradients)`` by name, which return numbers that should be 0 and the
             size of what they were made of. They are given the gradients of the sum of all outputs.
         seed: of directions and cotangents.
         raises: whether a disagreement raises GradientError; otherwise look at the report.
@@ -142,12 +150,15 @@ def _array(x: Any) -> np.ndarray:
     return np.asarray(x._data if isinstance(x, Tensor) else x)
 
 
+def _listed(y: Any) -> list[Any]:
+    return list(y) if isinstance(y, list | tuple) else [y]
+
+
 def _outputs(y: Any) -> list[Tensor]:
-    ys = list(y) if isinstance(y, list | tuple) else [y]
-    for k in ys:
-        if not isinstance(k, Tensor):
-            raise TypeError(f"gradcheck: f returned {type(k).__name__}, expected a Tensor or a list of them")
-    return ys
+    for part in _listed(y):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"gradcheck: f returned {type(part).__name__}, expected a Tensor or a list of them")
+    return _listed(y)
 
 
 class _Check:
@@ -164,8 +175,9 @@ class _Check:
             self.smooth = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
         self.f, self.arrays = f, arrays
         self.leaves, self.outputs = self.run()
-        self.shapes = [y.shape for y in self.outputs]
-        self.count = sum(y.size for y in self.outputs)
+        self.looked_into = 0
+        self.places = [(k, at) for k, y in enumerate(self.outputs) for at in np.ndindex(y.shape)]
+        self.count = len(self.places)
         self.size = self.count * sum(arrays[i].size for i in self.smooth)
 
     def set_tolerances(self, step: float | None, rtol: float | None, method: str) -> None:
@@ -182,11 +194,9 @@ class _Check:
 
     def analytic(self, leaves: list[Tensor], outputs: list[Tensor], cotangents: list[np.ndarray]) -> list[np.ndarray]:
         """The gradients of every smooth input, by the rules."""
-        live = [k for k, y in enumerate(outputs) if y.requires_grad]
         wanted = [leaves[i] for i in self.smooth]
         with np.errstate(all="ignore"):
-            found = gradients([outputs[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=False)
-        return [np.zeros_like(x._data) if dx is None else dx._data for x, dx in zip(wanted, found, strict=True)]
+            return [dx._data for dx in _gradients(outputs, wanted, cotangents, create_graph=False)]
 
     def flat(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """All outputs where the inputs are others, as one array in double precision."""
@@ -209,16 +219,19 @@ class _Check:
 
         return moved
 
+    def report(self, what: str) -> Report:
+        return Report(self.order, [self.arrays[i].dtype for i in self.smooth], what)
+
     def jacobian(self, method: str) -> Report:
         """Every entry of the Jacobian."""
         rules = [np.empty((self.count, self.arrays[i].size)) for i in self.smooth]
-        factors = self._far_from_zero(self.count)  # a rule may not count on an upstream gradient of 1
+        factors = self._far_from_zero(self.count)  # a rule must not rely on a cotangent of 1
         for k, factor in enumerate(factors.tolist()):
             unit = np.zeros(self.count)
             unit[k] = factor
             for rows, dx in zip(rules, self.analytic(self.leaves, self.outputs, self.split(unit)), strict=True):
                 rows[k] = dx.ravel() / float(self.outputs[0].dtype.type(factor))
-        report = Report(self.order, [self.arrays[i].dtype for i in self.smooth], "every entry of the Jacobian")
+        report = self.report("every entry of the Jacobian")
         for i, rows in zip(self.smooth, rules, strict=True):
             self._columns(i, rows, method, report)
         report.entries += self._ties(report.kinks)
@@ -226,40 +239,38 @@ class _Check:
 
     def split(self, flat: np.ndarray) -> list[np.ndarray]:
         """A flat array as cotangents of the outputs."""
-        parts = np.split(flat, np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1])
-        return [
-            part.reshape(shape).astype(y.dtype) for part, shape, y in zip(parts, self.shapes, self.outputs, strict=True)
-        ]
+        parts = np.split(flat, np.cumsum([y.size for y in self.outputs])[:-1])
+        return [part.reshape(y.shape).astype(y.dtype) for part, y in zip(parts, self.outputs, strict=True)]
 
     def _columns(self, i: int, rows: np.ndarray, method: str, report: Report) -> None:
         """Compare one input's columns; look into those that disagree."""
         x = self.arrays[i]
-        floor = 4 * self.settings.eps * _largest_finite(rows)  # what cancels within a rule leaves its rounding
+        floor = (
+            4 * self.settings.eps * _largest_finite(rows)
+        )  # where terms cancel within a rule, their rounding is left
         for place, index in enumerate(np.ndindex(x.shape)):
             unit = np.zeros(x.shape)
             unit[index] = 1.0
             h = power_of_two(self.settings.step * max(1.0, abs(float(x[index]))))
             line = self.line({i: unit})
-            slope = central(line, h, self.settings.eps)
-            entries = self._entries(i, index, rows[:, place], slope, floor)
+            derivative = central(line, h, self.settings.eps)
+            entries = self._entries(i, index, rows[:, place], derivative, floor)
             if method == "complex":
                 entries = self._exact(entries, self._entries(i, index, rows[:, place], self._complex(i, unit), floor))
-            doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, slope.rough, strict=True)]
-            if method != "complex" and any(doubtful) and report.looked_into < LOOKED_INTO:
-                report.looked_into += 1
+            doubtful = [not e.excess <= 1 or e.unresolved or r for e, r in zip(entries, derivative.rough, strict=True)]
+            if method != "complex" and any(doubtful) and self.looked_into < LOOKED_INTO:
+                self.looked_into += 1
                 entries = self._looked_into(entries, doubtful, line, h, floor)
             report.entries += entries
 
     def _entries(
-        self, i: int, index: tuple[int, ...], column: np.ndarray, slope: Slope, floor: np.ndarray
+        self, i: int, index: tuple[int, ...], column: np.ndarray, derivative: Derivative, floor: np.ndarray
     ) -> list[Entry]:
-        rtol = self.settings.rtol
-        at = [(k, at) for k, shape in enumerate(self.shapes) for at in np.ndindex(shape)]
+        """The rule's column beside the differences'."""
+        rtol, doubts = self.settings.rtol, (derivative.uncertainty + floor).tolist()
         return [
-            Entry(i, index, a, n, rtol * max(abs(a), abs(n)) + u, output=at[k])
-            for k, (a, n, u) in enumerate(
-                zip(column.tolist(), slope.value.tolist(), (slope.uncertainty + floor).tolist(), strict=True)
-            )
+            Entry(i, index, a, n, rtol * max(abs(a), abs(n)) + doubt, output)
+            for a, n, doubt, output in zip(column.tolist(), derivative.value.tolist(), doubts, self.places, strict=True)
         ]
 
     def _looked_into(
@@ -267,20 +278,16 @@ class _Check:
     ) -> list[Entry]:
         """Those in doubt, once more: by the best of many steps, and from both sides."""
         eps, rtol = self.settings.eps, self.settings.rtol
-        best = swept(line, h, eps)
-        left, right = (one_sided(line, h, eps, side) for side in (-1, 1))
-        jumps = jump(line, h, eps)
-        found = []
-        for k, (entry, doubt) in enumerate(zip(entries, doubtful, strict=True)):
-            a, n = entry.analytic, float(best.value[k])
-            if doubt:
-                # In single precision a sweep is no finer than the step was: it can excuse, but not accuse.
-                agreed = entry.excess <= 1 and (not entry.unresolved or eps > 1e-10)
-                if not agreed:
-                    allowed = rtol * max(abs(a), abs(n)) + float(best.uncertainty[k] + floor[k])
-                    entry = entry._replace(numeric=n, allowed=allowed, note="step")
-                entry = _singular(entry, left, right, jumps, best, k, rtol, self.order)
-            found.append(entry)
+        near = look_closer(line, h, eps)
+        found = list(entries)
+        for k in np.flatnonzero(doubtful).tolist():
+            entry = entries[k]
+            # In single precision a sweep is no finer than the step was: it can excuse, but not accuse.
+            if not entry.excess <= 1 or (entry.unresolved and eps < 1e-10):
+                a, n = entry.analytic, float(near.best.value[k])
+                allowed = rtol * max(abs(a), abs(n)) + float(near.best.uncertainty[k] + floor[k])
+                entry = entry._replace(numeric=n, allowed=allowed, note="step")
+            found[k] = _singular(entry, near, k, rtol, self.order)
         return found
 
     def _ties(self, kinks: list[Entry]) -> Iterator[Entry]:
@@ -292,7 +299,7 @@ class _Check:
             directions = {e.input: np.zeros(self.arrays[e.input].shape) for e in tied}
             for entry in tied:
                 directions[entry.input][entry.at] = 1.0
-            line, k = self.line(directions), self._flat_index(output)
+            line, k = self.line(directions), self.places.index(output)
             sides = [one_sided(line, power_of_two(self.settings.step), self.settings.eps, side) for side in (-1, 1)]
             low, high = sorted(float(side.value[k]) for side in sides)
             slack = float(sides[0].uncertainty[k] + sides[1].uncertainty[k])
@@ -300,12 +307,6 @@ class _Check:
             total = sum(entry.analytic for entry in tied)
             nearest = min(max(total, low), high)
             yield Entry(tied[0].input, tied[0].at, total, nearest, max(slack, 1e-300), output, note="together")
-
-    def _flat_index(self, output: tuple[int, tuple[int, ...]]) -> int:
-        """The place of an output's number among all of them."""
-        k, at = output
-        before = sum(int(np.prod(shape)) for shape in self.shapes[:k])
-        return before + (int(np.ravel_multi_index(at, self.shapes[k])) if at else 0)
 
     def _exact(self, differences: list[Entry], exact: list[Entry]) -> list[Entry]:
         """Entries by the complex step, if it says what the differences say."""
@@ -317,14 +318,11 @@ class _Check:
                 )
         return exact
 
-    def _complex(self, i: int, unit: np.ndarray) -> Slope:
+    def _complex(self, i: int, unit: np.ndarray) -> Derivative:
         def line(t: complex) -> np.ndarray:
             arrays = [a + t * unit if k == i else a for k, a in enumerate(self.arrays)]
             try:
-                y = self.f(*arrays)
-                return np.concatenate(
-                    [np.asarray(part).ravel() for part in (y if isinstance(y, list | tuple) else [y])]
-                )
+                return np.concatenate([np.asarray(y).ravel() for y in _listed(self.f(*arrays))])
             except (TypeError, ValueError, AttributeError) as error:
                 raise ValueError(
                     f"gradcheck: method 'complex' calls f with plain complex arrays, which it doesn't take: {error}"
@@ -335,10 +333,8 @@ class _Check:
         return complex_step(line, max(1.0, float(np.abs(self.arrays[i][unit > 0]).max())))
 
     def along(self, directions: int) -> Report:
-        """Slopes along random directions, of the outputs weighted at random."""
-        report = Report(
-            self.order, [self.arrays[i].dtype for i in self.smooth], f"{directions} directions in each input"
-        )
+        """Derivatives along random directions, of the outputs weighted at random."""
+        report = self.report(f"{directions} directions in each input")
         eps, rtol = self.settings.eps, self.settings.rtol
         for _ in range(directions):
             v = self._far_from_zero(self.count)
@@ -346,10 +342,10 @@ class _Check:
             for i, dx in zip(self.smooth, found, strict=True):
                 x = self.arrays[i]
                 u = self._far_from_zero(x.shape) * np.maximum(1.0, np.abs(x))
-                slope = central(self.line({i: u}), power_of_two(self.settings.step), eps)
-                a, n = float(np.sum(dx.astype(float) * u)), float(slope.value @ v)
-                terms = float(np.sum(np.abs(dx.astype(float) * u)))
-                doubt = float(np.abs(slope.uncertainty) @ np.abs(v)) + 4 * eps * terms
+                derivative = central(self.line({i: u}), power_of_two(self.settings.step), eps)
+                terms = dx.astype(float) * u
+                a, n = float(np.sum(terms)), float(derivative.value @ v)
+                doubt = float(derivative.uncertainty @ np.abs(v)) + 4 * eps * float(np.sum(np.abs(terms)))
                 report.entries.append(Entry(i, (), a, n, rtol * max(abs(a), abs(n)) + doubt, note="direction"))
         return report
 
@@ -363,13 +359,14 @@ class _Check:
         others, outputs = self.run()
         leaves, again = self.run()  # two fresh graphs: what a forward keeps for its rules is there in both
         first, second = self.analytic(others, outputs, ones), self.analytic(leaves, again, ones)
-        broken = []
-        for i, x in enumerate(self.arrays):
-            if any(_bits(group[i]._data) != _bits(x) for group in (self.leaves, others, leaves)):
-                broken.append(f"input {i} was changed by f or by a rule, which may write to no argument")
-        if [_bits(y._data) for y in outputs] != [_bits(y._data) for y in self.outputs]:
+        broken = [
+            f"input {i} was changed by f or by a rule, which may write to no argument"
+            for i, x in enumerate(self.arrays)
+            if any(group[i]._data.tobytes() != x.tobytes() for group in (self.leaves, others, leaves))
+        ]
+        if [y._data.tobytes() for y in outputs] != [y._data.tobytes() for y in self.outputs]:
             broken.append("f gives other numbers when it is called twice; is something in it random, or kept?")
-        elif [*map(_bits, first)] != [*map(_bits, second)]:
+        elif [dx.tobytes() for dx in first] != [dx.tobytes() for dx in second]:
             broken.append("the gradient has other bits the second time; is something in a rule random, or kept?")
         return broken
 
@@ -394,20 +391,18 @@ def _largest_finite(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.max(np.abs(np.where(np.isfinite(rows), rows, 0)), axis=1, initial=0.0))
 
 
-def _singular(
-    entry: Entry, left: Slope, right: Slope, jumps: np.ndarray, best: Slope, k: int, rtol: float, order: int
-) -> Entry:
-    """The entry, if it stands at a jump, a kink or where f is rough: there differences say something else."""
-    if jumps[k]:  # the gradient of a kink jumps, and has no derivative there
+def _singular(entry: Entry, near: Closer, k: int, rtol: float, order: int) -> Entry:
+    """The entry, with a note if it stands at a jump, at a kink or where f is rough: differences mislead there."""
+    if near.jumps[k]:  # the gradient of a kink jumps, and has no derivative there
         return entry._replace(note="jump", allowed=np.inf if order == 2 else 0.0)
-    slopes = (float(left.value[k]) + 0.0, float(right.value[k]) + 0.0)
+    slopes = (float(near.left.value[k]) + 0.0, float(near.right.value[k]) + 0.0)
     low, high = sorted(slopes)
-    doubt = float(left.uncertainty[k] + right.uncertainty[k])
+    doubt = float(near.left.uncertainty[k] + near.right.uncertainty[k])
     if high - low > 10 * doubt + 0.01 * max(abs(low), abs(high)):
         slack = doubt + rtol * max(abs(low), abs(high))
         inside = low - slack <= entry.analytic <= high + slack
         return entry._replace(note="kink", slopes=slopes, allowed=np.inf if inside else 0.0)
-    if best.rough[k] and entry.allowed > _tolerable(rtol) * max(abs(entry.analytic), abs(entry.numeric)):
+    if near.best.rough[k] and entry.allowed > _tolerable(rtol) * max(abs(entry.analytic), abs(entry.numeric)):
         return entry._replace(note="rough", allowed=0.0)
     return entry if entry.excess <= 1 else entry._replace(note="")
 
@@ -415,10 +410,6 @@ def _singular(
 def _tolerable(rtol: float) -> float:
     """How much of an entry differences may leave open: a thousandth, or half of it in single precision."""
     return 1e-3 if rtol < 1e-5 else 0.5
-
-
-def _bits(array: np.ndarray) -> bytes:
-    return array.tobytes()
 
 
 def _with_cotangents(
@@ -432,48 +423,15 @@ def _with_cotangents(
         # Differences are taken on Tensors that require no grad; the gradient itself needs ones that do.
         xs = [x if i not in smooth or x.requires_grad else Tensor(x, requires_grad=True) for i, x in enumerate(given)]
         points, cotangents = xs[: len(arrays)], xs[len(arrays) :]
-        wanted = [points[i] for i in smooth]
-        ys = _outputs(f(*points))
-        live = [k for k, y in enumerate(ys) if y.requires_grad]
-        found = gradients([ys[k] for k in live], wanted, [cotangents[k] for k in live], create_graph=True)
-        return [x * 0.0 if dx is None else dx for x, dx in zip(wanted, found, strict=True)]
+        return _gradients(_outputs(f(*points)), [points[i] for i in smooth], cotangents, create_graph=True)
 
     return gradient, [*arrays, *vs]
 
 
-class Check(NamedTuple):
-    """An operator's check: the larger relative error over its examples, by order, and the first report that fails."""
-
-    name: str
-    examples: int
-    first: float
-    second: float
-    failed: Report | None
-
-
-def check_operator(name: str, dtype: Any = np.float64, seed: int = 0) -> Check:
-    """Check every example of a registered operator at order 1 and 2."""
-    operator = registry[name]
-    reports = [
-        gradcheck(f, inputs, order=order, raises=False)
-        for f, inputs in example_calls(operator, dtype, seed)
-        for order in (1, 2)
-    ]
-    failed = next((report for report in reports if not report), None)
-    return Check(name, len(operator.examples), _largest(reports, 1), _largest(reports, 2), failed)
-
-
-def _largest(reports: list[Report], order: int) -> float:
-    return max((report.error for report in reports if report.order == order), default=0.0)
-
-
-def example_calls(operator: Operator, dtype: Any, seed: int) -> Iterator[tuple[Callable[..., Any], list[np.ndarray]]]:
-    """Each example of an operator as a function of its drawn inputs, and those inputs in a dtype."""
-    for k, example in enumerate(operator.examples):
-        inputs, build = realise(example, np.random.default_rng([seed, k]))
-
-        def call(*values: Any, build: Callable[[list[Any]], Any] = build) -> Any:
-            args, kwargs = build(list(values))
-            return operator(*args, **kwargs)
-
-        yield call, [x.astype(dtype) for x in inputs]
+def _gradients(
+    outputs: list[Tensor], inputs: list[Tensor], cotangents: Sequence[Any], create_graph: bool
+) -> list[Tensor]:
+    """The gradients by the rules; 0 where an output doesn't depend on an input."""
+    live = [k for k, y in enumerate(outputs) if y.requires_grad]
+    found = gradients([outputs[k] for k in live], inputs, [cotangents[k] for k in live], create_graph=create_graph)
+    return [Tensor(np.zeros_like(x._data)) if dx is None else dx for x, dx in zip(inputs, found, strict=True)]

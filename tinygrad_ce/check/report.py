@@ -1,66 +1,14 @@
-"""What a gradient check found: entries, kinks, what else is broken, and the likely cause."""
+"""What a gradient check found, as a table to print, and the error that carries it."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Entry(NamedTuple):
-    """One number of a Jacobian, or a slope along a direction, by the rule and by differences."""
-
-    input: int
-    at: tuple[int, ...]
-    analytic: float
-    numeric: float
-    allowed: float
-    output: tuple[int, tuple[int, ...]] = (0, ())  # which output, and where in it
-    note: str = ""  # "step": found by another step; "kink", "jump", "rough"; "direction", or "together": a tie
-    slopes: tuple[float, float] | None = None  # at a kink: from the left, from the right
-
-    @property
-    def difference(self) -> float:
-        """The absolute difference of analytic and numeric; infinite where one is nan."""
-        difference = abs(self.analytic - self.numeric)
-        return difference if difference == difference else np.inf
-
-    @property
-    def relative(self) -> float:
-        """The difference over the larger of the two."""
-        return self.difference / (max(abs(self.analytic), abs(self.numeric)) or 1.0)
-
-    @property
-    def excess(self) -> float:
-        """The difference in units of what is allowed: above 1 it fails."""
-        if self.note in ("kink", "jump", "rough"):
-            return 0.0 if self.allowed else np.inf
-        if not 0 < self.allowed < np.inf:
-            return np.inf if self.difference else 0.0
-        return self.difference / self.allowed
-
-    @property
-    def unresolved(self) -> bool:
-        """Whether rounding makes of the difference what it is, so that it says neither right nor wrong."""
-        size = max(abs(self.analytic), abs(self.numeric))
-        return self.note not in ("kink", "jump", "rough") and 0.5 * size < self.allowed and size > 0
-
-    @property
-    def indices(self) -> tuple[str, str]:
-        """Where it is, in its input and in the outputs: f's second output is called 1, and so on."""
-        k, at = self.output
-        return "direction" if self.note == "direction" else str(list(self.at)), f"{k or ''}{list(at)}"
-
-    @property
-    def place(self) -> str:
-        """Where it is, in words."""
-        index, output = self.indices
-        if index == "direction":
-            return f"input {self.input}, along a random direction"
-        words = f"input {self.input}, index {index}" + (f", of output {output}" if output != "[]" else "")
-        return f"{words}, and what ties with it" if self.note == "together" else words
+from tinygrad_ce.check.causes import likely_cause
+from tinygrad_ce.check.entry import Entry
 
 
 class Report:
@@ -76,11 +24,10 @@ class Report:
         self.what = what
         self.entries: list[Entry] = []
         self.broken: list[str] = []
-        self.looked_into = 0
 
     @property
     def worst(self) -> Entry | None:
-        """The entry furthest outside, or closest to, what is allowed; None if there was nothing to check."""
+        """The entry with the largest difference, by what is allowed; None if there was nothing to check."""
         return max(self.entries, key=lambda entry: entry.excess, default=None)
 
     @property
@@ -96,7 +43,7 @@ class Report:
 
     @property
     def unresolved(self) -> list[Entry]:
-        """The entries that are smaller than what rounding does to a difference: neither right nor wrong."""
+        """The entries too small for a difference, whose rounding exceeds them: neither right nor wrong."""
         return [entry for entry in self.entries if entry.unresolved]
 
     @property
@@ -111,39 +58,46 @@ class Report:
     @property
     def cause(self) -> str:
         """The likely reason of a failure, or nothing."""
-        return "; ".join(self.broken) or _cause(self.failed, self.entries)
+        return "; ".join(self.broken) or likely_cause(self.failed, self.entries)
 
     def __bool__(self) -> bool:
         return not self.failed and not self.broken
 
     def __str__(self) -> str:
-        kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
-        lines = [f"gradcheck: order {self.order}, {kinds}: {self._verdict()}"]
-        shown = self._shown()
-        several = any(entry.output != (0, ()) for entry in shown)
-        if shown:
-            output = f"{'output':<10} " if several else ""
-            lines.append(f"{'input':>5}  {'index':<10} {output}{'analytic':>15} {'numeric':>15} {'relative error':>14}")
-        for entry in shown:
-            index, output = entry.indices
-            lines.append(
-                f"{entry.input:>5}  {index:<10} {f'{output:<10} ' if several else ''}{entry.analytic + 0.0:>15.8g} "
-                f"{entry.numeric + 0.0:>15.8g} {entry.relative:>14.2e}{_remark(entry)}"
-            )
-        lines += [f"broken: {what}" for what in self.broken]
-        if not self:
-            lines.append(f"likely cause: {self.cause}")
-        return "\n".join(lines)
+        head, *rows = self._table()
+        several = any(row[2] != "[]" for row in rows)
+        lines = [self._title()]
+        for number, index, output, *numbers, remark in [head, *rows] if rows else []:
+            place = f"{number:>5}  {index:<10} {output:<10} " if several else f"{number:>5}  {index:<10} "
+            lines.append("{}{:>15} {:>15} {:>14}  {}".format(place, *numbers, remark).rstrip())
+        return "\n".join(lines + self._notes())
 
     __repr__ = __str__
 
-    def _verdict(self) -> str:
-        count = len(self.entries)
-        words = [f"all {count} entries agree" if not self.failed else f"{len(self.failed)} of {count} entries DISAGREE"]
-        for found, what in ((self.kinks, "at a kink"), (self.unresolved, "too small to tell")):
-            if found:
-                words.append(f"{len(found)} {what}")
-        return ", ".join(words + [f"{len(self.broken)} other fault{'s' * (len(self.broken) > 1)}"] * bool(self.broken))
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._table())
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return f"<div><p><b>{html.escape(self._title())}</b></p><table>{rows}</table>{notes}</div>"
+
+    def _title(self) -> str:
+        count, failed = len(self.entries), len(self.failed)
+        words = [f"{failed} of {count} entries DISAGREE" if failed else f"all {count} entries agree"]
+        faults = "other fault" + "s" * (len(self.broken) > 1)
+        for found, what in (
+            (self.kinks, "at a kink"), (self.unresolved, "too small to tell"), (self.broken, faults)
+        ):  # fmt: skip
+            words += [f"{len(found)} {what}"] if found else []
+        kinds = ", ".join(sorted({str(dtype) for dtype in self.dtypes}))
+        return f"gradcheck: order {self.order}, {kinds}: {', '.join(words)}"
+
+    def _notes(self) -> list[str]:
+        return [f"broken: {what}" for what in self.broken] + ([] if self else [f"likely cause: {self.cause}"])
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """Head and rows."""
+        numbers = ((e, f"{e.analytic + 0.0:.8g}", f"{e.numeric + 0.0:.8g}") for e in self._shown())
+        rows = [(str(e.input), *e.indices, a, n, f"{e.relative:.2e}", _remark(e)) for e, a, n in numbers]
+        return [("input", "index", "output", "analytic", "numeric", "relative error", ""), *rows]
 
     def _shown(self) -> list[Entry]:
         """The worst entries, then kinks."""
@@ -151,19 +105,6 @@ class Report:
         rest = sorted(agree, key=lambda e: (e.excess, abs(e.numeric)), reverse=True)
         failed, kinks = self.failed, [e for e in self.kinks if e.excess <= 1]
         return [*failed, *kinks[:3], *rest][: max(5, min(len(failed), 5) + min(len(kinks), 3))]
-
-    def _repr_html_(self) -> str:
-        names = ("input", "index", "output", "analytic", "numeric", "relative error", "")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        rows = "".join(
-            f"<tr><td>{e.input}</td><td>{e.indices[0]}</td><td>{e.indices[1]}</td><td>{e.analytic:.8g}</td><td>{e.numeric:.8g}</td>"
-            f"<td>{e.relative:.2e}</td><td>{html.escape(_remark(e).strip())}</td></tr>"
-            for e in self._shown()
-        )
-        title, *_ = str(self).split("\n")
-        notes = [f"broken: {what}" for what in self.broken] + ([] if self else [f"likely cause: {self.cause}"])
-        more = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-        return f"<div><p><b>{html.escape(title)}</b></p><table><tr>{head}</tr>{rows}</table>{more}</div>"
 
 
 class GradientError(AssertionError):
@@ -184,49 +125,12 @@ class GradientError(AssertionError):
 
 def _remark(entry: Entry) -> str:
     if entry.slopes is not None:
-        words = f"  kink: slope {entry.slopes[0]:.4g} from the left, {entry.slopes[1]:.4g} from the right"
+        words = f"kink: slope {entry.slopes[0]:.4g} from the left, {entry.slopes[1]:.4g} from the right"
         return words if entry.excess <= 1 else f"{words}  <- the rule is outside"
     if entry.note == "jump":
-        return "  a jump: no derivative" + ("" if entry.excess <= 1 else ", and f should have one")
+        return "a jump: no derivative" + ("" if entry.excess <= 1 else ", and f should have one")
     if entry.note == "rough":
-        return "  differences never settle"
+        return "differences never settle"
     if not entry.excess <= 1:
-        return "  <- wrong" + (", of all entries in the tie together" if entry.note == "together" else "")
-    return "  too small to tell" if entry.unresolved else "  by another step" if entry.note == "step" else ""
-
-
-def _cause(failed: Sequence[Entry], entries: Sequence[Entry]) -> str:
-    """What the pattern of the wrong entries says."""
-    if not failed:
-        return ""
-    analytic, numeric = (np.array([getattr(e, name) for e in failed]) for name in ("analytic", "numeric"))
-    if not np.isfinite(analytic).all():
-        return "the rule gives nan or inf"
-    if not np.isfinite(numeric).all():
-        return "f itself gives nan or inf close by, so there is no difference to take"
-    if any(e.note == "jump" for e in failed):
-        return "f jumps there, or is noisy: it isn't continuous, and has no derivative"
-    if all(e.note == "rough" for e in failed):
-        return "f is rough or noisy: its differences don't settle at any step, and say nothing about the rule"
-    if any(e.note == "together" for e in failed):
-        return "a tie, whose shares don't add up to the slope of all moving together"
-    if all(e.note == "kink" for e in failed):
-        return "a kink, and the rule lies outside of the slopes on its two sides"
-    if analytic.all() and not numeric.any():
-        return "f doesn't move: it is flat there, or what should move it is rounded away inside; or a wrong rule"
-    if not analytic.any():
-        return "the rule gives 0: is a part of f cut off from the graph (detach, .data, no_grad, a cast)?"
-    with np.errstate(all="ignore"):
-        ratio = analytic / numeric
-    if np.isfinite(ratio).all() and np.ptp(ratio) <= 1e-2 * abs(ratio.mean() - 1):
-        factor = float(ratio.mean())
-        return "the sign is wrong" if abs(factor + 1) < 1e-3 else f"the rule is {factor:.6g} times too large everywhere"
-    mine = {e.input for e in failed}
-    whole = [e for e in entries if e.input in mine and e.note != "direction"]
-    if len(whole) > 1 and len(failed) > 1:
-        a, n = (np.sort([getattr(e, name) for e in whole]) for name in ("analytic", "numeric"))
-        if np.allclose(a, n, rtol=1e-3, atol=1e-6 * np.abs(n).max()):
-            return "right numbers in wrong places: a transpose, or another axis?"
-    if not analytic.all() and len(failed) < len(entries):
-        return "some entries are 0: is a term missing, or part of f cut off from the graph?"
-    return "a wrong rule: the differences agree with each other over many steps, and not with it"
+        return "<- wrong" + (", of all entries in the tie together" if entry.note == "together" else "")
+    return "too small to tell" if entry.unresolved else "by another step" if entry.note == "step" else ""

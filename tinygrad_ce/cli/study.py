@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from tinygrad_ce import losses, study
-from tinygrad_ce.check.gradcheck import Check, check_operator
+from tinygrad_ce.check.operators import Check, check_operator
 from tinygrad_ce.cli import arguments
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor

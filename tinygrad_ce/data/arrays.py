@@ -29,6 +29,7 @@ _BROKEN = (
 _LEAST, _MOST = 1 << 16, 1 << 20  # bytes read at a time
 _LONGEST_HEADER = 10_000
 _MOST_AXES = 64
+_LARGEST_ITEM = 2**31 - 1  # NumPy keeps it in a C int; in 2.1 a larger one wraps around
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32)|[SU][1-9]\d{0,8})")
 _SIZE = r"(?:0|[1-9]\d{0,17})L?"  # Python 2 wrote 3L for 3
 _SHAPE = rf"\((?:{_SIZE},|{_SIZE}(?:,{_SIZE})+,?)?\)"
@@ -255,6 +256,8 @@ def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
     itemsize = int(kind[1][1:]) * (4 if kind[1][0] == "U" else 1)
     if len(shape) > _MOST_AXES or itemsize * math.prod(max(n, 1) for n in shape) > sys.maxsize:
         raise Damage(f"shape {shown(shape)} of {descr!r}, expected at most {_MOST_AXES} axes and {sys.maxsize:,} bytes")
+    if itemsize > _LARGEST_ITEM:
+        raise Damage(f"descr {descr!r}, expected items of at most {_LARGEST_ITEM:,} bytes")
     try:
         return np.dtype(descr), shape, "F" if order == "True" else "C"
     except (TypeError, ValueError) as error:

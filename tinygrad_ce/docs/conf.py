@@ -79,7 +79,7 @@ def _drop_backlinks(app: Any, page: str, template: str, context: dict[str, Any],
 
 
 def setup(app: Any) -> None:
-    """Tell Sphinx of the docstrings, before napoleon sees them, and of names that stand for the same thing."""
+    """Tell Sphinx what it must know beyond its settings: see each function."""
     app.connect("autodoc-process-docstring", _process, priority=100)
     app.connect("autodoc-skip-member", _skip)
     app.connect("env-updated", _add_other_names)

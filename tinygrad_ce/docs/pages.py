@@ -19,50 +19,27 @@ import tinygrad_ce as tg
 from tinygrad_ce.docs.course import project
 
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
-PAGES = {  # of the reference, by the module where a name is made; what is made elsewhere stands on the first
-    "tensor": "Tensor and engine",
+TITLES = {  # of pages with names of tg itself, by where these are made; a public module has a page of its own
+    "tensor": "Tensor and engine",  # and all that is made elsewhere
     "ops.elementwise": "Elementwise operators",
     "ops.reduction": "Reductions",
     "ops.shape": "Shapes, axes, pieces",
     "ops.matrix": "Products",
     "ops.convolution": "Convolution and pooling",
     "ops.softmax": "Softmax",
-    "losses.cross_entropy": "Cross-entropy",
-    "losses.others": "Other losses over classes",
-    "losses.binary": "Yes-or-no losses",
-    "losses.linear_cross_entropy": "Cross-entropy of a linear layer",
-    "check.gradcheck": "Checking gradients",
-    **{name: f"tg.{name}" for name in ("nn", "nn.init", "optim", "data", "train", "train.checkpoint")},
-    **{name: f"tg.{name}" for name in ("train.classifier", "study", "study.plot", "export")},
-    **{name.partition(".")[2]: name for name in OPTIONAL},
+    "losses": "Losses",
+    "check": "Checking gradients",
 }
-_ALSO = {
-    "losses.targets": "losses.others",
-    "check.report": "check.gradcheck",
-    "engine.anomaly": "check.gradcheck",
-}
-_INSIDE = {
-    "kernels.softmax": "module",
-    "kernels.linear": "module",
-    "check.report::Report": "class",
-    "check.report::Entry": "class",
-}
-_ORDER = [  # of importance, on pages of several files; within a file as in it, but for the names singled out here
-    "tensor", "engine.primitive.primitive", "engine.primitive", "engine.reverse", "transforms", "kernels.threads",
-    "check.gradcheck", "engine.anomaly",
-    "nn.module", "nn.layers.Sequential", "nn.layers", "nn.images",
-    "optim.optimizers.SGD", "optim.optimizers.Adam", "optim.optimizers.AdamW", "optim.schedules.CosineAnnealingLR",
-    "optim.schedules.StepLR", "optim.schedules.LinearLR", "optim.schedules.SequentialLR",
-    "optim.schedules.ReduceLROnPlateau", "optim.schedules", "optim.clip", "optim.optimizers",
-    "data.dataset.Dataset", "data.dataset.split", "data.dataset.batches", "data.dataset",
-    "data.readers.load_csv", "data.readers.load_npz", "data.stream", "data.readers.load_idx", "data.readers.load_file",
-    "data.readers.load_features", "data.readers",
-    "train.fit", "train.callback", "train.training", "train.callbacks.EarlyStopping", "train.callbacks.Checkpoint",
-    "train.callbacks", "train.logs", "train.history", "train.metrics",
-    "study.explain.explain", "study.explain", "study.graph.graph", "study.graph", "study.player",
-    "study.softmax_page", "study.check", "study.page",
-    "export.onnx",
-    "mpi.fit.fit", "mpi.classes",
+FIRST = [  # what a page begins with; the rest follows by name, exceptions last
+    "Tensor", "primitive", "no_grad", "grad", "value_and_grad", "softmax", "log_softmax", "cross_entropy", "gradcheck",
+    "nn.Module", "nn.Sequential", "nn.Linear", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.CosineAnnealingLR",
+    "data.Dataset", "data.split", "data.batches", "data.load_digits", "data.load_csv",
+    "fit", "train.Callback", "train.Training", "train.EarlyStopping", "train.Checkpoint",
+    "study.explain", "study.Explanation", "study.graph", "study.Graph", "study.player", "mpi.fit",
+]  # fmt: skip
+_INSIDE = [  # not public, but what public functions return, or rest on
+    "automodule:: tinygrad_ce.kernels.softmax", "automodule:: tinygrad_ce.kernels.linear",
+    "autoclass:: tinygrad_ce.check.report.Report", "autoclass:: tinygrad_ce.check.entry.Entry",
 ]  # fmt: skip
 _CONTENTS = [
     "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",
@@ -128,46 +105,45 @@ def _relinked(text: str) -> str:
 def _to_module(found: re.Match[str]) -> str:
     """A link to a module: to its code in the course, or where a file is named, or else to what it is for its user."""
     text, up, path = found.groups()
-    made = {name: value for name, (value, _) in things().items() if value.__module__ == path.replace("/", ".")}
+    made = [name for name, (value, _) in things().items() if value.__module__ == path.replace("/", ".")]
     if up or text.endswith(".py") or not made:
         return f"[{text}](at:{up}_modules/{path}.html)"
-    return f"[{text}](#{min(made, key=lambda name: _place(made[name]))})"
+    return f"[{text}](#{min(made, key=_importance)})"
 
 
 def _reference() -> dict[str, list[str]]:
     """The pages of the reference, by path; the first lists what is on the others."""
-    found: dict[str, dict[str, tuple[Any, list[str]]]] = {page: {} for page in PAGES}
-    for name, entry in sorted(things().items(), key=lambda item: _place(item[1][0])):
-        found[_page(entry[0])][name] = entry
+    titles = TITLES | {
+        module.__name__[len("tinygrad_ce.") :]: module.__name__ for module in modules() if module is not tg
+    }
+    found: dict[str, dict[str, tuple[Any, list[str]]]] = {page: {} for page in titles}
+    for name, entry in sorted(
+        things().items(), key=lambda item: (_kind(item[1][0]) == "exception", _importance(item[0]))
+    ):
+        # A name of tg itself stands where it is made; any other, in its module.
+        page = name.rpartition(".")[0].partition(".")[2] or entry[0].__module__.partition(".")[2]
+        while page and page not in titles:
+            page = page.rpartition(".")[0]
+        found[page or "tensor"][name] = entry
     index = _heading("Reference", "Every public name. ``import tinygrad_ce as tg`` is all that most programs need.")
     inside = _heading("Inside", "Not public: what public functions return, or rest on.")
-    for name, kind in _INSIDE.items():
-        inside += [*_heading(name.replace("::", "."), "", "-"), f".. auto{kind}:: tinygrad_ce.{name}", ""]
+    for directive in _INSIDE:
+        inside += [*_heading(directive.split()[1], "", "-"), f".. {directive}", ""]
     written = {"api/index": index, "api/inside": inside}
     for page, entries in found.items():
         if entries:
             text = inspect.getdoc(importlib.import_module(f"tinygrad_ce.{page}")) or ""
-            written[f"api/{page}"] = _heading(PAGES[page], text) + _entries(entries)
+            written[f"api/{page}"] = _heading(titles[page], text) + _entries(entries)
             links = ", ".join(f":py:obj:`{name.rpartition('.')[2]} <{name}>`" for name in entries)
-            index += [f":doc:`{PAGES[page]} <{page}>`", f"   {links}", ""]
+            index += [f":doc:`{titles[page]} <{page}>`", f"   {links}", ""]
     index += [".. toctree::", "   :hidden:", "", *(f"   {page[4:]}" for page in [*written][2:]), "   inside"]
     return written
 
 
-def _page(value: Any) -> str:
-    page = value.__module__.partition(".")[2]
-    page = _ALSO.get(page, page)
-    while page and page not in PAGES:
-        page = page.rpartition(".")[0]
-    return page or "tensor"
-
-
-def _place(value: Any) -> tuple[bool, int, int]:
-    """The order on a page: exceptions last; before them by _ORDER, and then by the line."""
-    whole = f"{value.__module__}.{value.__name__}".removeprefix("tinygrad_ce.")
-    first = (i for i, name in enumerate(_ORDER) if f"{whole}.".startswith(f"{name}."))
-    line = inspect.getsourcelines(inspect.unwrap(value))[1]
-    return _kind(value) == "exception", next(first, len(_ORDER)), line
+def _importance(name: str) -> tuple[int, str]:
+    """Names to sort by: those of FIRST first."""
+    short = name.removeprefix("tinygrad_ce.")
+    return FIRST.index(short) if short in FIRST else len(FIRST), short.lower()
 
 
 def _kind(value: Any) -> str:

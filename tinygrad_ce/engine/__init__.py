@@ -5,6 +5,6 @@
 3. ``record.py``: how a call is written on the tape.
 4. ``reverse.py``: the reverse pass; ``backward`` is its loop.
 
-These four are the engine. Two layers stand on them, which they do not know: ``guard.py`` wraps the forwards and rules
-that users write, and ``anomaly.py`` finds the operator that made the first nan.
+These four are the engine. Two layers stand on them, and the four import neither: ``guard.py`` wraps the forwards and
+rules that users write, ``anomaly.py`` finds the operator that made the first nan.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import os
 import pathlib
 import sys
 import weakref
@@ -16,7 +17,7 @@ import numpy as np
 from tinygrad_ce.engine.node import lock
 from tinygrad_ce.engine.primitive import Primitive, Rule, primitives
 
-_PACKAGE = str(pathlib.Path(__file__).parents[1])
+_PACKAGE = str(pathlib.Path(__file__).parents[1]) + os.sep
 
 watching: list[Watch] = []  # those of all threads: while there is one, every operator is watched
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -75,7 +76,7 @@ def _watched_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
     many = argument == made.many
 
     def call(*given: Any) -> Any:
-        watch, dx, seen = _watch.get(), rule(*given), given[many:]
+        watch, dx, seen = _watch.get(), rule(*given), given[1:] if many else given
         what = watch and _made(getattr(dx, "_data", dx), seen)
         if watch and what:
             y = getattr(seen[1], "_data", seen[1])
@@ -94,7 +95,7 @@ def _watched_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
 def detect_anomaly() -> Iterator[None]:
     """Inside, the first operator that makes a nan or an infinity raises an error that names it and the line it is on.
 
-    Forward, that is an operator whose result has a nan where no operand has one, or an infinity where all are finite;
+    Forward, that is an operator that makes a nan though no operand contains one, or an infinity though all are finite;
     backward, a rule that does so with its upstream gradient. An operator called outside isn't looked at, but its rules
     are. It looks at every number, and so costs about as much as the operators themselves: it is for finding a fault,
     not for training. It holds for this thread (and asyncio task) alone.
@@ -113,17 +114,17 @@ def detect_anomaly() -> Iterator[None]:
     """
     watch = Watch()
     token = _watch.set(watch)
-    with lock:
-        watching.append(watch)
-        if len(watching) == 1:
+    try:
+        with lock:
+            watching.append(watch)
             for made in [*primitives]:
                 look_at(made)
-    try:
         with np.errstate(all="ignore"):  # the error says it better
             yield
     finally:
         with lock:
-            watching.remove(watch)
+            if watch in watching:
+                watching.remove(watch)
             for made in [*primitives] if not watching else ():
                 _look_away(made)
         _watch.reset(token)

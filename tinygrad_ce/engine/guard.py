@@ -37,10 +37,9 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     ``@primitive(forward=np.exp)`` takes NumPy's own function for the forward: what follows gives arguments and words,
     and from then on that function is recorded where it meets a Tensor.
 
-    On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. If its last argument
-    is named ``keep``, it is hidden from callers: when the call is recorded, it holds the positions of the arguments
-    that need a gradient, and the forward returns ``(y, kept)``, where kept is a cache for the rules, used up by the
-    first reverse pass and None afterwards; else it is empty.
+    On plain arrays the operator is its forward. On Tensors it is recorded for the reverse pass. Callers don't see a
+    last argument ``keep=()``. In a recorded call it lists the positions that need a gradient, and the forward returns
+    ``(y, kept)``: the rules get kept as their last argument in the first reverse pass, and None later.
 
     Where Tensors take part, the arrays that a forward or a rule is given are read-only, and one that it returns but
     holds on to is copied: it can't change a graph by anything but its results.
@@ -62,7 +61,7 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
         return functools.partial(primitive, forward=forward)
     call = operator(function, forward)
     made: Primitive = call.primitive
-    made.forward, made.always_copies = guarded_forward(made), True  # it freezes all that it is given
+    made.forward, made.always_copies = guarded_forward(made), True  # it freezes its arguments, so they must be copies
     anomaly.look_at(made)
 
     @functools.wraps(call)
@@ -118,19 +117,19 @@ def guarded_forward(made: Primitive) -> Callable[..., Any]:
 def guarded_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
     """A user's rule as the reverse pass calls it: no gradient changes but by what it returns."""
 
-    @functools.wraps(rule)
+    @functools.wraps(rule, updated=())
     def call(*given: Any) -> Any:
         freeze(given)
-        dx = _explained(rule, *given)
-        if isinstance(dx, Node):
-            return dx
-        if not isinstance(dx, np.ndarray | np.generic):
+        found = [_explained(rule, *given)]  # in no variable: owned asks who holds it
+        if isinstance(found[0], Node):
+            return found[0]
+        if not isinstance(found[0], np.ndarray | np.generic):
             name = f"{argument}[{given[0]}]" if argument == made.many else argument
             raise TypeError(
-                f"{made.name}: the rule of argument {name!r} returned {_kind(dx)}, expected the gradient in it, an "
-                f"array; has it a return?"
+                f"{made.name}: the rule of argument {name!r} returned {_kind(found[0])}, expected the gradient in "
+                f"it, an array; has it a return?"
             )
-        return owned(dx)
+        return owned(found.pop())
 
     return call
 

@@ -44,22 +44,35 @@ class Primitive:
     def __init__(self, function: Callable[..., Any], forward: Callable[..., Any] | None = None) -> None:
         parameters = [*inspect.signature(function).parameters.values()]
         self.name, self.arguments = function.__name__, [p.name for p in parameters]
-        self.keeps = self.arguments[-1] == "keep"
+        self.keeps = self.arguments[-1:] == ["keep"]
         public = parameters[: len(parameters) - self.keeps]
         self.signature = inspect.Signature(public)
         self.defaults = {p.name: p.default for p in public if p.default is not p.empty}
+        self.names = {p.name for p in public}
         self.variadic = next((i for i, p in enumerate(public) if p.kind is p.VAR_POSITIONAL), None)
         self.many = None if self.variadic is None else self.arguments[self.variadic]  # the name of *arguments
-        if "**" in str(self.signature) or any(name.startswith("_") for name in self.arguments):
-            raise TypeError(f"primitive {self.name}: ** and leading underscores are not for arguments")
-        self.following = _following(public, self.variadic)
-        self.function = self.forward = forward or function  # on arrays alone; where a Tensor takes part
-        self.always_copies = False  # what is the caller's to write, also where nothing is recorded
+        self._check(parameters)
+        # By how many arguments a call gives by position: the names that may follow, with their defaults, in order.
+        rest = {n: {p.name: p.default for p in public[n:] if p.name != self.many} for n in range(len(public) + 1)}
+        self.rest_after: dict[int, dict[str, Any]] = collections.defaultdict(dict, rest)
+        self.function = forward or function  # what is called on arrays alone
+        self.forward = self.function  # what is called where a Tensor takes part
+        self.always_copies = False  # whether loose arguments are copied even when nothing is recorded (guard sets it)
         self.vjps: dict[str, Rule] = {}  # the rules by the argument's name,
         self.rules: list[Rule | None] = [None] * len(parameters)  # and by its position
-        self.constants = True  # whether an argument has no rule
+        self.some_lack_rules = True
         self.formulas: dict[str, str | Callable[..., str]] = {}  # of the value ("") and of gradients, by argument
         primitives.add(self)
+
+    def _check(self, parameters: list[inspect.Parameter]) -> None:
+        """Refuse a forward whose arguments could be mistaken for others."""
+        kinds = [p.kind for p in parameters]
+        if inspect.Parameter.VAR_KEYWORD in kinds or any(name.startswith("_") for name in self.arguments):
+            raise TypeError(f"primitive {self.name}: ** and leading underscores are not for arguments")
+        if self.variadic is not None and self.variadic < len(self.names) - 1:
+            raise TypeError(f"primitive {self.name}: nothing but keep may follow *{self.many}; put it before")
+        if self.keeps and parameters[-1].default is inspect.Parameter.empty:
+            raise TypeError(f"primitive {self.name}: keep needs a default, as in keep=()")
 
     def vjp(self, **rules: Rule) -> None:
         """Set rules by argument: ``rule(g, y, *arguments)`` is the gradient of that argument where y has gradient g.
@@ -74,7 +87,7 @@ class Primitive:
                 raise TypeError(f"{self.name}.vjp: no argument {name!r}; the arguments are {self.arguments}")
         self.vjps.update(rules)
         found = [self.vjps.get(name) for name in self.arguments]
-        self.constants = None in found[: len(found) - self.keeps] or self.variadic is not None
+        self.some_lack_rules = None in found[: len(found) - self.keeps] or self.variadic is not None
         self.rules = found if self.variadic is None else RulesOfMany(found, self.variadic)
 
     def formula(self, value: str | Callable[..., str], **gradients: str | Callable[..., str]) -> None:
@@ -110,17 +123,8 @@ class Primitive:
         return f"{self.name}({', '.join(words)})"
 
 
-def _following(public: list[inspect.Parameter], variadic: int | None) -> dict[int, dict[str, Any]]:
-    """What may follow n arguments that are given by position: names with their defaults, in order."""
-    found = {n: {p.name: p.default for p in public[n:]} for n in range(len(public) + 1)}
-    if variadic is None:
-        return found
-    fixed = {n: {k: found[n][k] for k in found[n] if k != public[variadic].name} for n in range(variadic + 1)}
-    return collections.defaultdict(lambda: found[variadic + 1], fixed)
-
-
 class RulesOfMany(list[Any]):
-    """The rules of arguments the last of which stands for many: its rule is told which of them is meant."""
+    """Rules where the last argument is ``*arguments``: its rule is told which of them is meant."""
 
     def __init__(self, rules: list[Any], variadic: int) -> None:
         super().__init__(rules)
@@ -136,8 +140,8 @@ class RulesOfMany(list[Any]):
 def operator(function: Callable[..., Any], forward: Callable[..., Any] | None = None) -> Any:
     """The function that users call. It has the forward's own signature, without ``keep``."""
     made = Primitive(function, forward)
-    written_out = {"(x)": record.of_x, "(a, b)": record.of_a_and_b}
-    recorder = record.of_any if made.keeps else written_out.get(str(made.signature), record.of_any)
+    short_forms = {"(x)": record.of_x, "(a, b)": record.of_a_and_b}
+    recorder = record.of_any if made.keeps else short_forms.get(str(made.signature), record.of_any)
     if forward is not None and recorder is record.of_any:
         made.function = made.forward = functools.partial(_by_position, forward, made.signature)
     call: Any = functools.wraps(function)(recorder(made))

@@ -2,7 +2,7 @@
 
 Three functions make the call of an operator: with one operand ``x``, with two operands ``a`` and ``b``, and with any
 arguments. The first two are written out because a loop over arguments would cost as much as a tiny operator itself.
-All three sort the arguments in the same way, and hand them to ``written``.
+All three sort the arguments in the same way, and make the result by ``new_node``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygrad_ce.engine.node import Node, is_recording, tick
 Primitive = Any  # what primitive.py makes, and hands to the functions here
 
 # Nobody can write to these. Other arguments, but for Tensors, are called loose: a recorded call keeps a copy of them.
-IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, np.dtype, *np.sctypeDict.values()])
+IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, *np.sctypeDict.values()]) - {np.void}
 _position = itemgetter(0)
 
 
@@ -36,7 +36,7 @@ def of_x(made: Primitive) -> Callable[..., Any]:
             error.add_note("in " + made.describe([data]))
             raise
         if x._requires_grad and is_recording():
-            return written(made, x, y, (data,), ((0, x),))
+            return new_node(made, x, y, (data,), ((0, x),))
         return x._leaf(y)
 
     return call
@@ -46,17 +46,17 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with the two arguments ``a`` and ``b``."""
 
     def call(a: Any, b: Any) -> Any:
-        kind, parents = None, []
+        like, parents = None, []
         left, right = a, b
         if isinstance(a, Node):
-            kind, left = a, a._data
+            like, left = a, a._data
             if a._requires_grad:
                 parents.append((0, a))
         if isinstance(b, Node):
-            kind, right = b, b._data
+            like, right = b, b._data
             if b._requires_grad:
                 parents.append((1, b))
-        if kind is None:
+        if like is None:
             return made.function(a, b)
         recorded = parents and is_recording()
         if recorded or made.always_copies:
@@ -69,7 +69,7 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
         except Exception as error:
             error.add_note("in " + made.describe([left, right]))
             raise
-        return written(made, kind, y, (left, right), parents) if recorded else kind._leaf(y)
+        return new_node(made, like, y, (left, right), parents) if recorded else like._leaf(y)
 
     return call
 
@@ -79,26 +79,26 @@ def of_any(made: Primitive) -> Callable[..., Any]:
     function, keeps = made.function, made.keeps
 
     def call(*given: Any, **named: Any) -> Any:
-        kind, parents, values = None, [], [*given]
+        like, parents, values = None, [], [*given]
         loose: list[int | str] = []
         for i, a in enumerate(given):
             if isinstance(a, Node):
-                kind, values[i] = a, a._data
+                like, values[i] = a, a._data
                 if a._requires_grad:
                     parents.append((i, a))
             elif type(a) not in IMMUTABLE:
                 loose.append(i)
         if named:
-            if keeps and "keep" in named:
-                made.signature.bind(*given, **named)  # raises: it is hidden from callers
+            if not named.keys() <= made.names:
+                made.signature.bind(*given, **named)  # raises, and says which name is unknown
             for name, a in named.items():
                 if isinstance(a, Node):
-                    kind, named[name] = a, a._data
+                    like, named[name] = a, a._data
                     if a._requires_grad:
                         parents.append((made.arguments.index(name), a))
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
-        if kind is None:
+        if like is None:
             return function(*given, **named)
         recorded = parents and is_recording()
         if recorded or made.always_copies:
@@ -114,22 +114,24 @@ def of_any(made: Primitive) -> Callable[..., Any]:
             error.add_note("in " + made.describe(values, named))
             raise
         if not recorded:
-            return kind._leaf(y)
-        values += (made.following[len(given)] | named).values() if named else made.following[len(given)].values()
+            return like._leaf(y)
+        values += (made.rest_after[len(given)] | named).values() if named else made.rest_after[len(given)].values()
         if keeps:
             values.append(kept)
-        return written(made, kind, y, values, parents)
+        return new_node(made, like, y, values, parents)
 
     return call
 
 
-def written(made: Primitive, kind: Node, y: Any, arguments: Sequence[Any], parents: Sequence[tuple[int, Node]]) -> Node:
-    """A result on the tape, with how it was made; of the same kind of Node as one of its operands."""
-    if made.constants:
+def new_node(
+    made: Primitive, like: Node, y: Any, arguments: Sequence[Any], parents: Sequence[tuple[int, Node]]
+) -> Node:
+    """A result on the tape, with how it was made; of the class of one of its operands, like."""
+    if made.some_lack_rules:
         for i, _ in parents:
             if made.rules[i] is None:
                 made.refuse(i)
-    node = object.__new__(type(kind))
+    node = object.__new__(type(like))
     node._data, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
     node._primitive, node._arguments, node._parents = made, arguments, parents
     node._order, node._grad = tick(), None
@@ -153,4 +155,4 @@ def _is_constant(a: Any) -> bool:
     """Whether nobody can write to a value, nor to anything in it: a slice may hold arrays."""
     if type(a) is slice:
         a = (a.start, a.stop, a.step)
-    return type(a) in IMMUTABLE or (type(a) is tuple and all(map(_is_constant, a)))
+    return type(a) in IMMUTABLE or isinstance(a, np.dtype) or (type(a) is tuple and all(map(_is_constant, a)))

@@ -46,14 +46,15 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         if not node._parents:
             leaves.append(node)
             continue
-        g, y, made, arguments = gradients.pop(node._order), node._data, node._primitive, node._arguments
+        gy, y, made, arguments = gradients.pop(node._order), node._data, node._primitive, node._arguments
         for i, parent in node._parents:
-            dx, key = pulled_back(made, i, g, y, arguments, parent._data), parent._order
+            dx, key = pulled_back(made, i, gy, y, arguments, parent._data), parent._order
             gradients[key] = gradients[key] + dx if key in gradients else dx
         if made.keeps:
             arguments[-1] = None  # type: ignore[index]  # what the forward kept for the rules is used once
         if not retain_graph:
             node._parents, node._arguments = _USED_UP, ()
+    gy = dx = None  # owned, below, asks whether anything else holds a gradient
     with lock:  # another thread may add to the same leaf
         sums = [owned(gradients.pop(x._order)) if x._grad is None else x._grad + gradients[x._order] for x in leaves]
         deque(map(_set_grad, leaves, map(np.asarray, sums)), maxlen=0)  # at once: Ctrl-C comes before or after
@@ -61,7 +62,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
 
 def tape(outputs: Iterable[Node]) -> list[Node]:
     """Everything that outputs were made of, oldest first. Creation order is the topological order."""
-    nodes = [*outputs]
+    nodes = [*{y._order: y for y in outputs}.values()]
     found = {*map(_by_order, nodes)}
     for node in nodes:  # the list grows under the loop: breadth first, without recursion
         for _, parent in node._parents:
@@ -107,18 +108,15 @@ _USED_UP = _UsedUp((None,))
 
 def unbroadcast(dx: Any, x: np.ndarray, made: Any, i: int) -> Any:
     """Undo broadcasting: sum a gradient over the axes along which x was repeated, and cast it to x's dtype."""
-    ahead = dx.ndim - x.ndim
-    if ahead > 0 and dx.shape[ahead:] == x.shape:
-        dx = dx.sum(axis=0 if ahead == 1 else tuple(range(ahead)))
-    elif dx.shape != x.shape:
-        repeated = [k + ahead for k, n in enumerate(x.shape) if ahead >= 0 and n == 1 != dx.shape[k + ahead]]
-        reduced = tuple(1 if k in repeated else n for k, n in enumerate(dx.shape))[max(ahead, 0) :]
-        if reduced != x.shape:
+    if dx.shape != x.shape:
+        ahead = dx.ndim - x.ndim
+        shape = (1,) * ahead + x.shape
+        if ahead < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape, strict=True)):
             raise ValueError(
                 f"{made.name}: the rule of argument {made.argument(i)!r} gave a gradient of shape {dx.shape}, which is "
                 f"neither the argument's shape {x.shape} nor broadcast from it"
             )
-        dx = dx.sum(axis=(*range(ahead), *repeated)).reshape(x.shape)
+        dx = dx.sum(axis=tuple(k for k, n in enumerate(shape) if n == 1)).reshape(x.shape)
     return dx if dx.dtype == x.dtype else dx.astype(x.dtype)
 
 
@@ -148,7 +146,7 @@ def cotangent(output: Node, g: Any) -> Any:
 
 
 def owned(array: Any) -> np.ndarray:
-    """An array that nobody else can write to: the one given, if only the caller's expression holds it; else a copy."""
+    """An array that nobody else can write to: the one given, if no variable holds it; else a copy."""
     if type(array) is np.ndarray and array.base is None and sys.getrefcount(array) <= _SOLE:
         array.setflags(True)  # type: ignore[call-arg]  # a layer may have frozen it
         return array

@@ -4,7 +4,7 @@ from tinygrad_ce.losses.binary import binary_cross_entropy, binary_cross_entropy
 from tinygrad_ce.losses.cross_entropy import cross_entropy
 from tinygrad_ce.losses.linear_cross_entropy import linear_cross_entropy
 from tinygrad_ce.losses.others import categorical_cross_entropy, focal_loss, gumbel_softmax, kl_div, nll_loss, z_loss
-from tinygrad_ce.losses.targets import one_hot
+from tinygrad_ce.losses.validate import one_hot
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits",

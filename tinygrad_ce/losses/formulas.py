@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.losses.targets import check_axis
+from tinygrad_ce.losses.validate import check_axis
 
 
 @dataclass

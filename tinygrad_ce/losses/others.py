@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.node import Node
 from tinygrad_ce.engine.primitive import composite
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
+from tinygrad_ce.losses.targets import Targets, given, plain, reduced, share
 from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.reduction import logsumexp
@@ -17,51 +17,14 @@ from tinygrad_ce.ops.shape import take
 from tinygrad_ce.ops.softmax import softmax
 
 
-def reduced(terms: Any, reduction: str, total: Any = None) -> Any:
-    """Terms as they are, their sum, or their sum over total (None: how many there are); nan for a mean of nothing."""
-    if reduction == "none":
-        return terms
-    if reduction == "sum":
-        return terms.sum()
-    total = terms.size if total is None else total
-    return terms.sum() * terms.dtype.type(1 / total if total else np.nan)
-
-
-def given(x: Any) -> Any:
-    """A Tensor, or anything else as an array of floats."""
-    if isinstance(x, Node):
-        return x
-    x = np.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(float)
-
-
-def plain(x: Any) -> Any:
-    """The array of a Tensor."""
-    return x._data if isinstance(x, Node) else np.asarray(x)
-
-
-def picked(where: str, values: Any, target: Any, axis: Any, weight: Any, ignore_index: Any) -> tuple[Any, Any, Any]:
-    """The entry of values at each label (0 where it is ignored), and each row's weight."""
-    axis = labels.check_axis(where, values.shape, axis)
-    classes = values.shape[axis]
-    shape = values.shape[:axis] + values.shape[axis + 1 :]
-    index, counts = labels.check_indices(where, np.asarray(target), values.shape, axis, ignore_index)
-    w = np.ones(classes) if weight is None else labels.check_weight(where, weight, classes)
-    if counts is not None:
-        index = np.where(counts, index, 0)
-    each = w[index].astype(values.dtype)
-    if counts is not None:
-        each = each * counts
-    order = (*(i for i in range(values.ndim) if i != axis), axis)
-    flat = np.arange(index.size) * classes + index
-    found = take(values.transpose(order).reshape((-1,)), flat.reshape(shape))
-    each = each.reshape(shape)
-    return _where_counted(each, found), each, each.sum(dtype=np.float64)
-
-
-def _where_counted(each: np.ndarray, found: Any) -> Any:
-    """A row that weighs nothing is 0, whatever it holds."""
-    return found if each.all() else where(each != 0, found, 0.0)
+def picked(values: Any, targets: Targets) -> tuple[Any, np.ndarray]:
+    """The entry of values at each row's label, and what the row weighs; a row that weighs nothing is 0."""
+    weights = targets.per_row(targets.label_weights)
+    order = (*(i for i in range(values.ndim) if i != targets.axis), targets.axis)
+    index = targets.spread(targets.label)
+    at = np.arange(index.size) * values.shape[targets.axis] + index
+    found = take(values.transpose(order).reshape((-1,)), at.reshape(targets.shape))
+    return found if weights.all() else where(weights != 0, found, 0.0), weights
 
 
 @composite
@@ -75,9 +38,10 @@ def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduct
         >>> float(tg.nll_loss(tg.log_softmax(np.array([[2.0, -1.0, 0.1]])), [1]).round(4))
         3.1818
     """
-    labels.check_options("nll_loss", reduction)
-    found, each, total = picked("nll_loss", given(input), target, axis, weight, ignore_index)
-    return reduced(-found * each, reduction, total)
+    x = given(input)
+    targets = Targets("nll_loss", target, x.shape, x.dtype, axis, weight, ignore_index, reduction, soft=False)
+    logp, weights = picked(x, targets)
+    return reduced(-logp * weights, reduction, targets.scale)
 
 
 nll_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
@@ -99,17 +63,17 @@ def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
         >>> float(categorical_cross_entropy([[0.1, 0.8, 0.1]], [[0.0, 0.0, 1.0]]))
         2.3025850929940455
     """
-    where = "categorical_cross_entropy"
-    labels.check_options(where, reduction)
+    name = "categorical_cross_entropy"
+    validate.check_options(name, reduction)
     p = given(input)
-    axis = labels.check_axis(where, p.shape, axis)
-    labels.check_probabilities(where, "input", plain(p), axis)
+    axis = validate.check_axis(name, p.shape, axis)
+    validate.check_probabilities(name, "input", plain(p), axis)
     if plain(target).shape == p.shape:
         target = given(target)
-        labels.check_soft(where, plain(target))
+        validate.check_soft(name, plain(target))
         return reduced(-xlogy(target, p).sum(axis=axis), reduction)
-    found, each, _ = picked(where, p, target, axis, None, None)
-    return reduced(-xlogy(each, found), reduction)
+    found, weights = picked(p, Targets(name, target, p.shape, p.dtype, axis, None, None, soft=False))
+    return reduced(-xlogy(weights, found), reduction)
 
 
 categorical_cross_entropy.example(probabilities(4, 2), probabilities(4, 2))
@@ -136,15 +100,15 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
         Kullback, Leibler, On information and sufficiency, 1951; the reductions are PyTorch's.
     """
     if reduction != "batchmean":
-        labels.check_options("kl_div", reduction)
+        validate.check_options("kl_div", reduction)
     x, y = given(input), given(target)
     if x.shape != y.shape:
         raise ValueError(f"kl_div: target has shape {y.shape}, expected input's shape {x.shape}")
     if not log_target:
-        labels.check_probabilities("kl_div", "target", plain(y))
+        validate.check_probabilities("kl_div", "target", plain(y))
     terms = exp(y) * (y - x) if log_target else xlogy(y, y) - y * x
     if reduction == "batchmean":
-        return reduced(terms, "mean", x.shape[0] if x.ndim else 1)
+        return reduced(terms, "mean", share(x.shape[0] if x.ndim else 1))
     return reduced(terms, reduction)
 
 
@@ -165,13 +129,14 @@ def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index
     Source:
         Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
-    labels.check_options("focal_loss", reduction)
+    validate.check_options("focal_loss", reduction)
     if not gamma >= 0:
         raise ValueError(f"focal_loss: gamma is {gamma!r}, expected a number ≥ 0")
     x = given(input)
-    surprise = cross_entropy(x, target, axis=axis, ignore_index=ignore_index, reduction="none")
-    _, each, total = picked("focal_loss", x, target, axis, weight, ignore_index)
-    return reduced((-expm1(-surprise)) ** gamma * surprise * each, reduction, total)
+    nll = cross_entropy(x, target, axis=axis, ignore_index=ignore_index, reduction="none")
+    targets = Targets("focal_loss", target, x.shape, x.dtype, axis, weight, ignore_index, reduction, soft=False)
+    weights = targets.per_row(targets.label_weights)
+    return reduced((-expm1(-nll)) ** gamma * nll * weights, reduction, targets.scale)
 
 
 focal_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
@@ -189,9 +154,9 @@ def z_loss(input, *, axis=None, reduction="mean"):
     Source:
         Chowdhery et al., PaLM, 2022, arXiv:2204.02311.
     """
-    labels.check_options("z_loss", reduction)
+    validate.check_options("z_loss", reduction)
     x = given(input)
-    lse = logsumexp(x, axis=labels.check_axis("z_loss", x.shape, axis))
+    lse = logsumexp(x, axis=validate.check_axis("z_loss", x.shape, axis))
     return reduced(lse * lse, reduction)
 
 
@@ -224,5 +189,5 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int 
     if not hard:
         return y
     soft = plain(y)
-    chosen = labels.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
+    chosen = validate.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
     return np.moveaxis(chosen, -1, axis) + (y - soft)

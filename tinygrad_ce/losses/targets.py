@@ -1,200 +1,140 @@
-"""The one validator of targets: class indices, soft targets, class weights and the options that go with them.
-
-Every loss, metric and the trainer ask here, so a wrong label gets the same words everywhere: the first wrong row, its
-value, what is valid, and the likely cause.
-"""
+"""Targets: what each class of each row weighs in a loss. And how losses take their operands and reduce their terms."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-REDUCTIONS = ("mean", "sum", "none")
+from tinygrad_ce.engine.node import Node
+from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.losses import validate
 
 
-def check_options(where: str, reduction: Any, label_smoothing: Any = 0.0) -> None:
-    """Reject an unknown reduction, or a smoothing outside [0, 1)."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{where}: reduction is {reduction!r}, expected one of {', '.join(map(repr, REDUCTIONS))}")
-    if not 0.0 <= label_smoothing < 1.0:
-        raise ValueError(f"{where}: label_smoothing is {label_smoothing!r}, expected a number in [0, 1)")
+class Targets:
+    r"""The targets of one call, checked: which rows count, what their classes weigh, what the reduction divides by.
 
+    The loss of a row is :math:`-\sum_c y_c \log p_c` with the target weights :math:`y_c = w_c\,((1 - ε)\,t_c + ε / C)`.
+    There t is the row's soft target, or the one-hot row of its class index; w are the class weights, and ε is the
+    smoothing. There are R rows, in the order of the input, and K of them count.
 
-def check_axis(where: str, shape: tuple[int, ...], axis: int | None) -> int:
-    """The class axis as a number from 0: given, or 1 (0 where there is but one axis)."""
-    if not shape:
-        raise ValueError(f"{where}: input is a single number; expected logits of shape (C), (N, C) or (N, C, d1, …)")
-    if axis is None:
-        return 0 if len(shape) == 1 else 1
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(
-            f"{where}: axis is {axis}, but input has shape {shape}; expected {-len(shape)} to {len(shape) - 1}"
-        )
-    return axis % len(shape)
+    Args:
+        where: the loss's name, for messages.
+        target: class indices of the input's shape without the class axis, or soft targets of the input's shape.
+        shape: of the input.
+        dtype: of the weights.
+        axis, weight, ignore_index, reduction, label_smoothing: as for cross_entropy.
+        soft: whether soft targets are taken.
 
-
-def check_weight(where: str, weight: Any, classes: int) -> np.ndarray:
-    """One finite weight ≥ 0 for each class."""
-    w = np.asarray(weight)
-    if w.shape != (classes,) or w.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{where}: weight has shape {w.shape} and dtype {w.dtype}, expected a number for each of {classes} classes"
-        )
-    wrong = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
-    if wrong.size:
-        raise ValueError(f"{where}: weight[{wrong[0]}] is {w[wrong[0]]}, expected a finite number ≥ 0")
-    return w
-
-
-def is_soft(target: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a target is soft: floats, in the input's own shape."""
-    target = target if hasattr(target, "dtype") else np.asarray(target)
-    return bool(target.dtype.kind == "f" and target.shape == shape)
-
-
-def check_indices(
-    where: str, target: np.ndarray, input_shape: tuple[int, ...], axis: int, ignore_index: int | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class indices of an input's rows, flattened, and which of them count (None: all)."""
-    classes = input_shape[axis]
-    shape = (input_shape[1 - axis],) if len(input_shape) == 2 else input_shape[:axis] + input_shape[axis + 1 :]
-    t = target
-    if t.dtype.kind not in "iu":
-        raise TypeError(
-            f"{where}: target has dtype {t.dtype} and shape {t.shape}; expected class indices, integers of shape "
-            f"{shape}, or soft targets, floats of shape {input_shape}{_why_dtype(t, shape)}"
-        )
-    if t.shape != shape:
-        raise ValueError(f"{where}: target has shape {t.shape}, expected {shape}{_why_shape(t, shape, classes)}")
-    t = t.ravel()
-    if t.size == 0:
-        return t.astype(np.intp), None
-    if _all_valid(t, classes, ignore_index):
-        return t if t.dtype == np.intp else t.astype(np.intp), None
-    counts = np.ones(t.shape, bool) if ignore_index is None else t != ignore_index
-    wrong = np.flatnonzero(counts & ((t < 0) | (t >= classes)))
-    if wrong.size:
-        raise ValueError(_wrong_index(where, t, shape, wrong, classes))
-    return t.astype(np.intp), None if counts.all() else counts
-
-
-def _all_valid(t: np.ndarray, classes: int, ignore_index: int | None) -> bool:
-    """Whether every label is a class, and none can be one to ignore. (argmax is much quicker than max.)"""
-    if ignore_index is not None and 0 <= ignore_index < classes:
-        return False
-    return bool(t.item(t.argmax()) < classes and t.item(t.argmin()) >= 0)
-
-
-def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
-    if t.dtype.kind == "b":
-        return "; for class indices use target.astype(int)"
-    if t.dtype.kind == "f" and t.shape == shape and t.size:
-        if not np.isfinite(t).all():
-            wrong = np.argwhere(~np.isfinite(t))[0]
-            return f"; target{_at(wrong)} is {t[tuple(wrong)]}: a missing label?"
-        if (t == np.round(t)).all():
-            return "; the values are whole numbers: use target.astype(int)"
-    return ""
-
-
-def _why_shape(t: np.ndarray, shape: tuple[int, ...], classes: int) -> str:
-    if t.shape == (*shape, 1):
-        return "; a column of labels: use target[..., 0]"
-    if t.ndim == len(shape) + 1 and classes in t.shape and t.size and t.min() >= 0 and t.max() <= 1:
-        return (
-            "; one-hot rows of integers? use target.argmax(axis) for indices, or target.astype(float) as soft targets"
-        )
-    if t.ndim == len(shape) and t.size != np.prod(shape):
-        return f"; {t.size} labels for {int(np.prod(shape))} rows of logits"
-    return ""
-
-
-def first(mask: np.ndarray) -> str:
-    """The first position where a mask holds, for messages."""
-    return _at(np.argwhere(mask)[0])
-
-
-def _at(index: Any) -> str:
-    return f"[{', '.join(str(int(i)) for i in index)}]"
-
-
-def _wrong_index(where: str, t: np.ndarray, shape: tuple[int, ...], wrong: np.ndarray, classes: int) -> str:
-    first = t[wrong[0]]
-    others = f" (and {wrong.size - 1} more like it)" if wrong.size > 1 else ""
-    cause = ""
-    if first < 0:
-        cause = "; padding? give its value as ignore_index"
-    elif t.max() == classes and t.min() >= 1:
-        cause = "; labels counted from 1? use target - 1"
-    position = _at(np.unravel_index(wrong[0], shape)) if shape else ""
-    return f"{where}: target{position} is {first}{others}; valid are 0 to {classes - 1}, for {classes} classes{cause}"
-
-
-def one_hot(target: Any, num_classes: int | None = None, dtype: Any = np.int64) -> np.ndarray:
-    """Rows with a 1 at each index and 0 elsewhere, on a new last axis; num_classes is the largest index + 1 by default.
-
-    Raises:
-        ValueError, TypeError: an index that isn't one of the classes; the first is named.
-
-    Example:
-        >>> one_hot([0, 2])
-        array([[1, 0, 0],
-               [0, 0, 1]])
+    Attributes:
+        axis: the class axis, counted from 0.
+        shape: of the rows: the input's without the class axis.
+        counts: (R) which rows count; None where all do.
+        label: (K) class indices; None for soft targets.
+        label_weights: the label's part of y, :math:`w_t (1 - ε)`: (K), or one number where there are no class weights.
+        others: the rest of y: (K, C) for soft targets, (C) for the smoothing of labels, else None.
+        scale: what the reduction multiplies the sum of the losses by; nan for a mean of nothing.
     """
-    t = np.asarray(target)
-    classes = num_classes if num_classes is not None else int(t.max()) + 1 if t.size and t.dtype.kind in "iu" else 0
-    index, _ = check_indices("one_hot", t, (*t.shape, classes), t.ndim)
-    rows = np.zeros((t.size, classes), dtype)
-    rows[np.arange(t.size), index] = 1
-    return rows.reshape(*t.shape, classes)
+
+    def __init__(
+        self, where: str, target: Any, shape: tuple[int, ...], dtype: Any, axis: Any = None, weight: Any = None,
+        ignore_index: Any = -100, reduction: str = "mean", label_smoothing: float = 0.0, soft: bool = True,
+    ) -> None:  # fmt: skip
+        validate.check_options(where, reduction, label_smoothing)
+        self.axis = validate.check_axis(where, shape, axis)
+        self.shape, self.dtype, self.reduction = shape[: self.axis] + shape[self.axis + 1 :], dtype, reduction
+        classes, target = shape[self.axis], np.asarray(target)
+        w: Any = 1.0 if weight is None else validate.check_weight(where, weight, classes).astype(dtype)
+        self._weight, self._smoothing, self._soft_share = w, label_smoothing, w * (1 - label_smoothing)
+        added = w * (label_smoothing / max(classes, 1))
+        self.label: Any = None
+        self.counts: np.ndarray | None = None
+        self.others: Any = None
+        self.label_weights: Any = 0.0
+        if soft and validate.is_soft(target, shape):
+            y = kernels.rows(validate.check_soft(where, target), self.axis)[0].astype(dtype, copy=False)
+            usual = weight is None and not label_smoothing
+            self.others = y if usual else y * self._soft_share + added
+            total = len(y)
+        else:
+            label, self.counts = validate.check_indices(where, target, shape, self.axis, ignore_index)
+            self.label = self.counted(label)
+            each = w if weight is None else w[self.label]
+            self.label_weights = each * (1 - label_smoothing)
+            self.others = np.full(classes, added, dtype) if label_smoothing else None
+            total = len(self.label) if weight is None else each.sum(dtype=np.float64)
+        self.scale = share(total) if reduction == "mean" else 1.0
+
+    def counted(self, rows: Any) -> Any:
+        """Of R rows, those that count."""
+        return rows if self.counts is None else rows[self.counts]
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """The K rows among all R; the others are 0."""
+        if self.counts is None:
+            return rows
+        every = np.zeros((len(self.counts), *rows.shape[1:]), rows.dtype)
+        every[self.counts] = rows
+        return every
+
+    def per_row(self, numbers: Any) -> np.ndarray:
+        """A number for each label, or one for all, in the shape of the rows; 0 for a row that doesn't count."""
+        return self.spread(np.broadcast_to(np.asarray(numbers, self.dtype), len(self.label))).reshape(self.shape)
+
+    def weights(self) -> Any:
+        """The target weights y, (K, C)."""
+        if self.label is None:
+            return self.others
+        y = np.empty((len(self.label), len(self.others)), self.dtype)
+        y[:] = self.others
+        y[np.arange(len(y)), self.label] += self.label_weights
+        return y
+
+    def smoothed(self) -> float:
+        """The sum of what the smoothing adds to a row's y."""
+        return float(np.mean(self._weight)) * self._smoothing
+
+    def soft_factor(self) -> Any:
+        """∂y/∂t of soft targets, times the scale, to broadcast along the class axis."""
+        factor = np.asarray(self._soft_share * self.scale, self.dtype)
+        return factor.reshape((-1,) + (1,) * (len(self.shape) - self.axis))
+
+    def reduce(self, losses: np.ndarray, dtype: np.dtype) -> Any:
+        """The loss from the K rows' losses, in the input's dtype if that is floating."""
+        each = self.reduction == "none"
+        loss = self.spread(losses).reshape(self.shape) if each else kernels.total(losses) * self.scale
+        if loss.dtype == dtype or dtype.kind != "f":
+            return loss
+        with np.errstate(all="ignore"):  # float16 holds less than what it was computed in
+            return loss.astype(dtype)
+
+    def row_gradients(self, g: Any) -> Any:
+        """The gradients of the K rows' losses where that of the loss is g: one for each, or one for all."""
+        return self.counted(np.reshape(g, -1)) if self.reduction == "none" else g * self.scale
 
 
-def warn_of_probabilities(where: str, rows: np.ndarray, stacklevel: int = 5) -> None:
-    """Warn where logits look like probabilities: every row without a negative and summing to 1.
-
-    A handful of numbers tells nearly all logits apart, so a loss pays next to nothing for the question.
-    """
-    if rows.shape[1] < 2 or not len(rows) or rows.item(0) < 0 or rows.item(1) < 0 or rows.item(-1) < 0:
-        return
-    few = rows[:16]
-    if few.min() >= 0 and few.max() <= 1.001 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
-        warnings.warn(
-            f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
-            f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "
-            f"warnings.filterwarnings('ignore', message='.*looks like probabilities')",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
+def share(total: Any) -> float:
+    """What a mean multiplies a sum by; nan for a mean of nothing."""
+    return float(1 / total) if total else np.nan
 
 
-def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None = None) -> None:
-    """Reject what is no probability; warn where rows along an axis don't sum to 1, as those of logits would."""
-    if p.size and not (p.min() >= 0 and p.max() <= 1 + 1e-6):
-        bad = np.argwhere(~((p >= 0) & (p <= 1 + 1e-6)) & ~np.isnan(p))
-        if len(bad):
-            raise ValueError(
-                f"{where}: {name}{_at(bad[0])} is {p[tuple(bad[0])]}, expected a probability from 0 to 1; "
-                f"for logits use the loss that takes them"
-            )
-    if axis is not None and p.size:
-        off = np.abs(p.sum(axis=axis, dtype=np.float64) - 1)
-        if (off > 1e-3).any():
-            row = np.argwhere(off > 1e-3)[0]
-            total = float(p.sum(axis=axis)[tuple(row)])
-            warnings.warn(
-                f"{where}: row {_at(row)} of {name} sums to {total:.4g}, not 1; "
-                f"for logits use cross_entropy; if this is meant, silence it with "
-                f"warnings.filterwarnings('ignore', message='.*not 1')",
-                UserWarning,
-                stacklevel=4,
-            )
+def reduced(terms: Any, reduction: str, scale: float | None = None) -> Any:
+    """Terms as they are, or their sum, or their sum times a scale: for a mean, 1 / (how many there are) by default."""
+    if reduction == "none":
+        return terms
+    if reduction == "sum":
+        return terms.sum()
+    return terms.sum() * terms.dtype.type(share(terms.size) if scale is None else scale)
 
 
-def check_soft(where: str, target: np.ndarray) -> np.ndarray:
-    """Soft targets: a finite mass ≥ 0 for each class."""
-    if target.size and not (target.min() >= 0 and target.max() < np.inf):
-        wrong = np.argwhere(~((target >= 0) & (target < np.inf)))[0]
-        raise ValueError(f"{where}: target{_at(wrong)} is {target[tuple(wrong)]}; a soft target is a finite mass ≥ 0")
-    return target
+def given(x: Any) -> Any:
+    """A Tensor, or anything else as an array of floats."""
+    if isinstance(x, Node):
+        return x
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(float)
+
+
+def plain(x: Any) -> Any:
+    """The array of a Tensor."""
+    return x._data if isinstance(x, Node) else np.asarray(x)

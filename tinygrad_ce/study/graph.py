@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_ce.study.layout import Box, Edge, Frame, path, place
 from tinygrad_ce.study.numbers import number, numbers
-from tinygrad_ce.study.page import written
+from tinygrad_ce.study.page import save
 from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
 
 CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
@@ -61,7 +61,7 @@ class Graph:
 
     def save(self, file: Any) -> None:
         """Write the drawing to a ``.svg`` file."""
-        written("graph.save", file, ".svg").write_text(self.svg, encoding="utf-8")
+        save("graph.save", file, self.svg, ".svg")
 
     def _repr_svg_(self) -> str:
         return self.svg

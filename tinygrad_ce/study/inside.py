@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.kernels import softmax as kernels
-from tinygrad_ce.losses.cross_entropy import Rows, rows_of
+from tinygrad_ce.losses.cross_entropy import as_rows, row_losses
+from tinygrad_ce.losses.targets import Targets
 from tinygrad_ce.ops.softmax import centred, masked
 from tinygrad_ce.study.trace import Call, Share
 
@@ -46,23 +47,25 @@ def _exponentials(x: np.ndarray) -> Named:
         yield "p = e / S", kernels.softmax(x)
 
 
-def _rows(call: Call) -> Rows:
-    """A call of cross_entropy laid out as rows."""
-    found: Rows = rows_of(*call.node._arguments[:7])  # type: ignore[no-untyped-call]
-    return found
+def _rows(call: Call) -> tuple[np.ndarray, Targets]:
+    """The logits of a call of cross_entropy as rows, and what their targets weigh."""
+    *arguments, _ = call.node._arguments
+    x, targets, _ = as_rows(*arguments)
+    return x, targets
 
 
 def _cross_entropy(call: Call) -> Named:
-    rows = _rows(call)
-    yield from _exponentials(rows.x)
-    losses, _ = rows.losses(False)
-    if rows.mass is not None:
-        yield "y, what each class counts", rows.mass
+    x, targets = _rows(call)
+    yield from _exponentials(x)
+    losses, _ = row_losses(x, targets, False)
+    if targets.others is not None:
+        yield "y, what each class counts", targets.weights()
         yield "loss of each row, −Σ y log p", losses
     else:
-        yield "p of each target t", kernels.softmax(rows.x)[np.arange(len(rows.x)), rows.label]
+        yield "p of each target t", kernels.softmax(x)[np.arange(len(x)), targets.label]
         # The target's own term is left out of the sum: nothing cancels, and no confident row reads 0.
-        yield "loss of each row, −log p_t" if rows.weight is None else "loss of each row, −w_t log p_t", losses
+        weighted = np.ndim(targets.label_weights) > 0
+        yield "loss of each row, −w_t log p_t" if weighted else "loss of each row, −log p_t", losses
 
 
 def inside_backward(share: Share) -> Named:
@@ -70,13 +73,13 @@ def inside_backward(share: Share) -> Named:
     if not share.call.is_known:
         return
     if share.call.operator == "cross_entropy" and share.argument == "input":
-        rows = _rows(share.call)
-        if rows.mass is not None:
-            slope = kernels.soft_cross_entropy(rows.x, rows.mass, 1.0, True)[1]
+        x, targets = _rows(share.call)
+        if targets.others is not None:
+            yield "p Σy − y", np.asarray(kernels.soft_cross_entropy(x, targets.weights(), 1.0, True)[1])
+            yield "times, for the reduction", np.asarray(targets.scale)
         else:
-            slope = kernels.index_cross_entropy(rows.x, rows.label, 1.0, True)[1]
-        yield "p − onehot" if rows.mass is None else "p Σy − y", np.asarray(slope)
-        yield "times, for the reduction", np.asarray(rows.factor if rows.mass is None else rows.scale)
+            yield "p − onehot", np.asarray(kernels.index_cross_entropy(x, targets.label, 1.0, True)[1])
+            yield "times, for the reduction", np.asarray(targets.label_weights * targets.scale)
     elif share.call.operator == "softmax" and share.call.result.array.size <= 6 and share.call.result.array.ndim == 1:
         p = share.call.result.array
         yield "Jacobian diag(p) − p pᵀ", p * centred(np.eye(p.size, dtype=p.dtype), p, -1)

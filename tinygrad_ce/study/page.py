@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.files import write
+
 _FRAME = """<!doctype html>
 <html lang="en-GB">
 <head>
@@ -67,7 +69,7 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to an ``.html`` file, in UTF-8."""
-        written("page.save", path, ".html", ".htm").write_text(self.html, encoding="utf-8", newline="\n")
+        save("page.save", path, self.html, ".html", ".htm")
 
     def __repr__(self) -> str:
         return f'<a page, "{self.title}": .save("page.html") writes it, a browser shows it>'
@@ -80,12 +82,12 @@ class Page:
         )
 
 
-def written(where: str, file: Any, *endings: str) -> Path:
-    """A file to write, if its name says what will be in it."""
+def save(where: str, file: Any, text: str, *endings: str) -> None:
+    """Write a text to a file whose name says what is in it."""
     path = Path(file)
     if path.suffix.lower() not in endings:
         raise ValueError(f"{where}: the file is {str(path)!r}, expected a name that ends in {' or '.join(endings)}")
-    return path
+    write(path, text)
 
 
 def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any = None, height: int = 800) -> Page:

@@ -177,18 +177,20 @@ def _check_generators(what: str, states: Any) -> None:
 
 
 def _check_generator(what: str, state: Any) -> None:
-    """Try a state of one of NumPy's generators on a fresh one: NumPy itself takes positions outside of its buffers."""
+    """Try a state of one of NumPy's generators on a fresh one. NumPy before 2.5 takes positions outside its buffers."""
     named = isinstance(state, dict) and isinstance(state.get("bit_generator"), str)
     require(named, what, state, "a generator's state")
     if state["bit_generator"] not in _GENERATORS:  # another package's; NumPy's own refuse it by its name
         return
     kind = getattr(np.random, state["bit_generator"])
+    if kind.__name__ in _BUFFERS:
+        name, length = _BUFFERS[kind.__name__]
+        inside = state.get("state")
+        position = (state | inside if isinstance(inside, dict) else state).get(name)
+        within = not isinstance(position, int | float) or 0 <= position <= length
+        require(within, f"{what}: {name}", position, f"0 to {length}")
     fresh = kind(0)
     with contextlib.suppress(KeyError, IndexError, TypeError, ValueError, OverflowError):
         fresh.state = state
     found = json.loads(_json(fresh.state))
     require(found == state, what, state, f"a state of {kind.__name__}")
-    if kind.__name__ in _BUFFERS:
-        name, length = _BUFFERS[kind.__name__]
-        position = {**found, **found["state"]}[name]
-        require(0 <= position <= length, f"{what}: {name}", position, f"0 to {length}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.engine.node import at_once, no_grad
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 
@@ -153,7 +153,7 @@ def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.n
     most = classes
     if most is None:
         most = 1 + max((int(a.max()) for a in (p, y) if a.size and a.dtype.kind in "iu"), default=0)
-    index, _ = labels.check_indices(where, y, (*y.shape, most), y.ndim)
+    index, _ = validate.check_indices(where, y, (*y.shape, most), y.ndim)
     if p.shape != y.shape:
         raise ValueError(f"{where}: {p.shape} predictions for labels of shape {y.shape}")
-    return labels.check_indices(f"{where} (predictions)", p, (*p.shape, most), p.ndim)[0], index
+    return validate.check_indices(f"{where} (predictions)", p, (*p.shape, most), p.ndim)[0], index

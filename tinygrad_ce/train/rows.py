@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
 from tinygrad_ce.data.stream import Stream
-from tinygrad_ce.losses import targets as labels
+from tinygrad_ce.losses import validate
 from tinygrad_ce.train.team import Team
 
 MEASURED = 4096  # rows that are measured together
@@ -73,10 +73,10 @@ class ArrayRows:
 
     def check_labels(self, classes: int) -> None:
         """Hold the labels against the number of logits."""
-        if labels.is_soft(self.data.y, (len(self), classes)):
-            labels.check_soft(self.where, self.data.y)
+        if validate.is_soft(self.data.y, (len(self), classes)):
+            validate.check_soft(self.where, self.data.y)
         else:
-            labels.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
+            validate.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
         """All labels, in pieces."""
