@@ -94,7 +94,7 @@ def _as_tensor(g: Any, like: Node) -> Any:
 def _between(ys: Sequence[Node], wanted: set[int]) -> list[tuple[Node, list[tuple[int, Node]]]]:
     """The calls between inputs and outputs, oldest first, each with those of its parents that depend on an input."""
     needed, calls = {*wanted}, []
-    for node in tape(ys):
+    for node in tape(dict.fromkeys(ys)):
         parents = [(i, parent) for i, parent in node._parents if parent._order in needed]
         if parents:
             needed.add(node._order)

@@ -140,8 +140,14 @@ class RulesOfMany(list[Any]):
 def operator(function: Callable[..., Any], forward: Callable[..., Any] | None = None) -> Any:
     """The function that users call. It has the forward's own signature, without ``keep``."""
     made = Primitive(function, forward)
-    short_forms = {"(x)": record.of_x, "(a, b)": record.of_a_and_b}
-    recorder = record.of_any if made.keeps else short_forms.get(str(made.signature), record.of_any)
+    recorder = record.of_any
+    if not made.keeps and made.variadic is None:
+        with_settings = (
+            record.of_x_and_settings
+            if made.arguments[0] == "x" and len(made.defaults) == len(made.names) - 1
+            else record.of_any
+        )
+        recorder = {"(x)": record.of_x, "(a, b)": record.of_a_and_b}.get(str(made.signature), with_settings)
     if forward is not None and recorder is record.of_any:
         made.function = made.forward = functools.partial(_by_position, forward, made.signature)
     call: Any = functools.wraps(function)(recorder(made))

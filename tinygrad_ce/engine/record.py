@@ -25,10 +25,11 @@ _position = itemgetter(0)
 
 def of_x(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with the one argument ``x``."""
+    function = made.function
 
     def call(x: Any) -> Any:
         if not isinstance(x, Node):
-            return made.function(x)
+            return function(x)
         data = x._data
         try:
             y = made.forward(data)
@@ -44,6 +45,7 @@ def of_x(made: Primitive) -> Callable[..., Any]:
 
 def of_a_and_b(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with the two arguments ``a`` and ``b``."""
+    function = made.function
 
     def call(a: Any, b: Any) -> Any:
         like, parents = None, []
@@ -57,7 +59,7 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
             if b._requires_grad:
                 parents.append((1, b))
         if like is None:
-            return made.function(a, b)
+            return function(a, b)
         recorded = parents and is_recording()
         if recorded or made.always_copies:
             if left is a and type(a) not in IMMUTABLE:
@@ -70,6 +72,31 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
             error.add_note("in " + made.describe([left, right]))
             raise
         return new_node(made, like, y, (left, right), parents) if recorded else like._leaf(y)
+
+    return call
+
+
+def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
+    """The call of an operator with the operand ``x`` and settings, such as an axis."""
+    function, general = made.function, of_any(made)
+
+    def call(x: Any, *settings: Any, **named: Any) -> Any:
+        for a in (*settings, *named.values()) if named else settings:
+            if type(a) not in IMMUTABLE:
+                return general(x, *settings, **named)
+        if not isinstance(x, Node):
+            return function(x, *settings, **named)
+        data = x._data
+        try:
+            y = made.forward(data, *settings, **named)
+        except Exception as error:
+            error.add_note("in " + made.describe([data, *settings], named))
+            raise
+        if not (x._requires_grad and is_recording()):
+            return x._leaf(y)
+        rest = made.rest_after[1 + len(settings)]
+        values = [data, *settings, *((rest | named) if named else rest).values()]
+        return new_node(made, x, y, values, ((0, x),))
 
     return call
 

@@ -54,7 +54,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
             arguments[-1] = None  # type: ignore[index]  # what the forward kept for the rules is used once
         if not retain_graph:
             node._parents, node._arguments = _USED_UP, ()
-    gy = dx = None  # owned, below, asks whether anything else holds a gradient
+    gy = dx = None  # so that owned, below, finds nothing else that holds a gradient
     with lock:  # another thread may add to the same leaf
         sums = [owned(gradients.pop(x._order)) if x._grad is None else x._grad + gradients[x._order] for x in leaves]
         deque(map(_set_grad, leaves, map(np.asarray, sums)), maxlen=0)  # at once: Ctrl-C comes before or after
@@ -62,7 +62,7 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
 
 def tape(outputs: Iterable[Node]) -> list[Node]:
     """Everything that outputs were made of, oldest first. Creation order is the topological order."""
-    nodes = [*{y._order: y for y in outputs}.values()]
+    nodes = [*outputs]
     found = {*map(_by_order, nodes)}
     for node in nodes:  # the list grows under the loop: breadth first, without recursion
         for _, parent in node._parents:
