@@ -38,12 +38,12 @@ def test_the_two_commands_come_first_and_install_what_they_need():
 
 def test_the_map_names_files_that_exist():
     tree = re.search(r"```text\n(tinygrad_ce/.*?)```", README, re.S).group(1)
-    folder = ROOT
+    folders = [ROOT]
     for line in tree.splitlines():
         name = line.split()[0]
         depth = (len(line) - len(line.lstrip())) // 2
-        folder = {0: ROOT, 1: ROOT / "tinygrad_ce"}.get(depth, folder)
-        assert (folder / name).exists(), name
+        folders[depth + 1 :] = [folders[depth] / name]
+        assert folders[-1].exists(), name
 
 
 def test_links_lead_somewhere():
