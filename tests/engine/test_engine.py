@@ -265,6 +265,20 @@ def test_read_only_data_cannot_be_made_writable():
             data.flags.writeable = True
 
 
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("indices", lambda x, t: tg.take(x, t)),
+        ("shape", lambda x, t: tg.reshape(x, t)),
+        ("axis", lambda x, t: tg.sum(x, axis=t)),
+    ],
+)
+def test_a_constant_that_requires_grad_is_named_also_where_the_forward_fails(name, call):
+    x, t = tg.Tensor(np.ones((2, 3)), requires_grad=True), tg.Tensor([0.0, 1.0], requires_grad=True)
+    with pytest.raises(TypeError, match=f"argument '{name}' is a Tensor that requires grad"):
+        call(x, t)
+
+
 def test_masked_arrays_are_refused():
     with pytest.raises(TypeError, match="argument 'b' is a masked array"):
         leaf(1.0, 2.0) * np.ma.MaskedArray([1.0, 2.0], mask=[True, False])

@@ -7,7 +7,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -103,13 +103,15 @@ class Primitive:
         known = self.variadic is not None or position < len(self.rules)
         return known and self.rules[position] is not None
 
-    def refuse(self, position: int) -> NoReturn:
-        """A Tensor that requires grad stands where there is no rule."""
-        name = self.argument(position)
-        raise TypeError(
-            f"{self.name}: argument {name!r} is a Tensor that requires grad, but {self.name} has no derivative in it; "
-            f"pass {name}.detach()"
-        )
+    def check(self, parents: Sequence[tuple[int, Any]]) -> None:
+        """Before a call is recorded: refuse a Tensor that requires grad where there is no rule."""
+        for i, _ in parents:
+            if self.rules[i] is None:
+                name = self.argument(i)
+                raise TypeError(
+                    f"{self.name}: argument {name!r} is a Tensor that requires grad, but {self.name} has no derivative "
+                    f"in it; pass {name}.detach()"
+                )
 
     def argument(self, position: int) -> str:
         """The name of the argument at a position of a recorded call, for messages."""
@@ -142,15 +144,12 @@ def operator(function: Callable[..., Any], forward: Callable[..., Any] | None = 
     """The function that users call. It has the forward's own signature, without ``keep``."""
     made = Primitive(function, forward)
     recorder = record.of_any
-    if not made.keeps and made.variadic is None:
-        with_settings = (
-            record.of_x_and_settings
-            if made.arguments[0] == "x" and len(made.defaults) == len(made.names) - 1
-            else record.of_any
-        )
-        recorder = {"(x)": record.of_x, "(a, b)": record.of_a_and_b}.get(str(made.signature), with_settings)
-    if forward is not None and recorder is record.of_any:
+    if str(made.signature) in record.SHORT_FORMS and not made.keeps:
+        recorder = record.SHORT_FORMS[str(made.signature)]
+    elif forward is not None:
         made.function = made.forward = functools.partial(_by_position, forward, made.signature)
+    elif made.arguments[:1] == ["x"] and len(made.names - made.defaults.keys()) == 1 and not made.keeps:
+        recorder = record.of_x_and_settings
     call: Any = functools.wraps(function)(recorder(made))
     call.__signature__, call.primitive, call.vjp, call.formula = made.signature, made, made.vjp, made.formula
     return _with_examples(call)

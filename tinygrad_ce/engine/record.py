@@ -1,8 +1,8 @@
 """How a call is written on the tape. An operator called on arrays is its forward; on Tensors, a Tensor results.
 
-Three functions make the call of an operator: with one operand ``x``, with two operands ``a`` and ``b``, and with any
-arguments. The first two are written out because a loop over arguments would cost as much as a tiny operator itself.
-All three sort the arguments in the same way, and make the result by ``new_node``.
+Four functions make the call of an operator: with one operand ``x``, with two operands ``a`` and ``b``, with ``x`` and
+settings, and with any arguments. ``of_any`` could do it all: the others are written out because a loop over arguments
+would cost as much as a tiny operator itself. All make the result by ``new_node``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ def of_x(made: Primitive) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if not isinstance(x, Node):
             return function(x)
-        data = x._data
+        data, parents = x._data, ((0, x),)
+        recorded = x._requires_grad and is_recording()
+        if recorded and made.some_lack_rules:
+            made.check(parents)
         try:
             y = made.forward(data)
         except Exception as error:
             error.add_note("in " + made.describe([data]))
             raise
-        if x._requires_grad and is_recording():
-            return new_node(made, x, y, (data,), ((0, x),))
-        return x._leaf(y)
+        return new_node(made, x, y, (data,), parents) if recorded else x._leaf(y)
 
     return call
 
@@ -61,6 +62,8 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
         if like is None:
             return function(a, b)
         recorded = parents and is_recording()
+        if recorded and made.some_lack_rules:
+            made.check(parents)
         if recorded or made.always_copies:
             if left is a and type(a) not in IMMUTABLE:
                 left = secured(made, 0, a)
@@ -86,17 +89,20 @@ def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
                 return general(x, *settings, **named)
         if not isinstance(x, Node):
             return function(x, *settings, **named)
-        data = x._data
+        data, parents = x._data, ((0, x),)
+        recorded = x._requires_grad and is_recording()
+        if recorded and made.some_lack_rules:
+            made.check(parents)
         try:
             y = made.forward(data, *settings, **named)
         except Exception as error:
             error.add_note("in " + made.describe([data, *settings], named))
             raise
-        if not (x._requires_grad and is_recording()):
+        if not recorded:
             return x._leaf(y)
         rest = made.rest_after[1 + len(settings)]
         values = [data, *settings, *((rest | named) if named else rest).values()]
-        return new_node(made, x, y, values, ((0, x),))
+        return new_node(made, x, y, values, parents)
 
     return call
 
@@ -132,6 +138,8 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
         recorded = parents and is_recording()
+        if recorded and made.some_lack_rules:
+            made.check(parents)
         if recorded or made.always_copies:
             for key in loose:
                 place: Any = named if isinstance(key, str) else values
@@ -154,14 +162,13 @@ def of_any(made: Primitive) -> Callable[..., Any]:
     return call
 
 
+SHORT_FORMS = {"(x)": of_x, "(a, b)": of_a_and_b}  # by signature
+
+
 def new_node(
     made: Primitive, like: Node, y: Any, arguments: Sequence[Any], parents: Sequence[tuple[int, Node]]
 ) -> Node:
     """A result on the tape, with how it was made; of the class of one of its operands, like."""
-    if made.some_lack_rules:
-        for i, _ in parents:
-            if made.rules[i] is None:
-                made.refuse(i)
     node = object.__new__(type(like))
     node._data, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
     node._primitive, node._arguments, node._parents = made, arguments, parents
