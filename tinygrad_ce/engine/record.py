@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ Primitive = Any  # what primitive.py makes, and hands to the functions here
 
 # Nobody can write to these. Other arguments, but for Tensors, are called loose: a recorded call keeps a copy of them.
 IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, *np.sctypeDict.values()]) - {np.void}
-_position = itemgetter(0)
 
 
 def of_x(made: Primitive) -> Callable[..., Any]:
@@ -146,7 +144,7 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 place[key] = secured(made, key, place[key])
         try:
             if keeps and recorded:
-                y, kept = made.forward(*values, **named, keep=[*map(_position, parents)])
+                y, kept = made.forward(*values, **named, keep=[*dict(parents)])
             else:
                 y = made.forward(*values, **named) if named else made.forward(*values)
         except Exception as error:
