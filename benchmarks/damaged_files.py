@@ -262,13 +262,13 @@ def _number(content: bytes, rng: random.Random) -> bytes:
 PLAIN = (_flip, _cut, _move, _number)
 
 
-def _any_way(content: bytes, rng: random.Random) -> bytes:
+def any_way(content: bytes, rng: random.Random) -> bytes:
     return rng.choice(PLAIN)(content, rng) if len(content) > 8 else rng.randbytes(9)
 
 
 def _gunzipped(content: bytes, rng: random.Random) -> bytes:
     """Damage within a gzip stream whose checksum is right."""
-    packed = gzip.compress(_any_way(gzip.decompress(content), rng), mtime=0)
+    packed = gzip.compress(any_way(gzip.decompress(content), rng), mtime=0)
     return rng.choice([packed, packed + packed, packed + bytes(9), packed + b"more"]) if rng.random() < 0.1 else packed
 
 
@@ -288,10 +288,10 @@ HEADERS = (
 )  # fmt: skip
 
 
-def _npy(content: bytes, rng: random.Random) -> bytes:
+def npy(content: bytes, rng: random.Random) -> bytes:
     """An array with another header before its numbers."""
     if content[:6] != b"\x93NUMPY" or rng.random() < 0.2:
-        return _any_way(content, rng)
+        return any_way(content, rng)
     length = int.from_bytes(content[8:10], "little")
     header, numbers = content[10 : 10 + length].decode("latin-1"), content[10 + length :]
     edit = rng.randrange(4)
@@ -301,7 +301,7 @@ def _npy(content: bytes, rng: random.Random) -> bytes:
         header = re.sub(r"\([^)]*\)", lambda _: rng.choice(SHAPES), header)
     elif edit == 2:
         header = header.replace("False", rng.choice(["True", "1", "None", "False, 'more': 1"]))
-        numbers = numbers if rng.random() < 0.5 else _any_way(numbers, rng)
+        numbers = numbers if rng.random() < 0.5 else any_way(numbers, rng)
     else:
         header = rng.choice(HEADERS)
     text, version = header.encode("latin-1"), 1 if "L" in header else rng.choice([1, 1, 1, 2, 3])
@@ -349,7 +349,7 @@ def _zipped(content: bytes, rng: random.Random) -> bytes:
     name, inside = entries[i]
     edit = rng.randrange(8)
     if edit <= 3:
-        entries[i] = name, _npy(inside, rng)
+        entries[i] = name, npy(inside, rng)
     elif edit == 4:
         entries[i] = rng.choice(NAMES), inside
     elif edit == 5:
@@ -522,7 +522,7 @@ def damage(name: str, content: bytes, rng: random.Random) -> bytes:
     if deep and rng.random() < 0.6:
         return deep(content, rng)
     for _ in range(rng.choice([1, 1, 1, 1, 5])):
-        content = _any_way(content, rng)
+        content = any_way(content, rng)
     return content
 
 

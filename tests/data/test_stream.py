@@ -384,7 +384,7 @@ def test_damaged_arrays_are_refused_or_read_as_what_they_say(tmp_path):
     sound = {path: path.read_bytes() for path in paths}
     for i in range(400):
         path = paths[i % 2]
-        path.write_bytes((damaged_files._npy if i % 3 else damaged_files._any_way)(sound[path], rng))
+        path.write_bytes((damaged_files.npy if i % 3 else damaged_files.any_way)(sound[path], rng))
         found = end(lambda: whole(stream(paths, block=60)))
         if isinstance(found, str):
             assert re.match(f"({'|'.join(map(str, paths))}|stream): .*(expected|short of)", found)
