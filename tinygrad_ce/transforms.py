@@ -172,8 +172,8 @@ def hessian(f: Function, x: Any) -> Any:
     """
     v = _variable(x)
     with recording():
-        (slope,) = _gradients(_scalar("hessian", f(v)), [v], create_graph=True)
-    return _like(x, _jacobian(slope, v))
+        (gradient,) = _gradients(_scalar("hessian", f(v)), [v], create_graph=True)
+    return _like(x, _jacobian(gradient, v))
 
 
 def hvp(f: Function, x: Any, v: Any) -> Any:
@@ -197,8 +197,8 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     if vector.shape != point.shape:
         raise ValueError(f"hvp: v has shape {vector.shape}, expected that of x, {point.shape}")
     with recording():
-        (slope,) = _gradients(_scalar("hvp", f(point)), [point], create_graph=True)
-        return _like(x, _gradients((slope * vector).sum(), [point])[0])
+        (gradient,) = _gradients(_scalar("hvp", f(point)), [point], create_graph=True)
+        return _like(x, _gradients((gradient * vector).sum(), [point])[0])
 
 
 def _variable(x: Any) -> Tensor:
