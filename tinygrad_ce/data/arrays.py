@@ -146,10 +146,7 @@ class ByteReader:
 
 
 def read_npz(
-    file: BinaryIO,
-    wanted: Container[str] | None = None,
-    max_bytes: int | None = None,
-    outlined: Container[str] = (),
+    file: BinaryIO, wanted: Container[str] | None = None, max_bytes: int | None = None, outlined: Container[str] = ()
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of a ``.npz`` that are wanted (None: all), and the names of all that it holds.
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+__all__ = ["Dataset", "batches", "load_digits", "load_iris", "make_blobs", "make_moons", "make_spirals", "split"]
+
 BLOCK = 1 << 18  # bytes of rows that are read, or measured, together
 
 

@@ -19,6 +19,10 @@ import numpy as np
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.dataset import Dataset
 
+__all__ = [
+    "DataError", "feature_names", "load_csv", "load_features", "load_file", "load_idx", "load_npz", "read_idx",
+]  # fmt: skip
+
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
 _EXACT = 2.0**53  # below it every whole number has a float of its own

@@ -13,6 +13,8 @@ from tinygrad_ce.nn.module import Module
 from tinygrad_ce.ops.convolution import pair
 from tinygrad_ce.tensor import Tensor
 
+__all__ = ["Conv2d", "Flatten", "MaxPool2d"]
+
 
 class Conv2d(Module):
     """Images of in_channels to images of out_channels: a kernel for each moves over them (``tg.conv2d``).

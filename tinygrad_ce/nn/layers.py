@@ -12,6 +12,12 @@ from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 
+__all__ = [
+    "GELU", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "KLDivLoss", "LayerNorm",
+    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "NLLLoss", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Softmin", "Softplus", "Standardize", "Tanh",
+]  # fmt: skip
+
 
 class Linear(Module):
     r""":math:`y = x W^T + b`.
