@@ -125,41 +125,19 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     _seen: float  # the weight of all rows so far
 
     def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | int = (),
-        *,
-        activation: str = "relu",
-        C: float = 1.0,
-        fit_intercept: bool = True,
-        solver: str = "auto",
-        learning_rate: float = 0.01,
-        batch_size: int = 128,
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        class_weight: Any = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        random_state: Any = None,
-        warm_start: bool = False,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self, hidden_layer_sizes: Sequence[int] | int = (), *,
+        activation: str = "relu", C: float = 1.0, fit_intercept: bool = True,
+        solver: str = "auto", learning_rate: float = 0.01, batch_size: int = 128,
+        max_iter: int = 200, tol: float = 1e-4, class_weight: Any = None,
+        early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 10,
+        random_state: Any = None, warm_start: bool = False, verbose: bool = False,
+    ) -> None:  # fmt: skip
+        self.hidden_layer_sizes, self.activation = hidden_layer_sizes, activation
+        self.C, self.fit_intercept, self.class_weight = C, fit_intercept, class_weight
+        self.solver, self.learning_rate, self.batch_size = solver, learning_rate, batch_size
+        self.max_iter, self.tol, self.early_stopping = max_iter, tol, early_stopping
+        self.validation_fraction, self.n_iter_no_change = validation_fraction, n_iter_no_change
+        self.random_state, self.warm_start, self.verbose = random_state, warm_start, verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
         """Train on rows and their labels.
@@ -430,12 +408,10 @@ class _Watch:
     def warn(self, stopped: bool) -> None:
         """Say so if max_iter ended it."""
         if stopped:
-            warnings.warn(
+            words = (
                 f"SoftmaxClassifier: not converged after max_iter={self.owner.max_iter} iterations; standardise the "
-                f"features, or raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=4,
             )
+            warnings.warn(f"{words}features, or raise max_iter or tol", ConvergenceWarning, stacklevel=4)
 
 
 def _forward(x: Any, parameters: Sequence[Any], depth: int, owner: SoftmaxClassifier) -> Any:

@@ -20,14 +20,9 @@ T = TypeVar("T")
 
 
 def stream(
-    source: Any,
-    *,
-    label: int | str = -1,
-    classes: Sequence[str] | None = None,
-    block: int = BLOCK,
-    window: int = 1 << 24,
-    prefetch: int = 1,
-) -> Stream:
+    source: Any, *, label: int | str = -1, classes: Sequence[str] | None = None,
+    block: int = BLOCK, window: int = 1 << 24, prefetch: int = 1,
+) -> Stream:  # fmt: skip
     """Rows and their labels that need not fit in memory, to be read in batches.
 
     Args:

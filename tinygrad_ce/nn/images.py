@@ -42,17 +42,9 @@ class Conv2d(Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        bias: bool = True,
-        *,
-        rng: Any = None,
-        dtype: Any = np.float32,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        bias: bool = True, *, rng: Any = None, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
         if in_channels < 1 or out_channels < 1:
             raise ValueError(f"Conv2d: in_channels is {in_channels}, out_channels {out_channels}; expected at least 1")
         height, width = pair("Conv2d", "kernel_size", kernel_size, 1)

@@ -26,28 +26,15 @@ from tinygrad_ce.train.training import Training
 
 
 def fit(
-    model: Module,
-    data: Any,
-    *,
-    epochs: int = 20,
-    batch_size: int = 32,
-    accumulate: int = 1,
-    optimizer: Optimizer | None = None,
-    loss: Callable[..., Any] = losses.cross_entropy,
-    class_weight: Any = None,
-    sample_weight: Any = None,
+    model: Module, data: Any, *,
+    epochs: int = 20, batch_size: int = 32, accumulate: int = 1, optimizer: Optimizer | None = None,
+    loss: Callable[..., Any] = losses.cross_entropy, class_weight: Any = None, sample_weight: Any = None,
     metrics: Mapping[str, Callable[..., float]] | Sequence[Callable[..., float]] | Callable[..., float] = (),
-    schedule: Schedule | None = None,
-    validation: Any = None,
-    patience: int | None = None,
+    schedule: Schedule | None = None, validation: Any = None, patience: int | None = None,
     callbacks: Iterable[Callback | Schedule] | Callback | Schedule = (),
-    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
-    resume: bool = False,
-    meta: dict[str, Any] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-    team: Team = ALONE,
-) -> History:
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None, resume: bool = False,
+    meta: dict[str, Any] | None = None, seed: int = 0, progress: bool = True, team: Team = ALONE,
+) -> History:  # fmt: skip
     r"""Train a model on rows and their labels, by steps that each lower the mean loss of some rows.
 
     A step's loss is :math:`\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i` over the n rows of the step that have a label:

@@ -42,29 +42,12 @@ class ArrayRows:
         self.data = as_dataset(where, data)
         self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "row")
         self.class_weight: np.ndarray | None = None
+        self.classes, self.shape = self.data.classes, self.data.x.shape[1:]  # their names; of a row's features
+        self.first = self.data.x[:1]  # the features of a row, as a batch of one
+        self.layout = {"rows": len(self)}  # what fixes, beside seed and epoch, the order of the rows
 
     def __len__(self) -> int:
         return len(self.data.y)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self.data.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of a row's features."""
-        return self.data.x.shape[1:]
-
-    @property
-    def first(self) -> np.ndarray:
-        """The features of a row, as a batch of one."""
-        return self.data.x[:1]
-
-    @property
-    def layout(self) -> dict[str, int]:
-        """What fixes, beside seed and epoch, the order of the rows."""
-        return {"rows": len(self)}
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each feature, piece by piece, so that no second copy of the rows is made."""
@@ -112,28 +95,15 @@ class StreamRows:
         self.where = where
         self.stream = stream
         self.class_weight: np.ndarray | None = None
+        self.classes, self.shape, self.layout = stream.classes, stream.shape, stream.layout
+        self.moments = stream.moments
 
     def __len__(self) -> int:
         return len(self.stream)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.stream.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stream.shape
-
-    @property
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
-
-    @property
-    def layout(self) -> dict[str, int]:
-        return self.stream.layout
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.stream.moments()
 
     def check_labels(self, classes: int) -> None:
         if len(self.stream.classes) > classes:
