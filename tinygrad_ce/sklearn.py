@@ -35,9 +35,7 @@ except ImportError as error:
 
 __all__ = ["SoftmaxClassifier"]
 
-ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "relu": ops.relu, "tanh": ops.tanh, "gelu": ops.gelu, "silu": ops.silu
-}  # fmt: skip
+ACTIVATIONS: dict[str, Any] = {"relu": ops.relu, "tanh": ops.tanh, "gelu": ops.gelu, "silu": ops.silu}
 SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 
 # Two classes have one row of weights: times this, it is the rows of both logits.
@@ -408,10 +406,9 @@ class _Watch:
     def warn(self, stopped: bool) -> None:
         """Say so if max_iter ended it."""
         if stopped:
-            words = (
-                f"SoftmaxClassifier: not converged after max_iter={self.owner.max_iter} iterations; standardise the "
-            )
-            warnings.warn(f"{words}features, or raise max_iter or tol", ConvergenceWarning, stacklevel=4)
+            words = f"SoftmaxClassifier: not converged after max_iter={self.owner.max_iter} iterations"
+            advice = "standardise the features, or raise max_iter or tol"
+            warnings.warn(f"{words}; {advice}", ConvergenceWarning, stacklevel=4)
 
 
 def _forward(x: Any, parameters: Sequence[Any], depth: int, owner: SoftmaxClassifier) -> Any:
@@ -445,10 +442,8 @@ def _epoch(objective: _Objective, optimizer: optim.Optimizer, random: Any, size:
             loss = objective.batch(rows, optimizer.parameters)
             value = loss.item()
             if not math.isfinite(value):
-                raise ValueError(
-                    f"SoftmaxClassifier: the loss is {value}; learning_rate={optimizer.lr:g} is likely too high, or "
-                    f"features are huge: scale them"
-                )
+                cause = f"learning_rate={optimizer.lr:g} is likely too high, or features are huge: scale them"
+                raise ValueError(f"SoftmaxClassifier: the loss is {value}; {cause}")
             loss.backward(retain_graph=False)
             optimizer.step()
         total += value * len(rows)

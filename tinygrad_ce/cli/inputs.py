@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce import data
 from tinygrad_ce.cli.wording import counted, likely
 from tinygrad_ce.data import sources
-from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.dataset import Dataset, Pair
 from tinygrad_ce.data.stream import Stream, stream
 from tinygrad_ce.train.rows import MEASURED, Rows, StreamRows, as_rows
 from tinygrad_ce.train.team import ALONE
@@ -105,7 +105,7 @@ class _Flat:
         self.counts, self.row_bytes = source.counts, source.row_bytes
         self.shape: tuple[int, ...] = (math.prod(source.shape),)
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i."""
         x, y = self.source.read(i)
         return x.reshape(len(x), -1), y
@@ -140,7 +140,7 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     return Parts(train, validation, test, names, classes, rows.shape[0], counts, each, _bytes(rows, validated))
 
 
-def pieces(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pieces(rows: Rows) -> Iterator[Pair]:
     """All rows in order, some thousand at a time."""
     for part in rows.all(ALONE):
         for i in range(0, len(part.y), MEASURED):

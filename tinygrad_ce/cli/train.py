@@ -42,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     with ready(team):  # only now the run's folder is there for all of them
-        model = classifier.make(
-            parts.features, len(parts.classes), args.hidden, args.activation, x=parts.train, seed=args.seed,
-        )  # fmt: skip
+        widths = parts.features, len(parts.classes), args.hidden
+        model = classifier.make(*widths, args.activation, x=parts.train, seed=args.seed)
         options = _options(args, parts, model, folder)
     together: Callable[..., History] = fit
     if args.data_parallel:

@@ -14,7 +14,7 @@ import stat
 import sys
 import zipfile
 import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -55,10 +55,10 @@ def word(name: str) -> str:
     return name if name.isprintable() and len(name) <= 40 else shown(name)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], written: Callable[[str], str] = word) -> str:
     """Names from a file for a message: the first ten."""
     more = f", … ({len(names):,} in all)" if len(names) > 10 else ""
-    return ", ".join(map(word, names[:10])) + more
+    return ", ".join(map(written, names[:10])) + more
 
 
 def is_printable(name: str) -> bool:

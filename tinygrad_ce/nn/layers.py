@@ -83,9 +83,8 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng: Any = None, dtype: Any = np.float32) -> None:
         if num_embeddings < 1 or embedding_dim < 1:
-            raise ValueError(
-                f"Embedding: num_embeddings is {num_embeddings}, embedding_dim {embedding_dim}; expected at least 1"
-            )
+            given = f"num_embeddings is {num_embeddings}, embedding_dim {embedding_dim}"
+            raise ValueError(f"Embedding: {given}; expected at least 1")
         self.weight = init.normal((num_embeddings, embedding_dim), 1.0, np.random.default_rng(rng), dtype)
 
     def forward(self, input: Any) -> Any:

@@ -104,9 +104,8 @@ class Module:
         tensors = dict(self.named_tensors())
         missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
         if missing or unknown:
-            raise KeyError(
-                f"load_state_dict: missing {missing or 'none'}, unknown {unknown or 'none'}; another model's?"
-            )
+            found = f"missing {missing or 'none'}, unknown {unknown or 'none'}"
+            raise KeyError(f"load_state_dict: {found}; another model's?")
         for name, t in tensors.items():
             if np.shape(state[name]) != t.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {np.shape(state[name])}, expected {t.shape}")

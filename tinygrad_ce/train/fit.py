@@ -190,15 +190,15 @@ def _plain(meta: dict[str, Any]) -> dict[str, Any]:
 
 def _named(metrics: Any) -> dict[str, Callable[..., float]]:
     metrics = [metrics] if callable(metrics) else metrics
-    pairs = list(
-        metrics.items() if isinstance(metrics, Mapping) else ((getattr(m, "__name__", str(m)), m) for m in metrics)
-    )
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ValueError(f"fit: metrics has {[name for name, _ in pairs]}; give a dict with a name for each")
+    if isinstance(metrics, Mapping):
+        named = dict(metrics)
+    else:
+        names = [getattr(metric, "__name__", str(metric)) for metric in metrics]
+        named = dict(zip(names, metrics, strict=True))
+        if len(named) < len(names):
+            raise ValueError(f"fit: metrics has {names}; give a dict with a name for each")
     for name, metric in named.items():
         if not callable(metric) or name in ("loss", "accuracy", "lr") or str(name).startswith("val_"):
-            raise ValueError(
-                f"fit: metrics has {name!r}, expected functions of (logits, targets) under names of their own"
-            )
+            expected = "functions of (logits, targets) under names of their own"
+            raise ValueError(f"fit: metrics has {name!r}, expected {expected}")
     return named
