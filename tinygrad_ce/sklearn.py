@@ -383,7 +383,6 @@ class _Watch:
         self.held_losses: list[float] = []
         self.best: list[np.ndarray] | None = None
         self.lowest = math.inf
-        self.best_loss = math.inf
         self.worse = 0
 
     def add(self, loss: float, parameters: Callable[[], list[np.ndarray]]) -> bool:
@@ -395,8 +394,8 @@ class _Watch:
             loss = float(self.held.loss(*now))
             self.held_losses.append(loss)
             words += f", held out {loss:.6f}"
-            if self.best is None or loss < self.best_loss:
-                self.best, self.best_loss = now, loss
+            if self.best is None or loss < self.lowest:
+                self.best = now
         if self.owner.verbose:
             print(words)
         self.worse = 0 if loss < self.lowest - self.owner.tol else self.worse + 1

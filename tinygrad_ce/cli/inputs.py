@@ -91,10 +91,8 @@ def _check_kind(paths: Sequence[str]) -> None:
         more = likely(path.name, SETS) or f"there are {', '.join(SETS)}, or give a file"
         raise ValueError(f"{path}: no such data set; {more}")
     hint = "; separated by tabs? Save it with commas, as a .csv" if path.suffix == ".tsv" else ""
-    raise ValueError(
-        f"{' '.join(paths)}: expected a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of "
-        f"shards{hint}"
-    )
+    expected = "a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of shards"
+    raise ValueError(f"{' '.join(paths)}: expected {expected}{hint}")
 
 
 class _Flat:
@@ -125,10 +123,8 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     """
     total, classes = len(rows), rows.classes
     if len(classes) < 2 or 2 * len(classes) > total:
-        raise ValueError(
-            f"{path}: {counted(len(classes), 'different label')} in {counted(total, 'row')}; "
-            "is the label in the last column? name it with --label"
-        )
+        found = f"{counted(len(classes), 'different label')} in {counted(total, 'row')}"
+        raise ValueError(f"{path}: {found}; is the label in the last column? name it with --label")
     train, test = rows.split(0.2, 0)
     train, validation = train.split(0.15, 0) if validated else (train, None)
     each = np.zeros(len(classes), np.int64)

@@ -87,10 +87,8 @@ def allowance(size: int, max_bytes: int | None) -> int:
 def check_allowance(where: str, length: int, most: int | None) -> None:
     """Refuse what unpacks to more than the most allowed (None: it isn't packed), before it is unpacked."""
     if most is not None and length > most:
-        raise Damage(
-            f"{where}: {length:,} bytes when unpacked, expected at most {most:,}; "
-            "if it is to be so, store it without compression or raise max_bytes"
-        )
+        fix = "if it is to be so, store it without compression or raise max_bytes"
+        raise Damage(f"{where}: {length:,} bytes when unpacked, expected at most {most:,}; {fix}")
 
 
 class Readable(Protocol):

@@ -185,10 +185,8 @@ class Indices:
             return y
         wrong = np.flatnonzero(((y < 0) & (y != _MISSING)) | (y >= end))
         if wrong.size:
-            raise DataError(
-                f"{where}: y[{first + wrong[0]}] is {y[wrong[0]]}, expected labels from 0 to {end - 1}, "
-                f"or {_MISSING} for none"
-            )
+            expected = f"expected labels from 0 to {end - 1}, or {_MISSING} for none"
+            raise DataError(f"{where}: y[{first + wrong[0]}] is {y[wrong[0]]}, {expected}")
         return y.astype(np.int64, copy=False)
 
 
@@ -197,10 +195,8 @@ def _kind(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
         return "class indices"
     if len(shape) == 2 and dtype.kind == "f":
         return f"soft targets of {shape[1]} classes"
-    raise DataError(
-        f"{where}: labels have shape {shape} and dtype {dtype}, expected class indices, integers of shape (N), or "
-        "soft targets, floats of shape (N, classes)"
-    )
+    expected = "class indices, integers of shape (N), or soft targets, floats of shape (N, classes)"
+    raise DataError(f"{where}: labels have shape {shape} and dtype {dtype}, expected {expected}")
 
 
 # Blocks
@@ -333,11 +329,9 @@ class Npz:
         self.shape = tuple(shape)
         self.row_bytes = 4 * math.prod(shape) + 8 * math.prod(y.shape[1:])
         self.counts = np.array([rows])
-        if rows * self.row_bytes > window:
-            raise DataError(
-                f"{path}: {rows * self.row_bytes:,} bytes that are read in one piece, expected at most the window's "
-                f"{window:,}; write smaller files, or pairs of .npy"
-            )
+        if (size := rows * self.row_bytes) > window:
+            expected = f"expected at most the window's {window:,}; write smaller files, or pairs of .npy"
+            raise DataError(f"{path}: {size:,} bytes that are read in one piece, {expected}")
         if "classes" in found:
             labels.name(str(path), found["classes"])
         labels.note(str(path), y, 0)
