@@ -9,9 +9,8 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.ops.convolution import pair
-from tinygrad_ce.tensor import Tensor
 
 __all__ = ["Conv2d", "Flatten", "MaxPool2d"]
 
@@ -57,8 +56,7 @@ class Conv2d(Module):
 
     def forward(self, x: Any) -> Any:
         """x of shape (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
+        x = as_input(x, self.weight)
         return ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
     def _options(self) -> str:

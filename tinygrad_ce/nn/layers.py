@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import losses, ops
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
 
 __all__ = [
@@ -52,9 +52,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         """x of shape (…, in_features) to (…, out_features)."""
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
-        return ops.linear(x, self.weight, self.bias)
+        return ops.linear(as_input(x, self.weight), self.weight, self.bias)
 
     def _options(self) -> str:
         out, width = self.weight.shape
@@ -402,8 +400,7 @@ class Standardize(Module):
 
     def forward(self, x: Any) -> Any:
         """Rows of features to rows of features."""
-        x = x if isinstance(x, Tensor) else np.asarray(x, self.mean.dtype)
-        return (x - self.mean) / self.scale
+        return (as_input(x, self.mean) - self.mean) / self.scale
 
     def _options(self) -> str:
         return f"{self.mean.size} features"
@@ -446,8 +443,7 @@ class LayerNorm(Module):
     def forward(self, x: Any) -> Any:
         """x of shape (…, ``*normalized_shape``) to the same shape."""
         shape = self.weight.shape
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
+        x = as_input(x, self.weight)
         if x.shape[-len(shape) :] != shape:
             wanted = ", ".join(map(str, ("…", *shape)))
             raise ValueError(f"LayerNorm: input has shape {x.shape}, expected ({wanted})")

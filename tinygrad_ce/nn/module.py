@@ -128,3 +128,8 @@ class Module:
             return f"{type(self).__name__}({self._options()})"
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+def as_input(x: Any, parameter: Tensor) -> Any:
+    """What a layer is given: a Tensor as it is, a plain array in the dtype of the layer's parameter."""
+    return x if isinstance(x, Tensor) else np.asarray(x, parameter.dtype)
