@@ -35,9 +35,7 @@ except ImportError as error:
 
 __all__ = ["SoftmaxClassifier"]
 
-ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "relu": ops.relu, "tanh": ops.tanh, "gelu": ops.gelu, "silu": ops.silu
-}  # fmt: skip
+ACTIVATIONS: dict[str, Any] = {"relu": ops.relu, "tanh": ops.tanh, "gelu": ops.gelu, "silu": ops.silu}
 SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 
 # Two classes have one row of weights: times this, it is the rows of both logits.
@@ -125,41 +123,19 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     _seen: float  # the weight of all rows so far
 
     def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | int = (),
-        *,
-        activation: str = "relu",
-        C: float = 1.0,
-        fit_intercept: bool = True,
-        solver: str = "auto",
-        learning_rate: float = 0.01,
-        batch_size: int = 128,
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        class_weight: Any = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        random_state: Any = None,
-        warm_start: bool = False,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self, hidden_layer_sizes: Sequence[int] | int = (), *,
+        activation: str = "relu", C: float = 1.0, fit_intercept: bool = True,
+        solver: str = "auto", learning_rate: float = 0.01, batch_size: int = 128,
+        max_iter: int = 200, tol: float = 1e-4, class_weight: Any = None,
+        early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 10,
+        random_state: Any = None, warm_start: bool = False, verbose: bool = False,
+    ) -> None:  # fmt: skip
+        self.hidden_layer_sizes, self.activation = hidden_layer_sizes, activation
+        self.C, self.fit_intercept, self.class_weight = C, fit_intercept, class_weight
+        self.solver, self.learning_rate, self.batch_size = solver, learning_rate, batch_size
+        self.max_iter, self.tol, self.early_stopping = max_iter, tol, early_stopping
+        self.validation_fraction, self.n_iter_no_change = validation_fraction, n_iter_no_change
+        self.random_state, self.warm_start, self.verbose = random_state, warm_start, verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
         """Train on rows and their labels.
@@ -407,7 +383,6 @@ class _Watch:
         self.held_losses: list[float] = []
         self.best: list[np.ndarray] | None = None
         self.lowest = math.inf
-        self.best_loss = math.inf
         self.worse = 0
 
     def add(self, loss: float, parameters: Callable[[], list[np.ndarray]]) -> bool:
@@ -419,8 +394,8 @@ class _Watch:
             loss = float(self.held.loss(*now))
             self.held_losses.append(loss)
             words += f", held out {loss:.6f}"
-            if self.best is None or loss < self.best_loss:
-                self.best, self.best_loss = now, loss
+            if self.best is None or loss < self.lowest:
+                self.best = now
         if self.owner.verbose:
             print(words)
         self.worse = 0 if loss < self.lowest - self.owner.tol else self.worse + 1
@@ -430,12 +405,9 @@ class _Watch:
     def warn(self, stopped: bool) -> None:
         """Say so if max_iter ended it."""
         if stopped:
-            warnings.warn(
-                f"SoftmaxClassifier: not converged after max_iter={self.owner.max_iter} iterations; standardise the "
-                f"features, or raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            words = f"SoftmaxClassifier: not converged after max_iter={self.owner.max_iter} iterations"
+            advice = "standardise the features, or raise max_iter or tol"
+            warnings.warn(f"{words}; {advice}", ConvergenceWarning, stacklevel=4)
 
 
 def _forward(x: Any, parameters: Sequence[Any], depth: int, owner: SoftmaxClassifier) -> Any:
@@ -469,10 +441,8 @@ def _epoch(objective: _Objective, optimizer: optim.Optimizer, random: Any, size:
             loss = objective.batch(rows, optimizer.parameters)
             value = loss.item()
             if not math.isfinite(value):
-                raise ValueError(
-                    f"SoftmaxClassifier: the loss is {value}; learning_rate={optimizer.lr:g} is likely too high, or "
-                    f"features are huge: scale them"
-                )
+                cause = f"learning_rate={optimizer.lr:g} is likely too high, or features are huge: scale them"
+                raise ValueError(f"SoftmaxClassifier: the loss is {value}; {cause}")
             loss.backward(retain_graph=False)
             optimizer.step()
         total += value * len(rows)

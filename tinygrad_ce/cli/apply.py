@@ -19,6 +19,7 @@ from tinygrad_ce.cli.runs import open_model
 from tinygrad_ce.cli.summary import score, table
 from tinygrad_ce.common.files import replacing
 from tinygrad_ce.data.arrays import listed
+from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import columns
 from tinygrad_ce.train import logits
 from tinygrad_ce.train.rows import MEASURED, Rows
@@ -55,9 +56,8 @@ def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) ->
     try:
         rows, names = _given(trained)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error.filename or error}: not found; a run's data is looked for from where it was trained. Or give DATA"
-        ) from None
+        words = "not found; a run's data is looked for from where it was trained. Or give DATA"
+        raise FileNotFoundError(f"{error.filename or error}: {words}") from None
     total, before = len(rows), sum(about.get("rows", []))
     if total != before:
         raise ValueError(
@@ -67,9 +67,7 @@ def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) ->
     return rows.split(0.2, 0)[1], names
 
 
-def _matched(
-    rows: Rows, names: list[str], where: str, about: dict[str, Any]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _matched(rows: Rows, names: list[str], where: str, about: dict[str, Any]) -> Iterator[Pair]:
     """Rows in pieces, with the model's features and classes, which the files name in any order."""
     place = {name: i for i, name in enumerate(about["classes"])}
     index = np.array([place.get(name, -1) for name in rows.classes])

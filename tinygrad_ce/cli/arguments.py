@@ -76,9 +76,8 @@ def add_train(train: argparse.ArgumentParser) -> None:
     model.add_argument("--activation", choices=classifier.ACTIVATIONS, default="relu", help="between layers (relu)")
     model.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="sgd has momentum 0.9 (sgd)")
     model.add_argument("--lr", type=positive, metavar="RATE", help="learning rate (sgd 0.02, adam and adamw 0.005)")
-    model.add_argument(
-        "--epochs", type=count, metavar="N", help="how often each row is seen (40, or what makes 2,000 steps)"
-    )
+    model.add_argument("--epochs", type=count, metavar="N",
+                       help="how often each row is seen (40, or what makes 2,000 steps)")  # fmt: skip
     model.add_argument("--batch-size", type=count, default=32, metavar="N", help="rows in a batch (32)")
     model.add_argument("--accumulate", type=count, default=1, metavar="N", help="batches that share a step (1)")
     model.add_argument(
@@ -91,9 +90,8 @@ def add_train(train: argparse.ArgumentParser) -> None:
     model.add_argument("--ema", type=decay, metavar="DECAY", help="leave the weights' moving average, as with 0.99")
     model.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much as frequent ones")
     model.add_argument("--patience", type=count, metavar="N", help="stop N epochs after the best validation loss")
-    model.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="of weights and order; same seed, same bits (0)"
-    )
+    model.add_argument("--seed", type=natural, default=0, metavar="N",
+                       help="of weights and order; same seed, same bits (0)")  # fmt: skip
 
     run = train.add_argument_group("run")
     run.add_argument("--run", type=Path, metavar="FOLDER", help="where all that it writes goes (DATA-run)")
@@ -113,22 +111,17 @@ def _flag(group: Any, name: str, help: str) -> None:
 
 
 def _add_apply(commands: Any) -> None:
-    grade = _command(
-        commands, "evaluate", "measure a trained model on data with labels",
-        "examples:\n  tinygrad-ce evaluate digits-run            on the rows that its training held out\n"
-        "  tinygrad-ce evaluate flowers-run new.csv   on all rows of a file\n",
-    )  # fmt: skip
+    grade = _command(commands, "evaluate", "measure a trained model on data with labels",
+                     "examples:\n  tinygrad-ce evaluate digits-run            on the rows that its training held out\n"
+                     "  tinygrad-ce evaluate flowers-run new.csv   on all rows of a file\n")  # fmt: skip
     grade.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
-    grade.add_argument(
-        "data", nargs="*", default=[], metavar="DATA", help="as for train; the run's rows held out unless given"
-    )
+    grade.add_argument("data", nargs="*", default=[], metavar="DATA",
+                       help="as for train; the run's rows held out unless given")  # fmt: skip
     grade.add_argument("--label", metavar="COLUMN", help="of a .csv: the label's name or position (as in training)")
     _flag(grade, "--stream", "read a .csv in pieces, as larger than memory")
 
-    guess = _command(
-        commands, "predict", "predict classes and their probabilities, as CSV",
-        "example:\n  tinygrad-ce predict flowers-run new.csv --output answers.csv\n",
-    )  # fmt: skip
+    guess = _command(commands, "predict", "predict classes and their probabilities, as CSV",
+                     "example:\n  tinygrad-ce predict flowers-run new.csv --output answers.csv\n")  # fmt: skip
     guess.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
     guess.add_argument("file", type=Path, metavar="FILE",
                        help="a .csv of features, a line each; a .npy; or a .npz with an array x")  # fmt: skip
@@ -136,19 +129,15 @@ def _add_apply(commands: Any) -> None:
 
 
 def _add_study(commands: Any) -> None:
-    check = _command(
-        commands, "gradcheck", "hold every operator's rules against finite differences",
-        "example:\n  tinygrad-ce gradcheck softmax cross_entropy\n",
-    )  # fmt: skip
+    check = _command(commands, "gradcheck", "hold every operator's rules against finite differences",
+                     "example:\n  tinygrad-ce gradcheck softmax cross_entropy\n")  # fmt: skip
     check.add_argument("operators", nargs="*", metavar="OPERATOR", help="all of them unless named")
     check.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="(float64)")
     check.add_argument("--seed", type=natural, default=0, metavar="N", help="of the inputs (0)")
 
-    tell = _command(
-        commands, "explain", "explain the loss of a row of logits, forward and backward, number by number",
-        "examples:\n  tinygrad-ce explain 2 -1 0.1 --target 1\n"
-        "  tinygrad-ce explain 0 -20 --target 0 --dtype float32 --page loss.html\n",
-    )  # fmt: skip
+    tell = _command(commands, "explain", "explain the loss of a row of logits, forward and backward, number by number",
+                    "examples:\n  tinygrad-ce explain 2 -1 0.1 --target 1\n"
+                    "  tinygrad-ce explain 0 -20 --target 0 --dtype float32 --page loss.html\n")  # fmt: skip
     tell.add_argument("logits", nargs="+", type=number, metavar="LOGIT", help="one for each class")
     tell.add_argument("--target", type=natural, required=True, metavar="CLASS", help="the right class, from 0")
     tell.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="what logits are divided by (1)")
@@ -157,21 +146,15 @@ def _add_study(commands: Any) -> None:
     tell.add_argument("--graph", type=Path, metavar="FILE", help="draw the graph into an .svg file, too")
     tell.add_argument("--page", type=Path, metavar="FILE", help="write a page to step through, as .html, too")
 
-    course = _command(
-        commands, "notebooks", "open the course of notebooks in JupyterLab, as a copy of your own",
-        "example:\n  tinygrad-ce notebooks my-course\n",
-    )  # fmt: skip
+    course = _command(commands, "notebooks", "open the course of notebooks in JupyterLab, as a copy of your own",
+                      "example:\n  tinygrad-ce notebooks my-course\n")  # fmt: skip
     course.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="your copy of it (tinygrad_ce_course)")
     course.add_argument("--no-browser", dest="browser", action="store_false", help="only print the address")
 
-    site = _command(
-        commands, "docs", "build the documentation as pages for a browser",
-        "example:\n  tinygrad-ce docs my-docs\n",
-    )  # fmt: skip
-    site.add_argument(
-        "folder", nargs="?", type=Path, default="tinygrad_ce_docs", metavar="FOLDER",
-        help="where they go (tinygrad_ce_docs)",
-    )  # fmt: skip
+    site = _command(commands, "docs", "build the documentation as pages for a browser",
+                    "example:\n  tinygrad-ce docs my-docs\n")  # fmt: skip
+    site.add_argument("folder", nargs="?", type=Path, default="tinygrad_ce_docs", metavar="FOLDER",
+                      help="where they go (tinygrad_ce_docs)")  # fmt: skip
 
 
 def count(text: str) -> int:

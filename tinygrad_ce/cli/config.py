@@ -93,9 +93,8 @@ def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str
         more = likely(key.replace("_", "-"), defaults) or f"there are data, {', '.join(defaults)}"
         raise ValueError(f"{path}: {word(key)}: no such option; {more}")
     if isinstance(value, bool) != isinstance(defaults[key], bool):
-        raise ValueError(
-            f"{path}: {key}: {value!r}, expected {'a value' if isinstance(value, bool) else 'true or false'}"
-        )
+        expected = "a value" if isinstance(value, bool) else "true or false"
+        raise ValueError(f"{path}: {key}: {value!r}, expected {expected}")
     if isinstance(value, dict) or isinstance(value, list) > isinstance(defaults[key], list):
         raise ValueError(f"{path}: {key}: {value!r}, expected one value")
     if isinstance(value, bool):

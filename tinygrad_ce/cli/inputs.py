@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce import data
 from tinygrad_ce.cli.wording import counted, likely
 from tinygrad_ce.data import sources
-from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.dataset import Dataset, Pair
 from tinygrad_ce.data.stream import Stream, stream
 from tinygrad_ce.train.rows import MEASURED, Rows, StreamRows, as_rows
 from tinygrad_ce.train.team import ALONE
@@ -91,10 +91,8 @@ def _check_kind(paths: Sequence[str]) -> None:
         more = likely(path.name, SETS) or f"there are {', '.join(SETS)}, or give a file"
         raise ValueError(f"{path}: no such data set; {more}")
     hint = "; separated by tabs? Save it with commas, as a .csv" if path.suffix == ".tsv" else ""
-    raise ValueError(
-        f"{' '.join(paths)}: expected a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of "
-        f"shards{hint}"
-    )
+    expected = "a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of shards"
+    raise ValueError(f"{' '.join(paths)}: expected {expected}{hint}")
 
 
 class _Flat:
@@ -105,7 +103,7 @@ class _Flat:
         self.counts, self.row_bytes = source.counts, source.row_bytes
         self.shape: tuple[int, ...] = (math.prod(source.shape),)
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i."""
         x, y = self.source.read(i)
         return x.reshape(len(x), -1), y
@@ -125,10 +123,8 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     """
     total, classes = len(rows), rows.classes
     if len(classes) < 2 or 2 * len(classes) > total:
-        raise ValueError(
-            f"{path}: {counted(len(classes), 'different label')} in {counted(total, 'row')}; "
-            "is the label in the last column? name it with --label"
-        )
+        found = f"{counted(len(classes), 'different label')} in {counted(total, 'row')}"
+        raise ValueError(f"{path}: {found}; is the label in the last column? name it with --label")
     train, test = rows.split(0.2, 0)
     train, validation = train.split(0.15, 0) if validated else (train, None)
     each = np.zeros(len(classes), np.int64)
@@ -140,7 +136,7 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     return Parts(train, validation, test, names, classes, rows.shape[0], counts, each, _bytes(rows, validated))
 
 
-def pieces(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pieces(rows: Rows) -> Iterator[Pair]:
     """All rows in order, some thousand at a time."""
     for part in rows.all(ALONE):
         for i in range(0, len(part.y), MEASURED):

@@ -48,9 +48,8 @@ def memory(args: argparse.Namespace, parts: Parts) -> Memory:
     rows = min(args.batch_size, parts.rows.train)
     # The features, standardised; what each layer and its activation give; on the way back one gradient at a time.
     step = rows * (2 * parts.features + 2 * sum(layers[1:]) + max(layers))
-    measured = min(MEASURED, max(parts.rows)) * (
-        2 * parts.features + max(a + 2 * b for a, b in itertools.pairwise(layers))
-    )
+    widest = max(a + 2 * b for a, b in itertools.pairwise(layers))
+    measured = min(MEASURED, max(parts.rows)) * (2 * parts.features + widest)
     return Memory(parts.bytes, _NUMBER * copies * parameters(layers), _NUMBER * max(step, measured))
 
 

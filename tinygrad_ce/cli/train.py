@@ -42,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     with ready(team):  # only now the run's folder is there for all of them
-        model = classifier.make(
-            parts.features, len(parts.classes), args.hidden, args.activation, x=parts.train, seed=args.seed,
-        )  # fmt: skip
+        widths = parts.features, len(parts.classes), args.hidden
+        model = classifier.make(*widths, args.activation, x=parts.train, seed=args.seed)
         options = _options(args, parts, model, folder)
     together: Callable[..., History] = fit
     if args.data_parallel:
@@ -67,10 +66,8 @@ def _team(wanted: bool) -> Team:
 
         return Ranks()
     if started_together():
-        raise ValueError(
-            "mpiexec started several processes, and each would train the same model and write the same files; "
-            "share the work with --data-parallel"
-        )
+        words = "mpiexec started several processes, and each would train the same model and write the same files"
+        raise ValueError(f"{words}; share the work with --data-parallel")
     return ALONE
 
 
@@ -127,10 +124,8 @@ def _before(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: holds no classifier of the command line")
     for key, value in about.items():
         if before.get(key) != value:
-            raise CheckpointError(
-                f"{path}: was trained with {key} {shown(before.get(key))}, now it is {shown(value)}; "
-                f"--config {path.with_name(config.FILE)} brings the settings back"
-            )
+            words = f"{path}: was trained with {key} {shown(before.get(key))}, now it is {shown(value)}"
+            raise CheckpointError(f"{words}; --config {path.with_name(config.FILE)} brings the settings back")
     return meta
 
 

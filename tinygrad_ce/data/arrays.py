@@ -14,7 +14,7 @@ import stat
 import sys
 import zipfile
 import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -55,10 +55,10 @@ def word(name: str) -> str:
     return name if name.isprintable() and len(name) <= 40 else shown(name)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], written: Callable[[str], str] = word) -> str:
     """Names from a file for a message: the first ten."""
     more = f", … ({len(names):,} in all)" if len(names) > 10 else ""
-    return ", ".join(map(word, names[:10])) + more
+    return ", ".join(map(written, names[:10])) + more
 
 
 def is_printable(name: str) -> bool:
@@ -87,10 +87,8 @@ def allowance(size: int, max_bytes: int | None) -> int:
 def check_allowance(where: str, length: int, most: int | None) -> None:
     """Refuse what unpacks to more than the most allowed (None: it isn't packed), before it is unpacked."""
     if most is not None and length > most:
-        raise Damage(
-            f"{where}: {length:,} bytes when unpacked, expected at most {most:,}; "
-            "if it is to be so, store it without compression or raise max_bytes"
-        )
+        fix = "if it is to be so, store it without compression or raise max_bytes"
+        raise Damage(f"{where}: {length:,} bytes when unpacked, expected at most {most:,}; {fix}")
 
 
 class Readable(Protocol):
@@ -146,10 +144,7 @@ class ByteReader:
 
 
 def read_npz(
-    file: BinaryIO,
-    wanted: Container[str] | None = None,
-    max_bytes: int | None = None,
-    outlined: Container[str] = (),
+    file: BinaryIO, wanted: Container[str] | None = None, max_bytes: int | None = None, outlined: Container[str] = ()
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of a ``.npz`` that are wanted (None: all), and the names of all that it holds.
 

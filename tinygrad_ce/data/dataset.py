@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+__all__ = ["Dataset", "batches", "load_digits", "load_iris", "make_blobs", "make_moons", "make_spirals", "split"]
+
+Pair = tuple[np.ndarray, np.ndarray]  # features and labels
 BLOCK = 1 << 18  # bytes of rows that are read, or measured, together
 
 
@@ -40,9 +43,8 @@ def as_dataset(where: str, data: Any) -> Dataset:
             named).
     """
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise TypeError(
-            f"{where}: data is of type {type(data).__name__}, expected a Dataset, a pair (x, y) or a Stream"
-        )
+        kind = type(data).__name__
+        raise TypeError(f"{where}: data is of type {kind}, expected a Dataset, a pair (x, y) or a Stream")
     x, y = np.asarray(data[0]), np.asarray(data[1])
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(f"{where}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, features)")
@@ -52,17 +54,15 @@ def as_dataset(where: str, data: Any) -> Dataset:
     if not len(x):
         raise ValueError(f"{where}: there are no rows")
     if not np.isfinite(x).all():
-        row = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
-        raise ValueError(
-            f"{where}: x[{', '.join(map(str, row))}] is {x[row]}; a missing value? fill it or drop the row"
-        )
+        row = np.argwhere(~np.isfinite(x))[0].tolist()
+        raise ValueError(f"{where}: x{row} is {x[tuple(row)]}; a missing value? fill it or drop the row")
     if len(data) == 3:
         return Dataset(x, y, tuple(str(name) for name in data[2]))
     if y.ndim == 1 and y.dtype.kind in "iu":
         count = int(y.max()) + 1
         names = tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong
     else:
-        names = tuple(str(i) for i in range(y.shape[-1] if y.ndim > 1 else 0))
+        names = tuple(map(str, range(y.shape[-1] if y.ndim > 1 else 0)))
     return Dataset(x, y, names)
 
 
@@ -191,7 +191,7 @@ def hold_out(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 def batches(
     data: Any, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, start: int = 0, shuffle: bool = True
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[Pair]:
     """Rows in batches of (x, y), the last one smaller.
 
     Seed and epoch fix the order, so training can go on midway: with the batch number start, counted from 0.

@@ -16,8 +16,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tinygrad_ce.common.files import AnyPath
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.dataset import Dataset
+
+__all__ = [
+    "DataError", "feature_names", "load_csv", "load_features", "load_file", "load_idx", "load_npz", "read_idx",
+]  # fmt: skip
 
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
@@ -33,7 +38,7 @@ class DataError(ValueError):
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike[str], what: str = "") -> Iterator[BinaryIO]:
+def reading(path: AnyPath, what: str = "") -> Iterator[BinaryIO]:
     """The file, open; what is wrong in it becomes a DataError that names it."""
     try:
         with arrays.open_file(path) as file:
@@ -42,7 +47,7 @@ def reading(path: str | os.PathLike[str], what: str = "") -> Iterator[BinaryIO]:
         raise DataError(f"{path}: {what}{error}") from None
 
 
-def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> np.ndarray:
+def read_idx(path: AnyPath, *, max_bytes: int | None = None) -> np.ndarray:
     """The array in an IDX file, gzipped or not.
 
     Args:
@@ -96,9 +101,7 @@ def _idx(reader: arrays.ByteReader, most: int | None = None) -> np.ndarray:
     return np.ndarray(shape, dtype, body).astype(dtype.newbyteorder("="), copy=False)
 
 
-def load_idx(
-    images: str | os.PathLike[str], labels: str | os.PathLike[str], *, max_bytes: int | None = None
-) -> Dataset:
+def load_idx(images: AnyPath, labels: AnyPath, *, max_bytes: int | None = None) -> Dataset:
     """A pair of IDX files, as MNIST comes: images flattened to features (bytes to 0…1) and their labels.
 
     Args:
@@ -129,7 +132,7 @@ def load_idx(
     return _dataset(labels, features(images, x.reshape(len(x), -1)), y, None)
 
 
-def load_npz(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Dataset:
+def load_npz(path: AnyPath, *, max_bytes: int | None = None) -> Dataset:
     """A ``.npz`` with the arrays ``x`` (N, …) and ``y`` (N), and maybe ``classes``, the names.
 
     Args:
@@ -180,7 +183,7 @@ def check_rows(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise DataError(f"{path}: x has shape {shape} and dtype {dtype}, expected numbers of shape (N, …)")
 
 
-def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
+def load_csv(path: AnyPath, label: int | str = -1) -> Dataset:
     """A ``.csv`` with a row of numbers and a label on each line; a first line of names is recognised.
 
     Args:
@@ -209,7 +212,7 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Dataset:
     return _dataset(path, np.asarray(x).reshape(len(codes), table.width - 1), y, classes)
 
 
-def feature_names(path: str | os.PathLike[str], label: int | str = -1) -> list[str]:
+def feature_names(path: AnyPath, label: int | str = -1) -> list[str]:
     """The names that a ``.csv``'s first line gives its features; none if it has no such line.
 
     Example:
@@ -226,7 +229,7 @@ def feature_names(path: str | os.PathLike[str], label: int | str = -1) -> list[s
     return [] if all(name.isdecimal() for name in names) else names
 
 
-def load_features(path: str | os.PathLike[str], width: int, wanted: Sequence[str] = ()) -> np.ndarray:
+def load_features(path: AnyPath, width: int, wanted: Sequence[str] = ()) -> np.ndarray:
     """Rows to predict, float32: a ``.npz``'s array ``x``, a ``.npy``, or a ``.csv``.
 
     Where the file and the training data both name their columns, the wanted ones are picked by name.
@@ -271,11 +274,9 @@ def _picked(path: Any, names: list[str], wanted: Sequence[str]) -> Sequence[int]
     if not wanted or names == list(wanted) or all(name.isdecimal() for name in names):
         return range(len(names))
     place = {name: i for i, name in enumerate(names)}
-    for name in wanted:
-        if name not in place:
-            raise DataError(
-                f"{path}: no column {arrays.shown(name)}, which the model was trained on; there are {columns(names)}"
-            )
+    if missing := [arrays.shown(name) for name in wanted if name not in place]:
+        there = columns(names)
+        raise DataError(f"{path}: no column {missing[0]}, which the model was trained on; there are {there}")
     if len(place) < len(names) or len(set(wanted)) < len(wanted):
         raise DataError(f"{path}: {columns(names)}: a name that stands there twice, expected each column once")
     return [place[name] for name in wanted]
@@ -295,7 +296,7 @@ def opened(path: Any) -> Iterator[Table]:
 
 def columns(names: Sequence[str]) -> str:
     """Columns' names for a message: the first ten."""
-    listed = ", ".join(map(_quoted, names[:10])) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")
+    listed = arrays.listed(names, _quoted)
     return f"{listed} ({_CODING})" if any(map(_SURROGATES.search, names)) else listed
 
 
@@ -332,10 +333,8 @@ class Table:
         """Refuse a first line whose only cell is several, told apart otherwise."""
         for mark, words in ((";", "';'"), ("\t", "tabs")):
             if len(cells) == 1 and mark in cells[0]:
-                raise DataError(
-                    f"{self.path}: 1 column, expected several, separated by commas; separated by {words}? Save it with "
-                    "commas"
-                )
+                hint = f"separated by {words}? Save it with commas"
+                raise DataError(f"{self.path}: 1 column, expected several, separated by commas; {hint}")
 
     def place(self) -> tuple[int, int]:
         """Where the next line begins, for ``go``."""
@@ -444,9 +443,8 @@ def check_name(where: str, name: str) -> None:
         raise DataError(f"{where}: no label, expected a class name")
     if not arrays.is_printable(name):
         more = f" ({_CODING})" if _SURROGATES.search(name) else ""
-        raise DataError(
-            f"{where}: {arrays.shown(name)}, expected a class name in UTF-8 without control characters{more}"
-        )
+        expected = f"expected a class name in UTF-8 without control characters{more}"
+        raise DataError(f"{where}: {arrays.shown(name)}, {expected}")
 
 
 def features(path: Any, x: np.ndarray, first: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_ce.data import arrays, readers
+from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import DataError
 
 _MISSING = -100  # the label of a row that has none: the losses' ignore_index
@@ -33,7 +34,7 @@ class Source(Protocol):
     row_bytes: int
     """What a row takes in memory: its features as float32, and its label."""
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i: features, float32, and class indices, int64, or soft targets."""
 
 
@@ -184,10 +185,8 @@ class Indices:
             return y
         wrong = np.flatnonzero(((y < 0) & (y != _MISSING)) | (y >= end))
         if wrong.size:
-            raise DataError(
-                f"{where}: y[{first + wrong[0]}] is {y[wrong[0]]}, expected labels from 0 to {end - 1}, "
-                f"or {_MISSING} for none"
-            )
+            expected = f"expected labels from 0 to {end - 1}, or {_MISSING} for none"
+            raise DataError(f"{where}: y[{first + wrong[0]}] is {y[wrong[0]]}, {expected}")
         return y.astype(np.int64, copy=False)
 
 
@@ -196,10 +195,8 @@ def _kind(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
         return "class indices"
     if len(shape) == 2 and dtype.kind == "f":
         return f"soft targets of {shape[1]} classes"
-    raise DataError(
-        f"{where}: labels have shape {shape} and dtype {dtype}, expected class indices, integers of shape (N), or "
-        "soft targets, floats of shape (N, classes)"
-    )
+    expected = "class indices, integers of shape (N), or soft targets, floats of shape (N, classes)"
+    raise DataError(f"{where}: labels have shape {shape} and dtype {dtype}, expected {expected}")
 
 
 # Blocks
@@ -286,7 +283,7 @@ class Arrays:
         for first in range(0, rows, step):
             labels.note(self._names[1], np.asarray(y[first : first + step]), first)
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i."""
         first, last = self._edges[i : i + 2].tolist()
         x, y = (np.asarray(part[first:last]) for part in (self._x, self._y))
@@ -332,16 +329,14 @@ class Npz:
         self.shape = tuple(shape)
         self.row_bytes = 4 * math.prod(shape) + 8 * math.prod(y.shape[1:])
         self.counts = np.array([rows])
-        if rows * self.row_bytes > window:
-            raise DataError(
-                f"{path}: {rows * self.row_bytes:,} bytes that are read in one piece, expected at most the window's "
-                f"{window:,}; write smaller files, or pairs of .npy"
-            )
+        if (size := rows * self.row_bytes) > window:
+            expected = f"expected at most the window's {window:,}; write smaller files, or pairs of .npy"
+            raise DataError(f"{path}: {size:,} bytes that are read in one piece, {expected}")
         if "classes" in found:
             labels.name(str(path), found["classes"])
         labels.note(str(path), y, 0)
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows, as block 0 is all there is."""
         with self._file:
             found = readers.npz_arrays(self._path, None, "x", "y")
@@ -388,7 +383,7 @@ class Csv:
             raise DataError(f"{path}: no rows, expected at least one")
         self.counts: np.ndarray = np.array(counts)
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i."""
         x, labels = array("f"), list[str]()
         with self._file, readers.opened(self._path) as table:
@@ -418,7 +413,7 @@ class Shards:
             if part.shape != self.shape:
                 raise DataError(f"{path}: rows of shape {part.shape}, expected {self.shape} as in {paths[0].name}")
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """The rows of block i of all."""
         k = bisect.bisect_right(self._ends, i)
         return self._parts[k].read(i - self._ends[k] + len(self._parts[k].counts))
@@ -437,13 +432,12 @@ class Part:
     def __init__(self, source: Source, fraction: float, seed: int, held: bool) -> None:
         self._source, self._seed, self._held = source, seed, held
         self.shape, self.row_bytes = source.shape, source.row_bytes
-        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(
-            int
-        )  # over all blocks: a small one has no such fraction
+        # Over all blocks: a small one has no such fraction.
+        ends = np.floor(fraction * np.cumsum(source.counts) + 0.5).astype(int)
         self._out = np.diff(ends, prepend=0)
         self.counts = self._out if held else source.counts - self._out
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, i: int) -> Pair:
         """This side's rows of block i."""
         x, y = self._source.read(i)
         order = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(i,))).permutation(len(x))

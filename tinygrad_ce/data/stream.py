@@ -13,21 +13,16 @@ import numpy as np
 
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data import sources
-from tinygrad_ce.data.dataset import BLOCK, moments
+from tinygrad_ce.data.dataset import BLOCK, Pair, moments
 from tinygrad_ce.data.readers import DataError
 
 T = TypeVar("T")
 
 
 def stream(
-    source: Any,
-    *,
-    label: int | str = -1,
-    classes: Sequence[str] | None = None,
-    block: int = BLOCK,
-    window: int = 1 << 24,
-    prefetch: int = 1,
-) -> Stream:
+    source: Any, *, label: int | str = -1, classes: Sequence[str] | None = None,
+    block: int = BLOCK, window: int = 1 << 24, prefetch: int = 1,
+) -> Stream:  # fmt: skip
     """Rows and their labels that need not fit in memory, to be read in batches.
 
     Args:
@@ -126,7 +121,7 @@ class Stream:
 
     def batches(
         self, batch_size: int = 32, *, seed: int = 0, epoch: int = 0, start: int = 0, shuffle: bool = True
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[Pair]:
         """Every row once, in batches of (x, y), the last one smaller.
 
         Args:
@@ -161,10 +156,8 @@ class Stream:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
             whole("Stream.batches", name, value, least)
         rows = min(len(self), whole("Stream.batches", "start", start, 0) * batch_size)
-        if start > -(-len(self) // batch_size):
-            raise ValueError(
-                f"Stream.batches: start is {start}, expected at most the {-(-len(self) // batch_size)} batches"
-            )
+        if start > (most := -(-len(self) // batch_size)):
+            raise ValueError(f"Stream.batches: start is {start}, expected at most the {most} batches")
         groups = self._groups(_generator(seed, epoch, 0) if shuffle else None)
         ends = np.cumsum([self._source.counts[group].sum() for group in groups])
         first = int(np.searchsorted(ends, rows, side="right"))
@@ -246,11 +239,9 @@ def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, epoch], spawn_key=(number,)))
 
 
-def _cut(
-    windows: Generator[_Window, None, None], batch_size: int, skip: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _cut(windows: Generator[_Window, None, None], batch_size: int, skip: int) -> Iterator[Pair]:
     """Batches from windows, after some rows that are skipped; a batch may have rows of several windows."""
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    parts: list[Pair] = []
     missing = batch_size
     with contextlib.closing(windows):
         for x, y, order in windows:
@@ -267,7 +258,7 @@ def _cut(
         yield _joined(parts)
 
 
-def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(parts: list[Pair]) -> Pair:
     if len(parts) == 1:
         return parts[0]
     x, y = zip(*parts, strict=True)

@@ -1,59 +1,11 @@
 """Models: Module, layers, initialisers."""
 
+# ruff: noqa: F403
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.images import Conv2d, Flatten, MaxPool2d
-from tinygrad_ce.nn.layers import (
-    GELU,
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    Dropout,
-    Embedding,
-    KLDivLoss,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    LogSigmoid,
-    LogSoftmax,
-    NLLLoss,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Standardize,
-    Tanh,
-)
+from tinygrad_ce.nn.images import *
+from tinygrad_ce.nn.images import __all__ as _images
+from tinygrad_ce.nn.layers import *
+from tinygrad_ce.nn.layers import __all__ as _layers
 from tinygrad_ce.nn.module import Module
 
-__all__ = [
-    "GELU",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "KLDivLoss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MaxPool2d",
-    "Module",
-    "NLLLoss",
-    "ReLU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Standardize",
-    "Tanh",
-    "init",
-]  # fmt: skip
+__all__ = [*_images, *_layers, "Module", "init"]

@@ -9,9 +9,10 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.ops.convolution import pair
-from tinygrad_ce.tensor import Tensor
+
+__all__ = ["Conv2d", "Flatten", "MaxPool2d"]
 
 
 class Conv2d(Module):
@@ -40,17 +41,9 @@ class Conv2d(Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        bias: bool = True,
-        *,
-        rng: Any = None,
-        dtype: Any = np.float32,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        bias: bool = True, *, rng: Any = None, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
         if in_channels < 1 or out_channels < 1:
             raise ValueError(f"Conv2d: in_channels is {in_channels}, out_channels {out_channels}; expected at least 1")
         height, width = pair("Conv2d", "kernel_size", kernel_size, 1)
@@ -63,8 +56,7 @@ class Conv2d(Module):
 
     def forward(self, x: Any) -> Any:
         """x of shape (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
+        x = as_input(x, self.weight)
         return ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
     def _options(self) -> str:

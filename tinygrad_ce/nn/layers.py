@@ -9,8 +9,14 @@ import numpy as np
 
 from tinygrad_ce import losses, ops
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
+
+__all__ = [
+    "GELU", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "KLDivLoss", "LayerNorm",
+    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "NLLLoss", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Softmin", "Softplus", "Standardize", "Tanh",
+]  # fmt: skip
 
 
 class Linear(Module):
@@ -46,9 +52,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         """x of shape (…, in_features) to (…, out_features)."""
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
-        return ops.linear(x, self.weight, self.bias)
+        return ops.linear(as_input(x, self.weight), self.weight, self.bias)
 
     def _options(self) -> str:
         out, width = self.weight.shape
@@ -77,9 +81,8 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng: Any = None, dtype: Any = np.float32) -> None:
         if num_embeddings < 1 or embedding_dim < 1:
-            raise ValueError(
-                f"Embedding: num_embeddings is {num_embeddings}, embedding_dim {embedding_dim}; expected at least 1"
-            )
+            given = f"num_embeddings is {num_embeddings}, embedding_dim {embedding_dim}"
+            raise ValueError(f"Embedding: {given}; expected at least 1")
         self.weight = init.normal((num_embeddings, embedding_dim), 1.0, np.random.default_rng(rng), dtype)
 
     def forward(self, input: Any) -> Any:
@@ -397,8 +400,7 @@ class Standardize(Module):
 
     def forward(self, x: Any) -> Any:
         """Rows of features to rows of features."""
-        x = x if isinstance(x, Tensor) else np.asarray(x, self.mean.dtype)
-        return (x - self.mean) / self.scale
+        return (as_input(x, self.mean) - self.mean) / self.scale
 
     def _options(self) -> str:
         return f"{self.mean.size} features"
@@ -441,8 +443,7 @@ class LayerNorm(Module):
     def forward(self, x: Any) -> Any:
         """x of shape (…, ``*normalized_shape``) to the same shape."""
         shape = self.weight.shape
-        if not isinstance(x, Tensor):
-            x = np.asarray(x, self.weight.dtype)
+        x = as_input(x, self.weight)
         if x.shape[-len(shape) :] != shape:
             wanted = ", ".join(map(str, ("…", *shape)))
             raise ValueError(f"LayerNorm: input has shape {x.shape}, expected ({wanted})")

@@ -104,9 +104,8 @@ class Module:
         tensors = dict(self.named_tensors())
         missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
         if missing or unknown:
-            raise KeyError(
-                f"load_state_dict: missing {missing or 'none'}, unknown {unknown or 'none'}; another model's?"
-            )
+            found = f"missing {missing or 'none'}, unknown {unknown or 'none'}"
+            raise KeyError(f"load_state_dict: {found}; another model's?")
         for name, t in tensors.items():
             if np.shape(state[name]) != t.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {np.shape(state[name])}, expected {t.shape}")
@@ -129,3 +128,8 @@ class Module:
             return f"{type(self).__name__}({self._options()})"
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+def as_input(x: Any, parameter: Tensor) -> Any:
+    """What a layer is given: a Tensor as it is, a plain array in the dtype of the layer's parameter."""
+    return x if isinstance(x, Tensor) else np.asarray(x, parameter.dtype)

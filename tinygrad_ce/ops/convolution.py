@@ -40,10 +40,8 @@ class _Window:
         self.padding = pair(where, "padding", padding, 0)
         self.bordered = tuple(n + 2 * p for n, p in zip(size, self.padding, strict=True))
         if self.bordered[0] < self.size[0] or self.bordered[1] < self.size[1]:
-            raise ValueError(
-                f"{where}: {images}, which with padding {self.padding} is smaller than the window of "
-                f"{self.size[0]}×{self.size[1]}; expected at least its height and width"
-            )
+            window = f"the window of {self.size[0]}×{self.size[1]}; expected at least its height and width"
+            raise ValueError(f"{where}: {images}, which with padding {self.padding} is smaller than {window}")
         self.steps = tuple((n - k) // s + 1 for n, k, s in zip(self.bordered, self.size, self.stride, strict=True))
 
     def inside(self, bordered: np.ndarray) -> np.ndarray:
@@ -110,10 +108,8 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
     w = _Window("fold", f"output_size is {size}", size, kernel_size, stride, padding)
     patch, places = math.prod(w.size), math.prod(w.steps)
     if x.ndim != 3 or x.shape[1] % patch or x.shape[2] != places:
-        raise ValueError(
-            f"fold: x has shape {x.shape}, expected (N, C·{patch}, {places}) for a window of {w.size[0]}×{w.size[1]} "
-            f"on images of {size[0]}×{size[1]}"
-        )
+        window = f"a window of {w.size[0]}×{w.size[1]} on images of {size[0]}×{size[1]}"
+        raise ValueError(f"fold: x has shape {x.shape}, expected (N, C·{patch}, {places}) for {window}")
     channels = x.shape[1] // patch
     x = x.reshape((len(x), channels, *w.size, *w.steps))
     y = np.zeros((len(x), channels, *w.bordered), x.dtype)
@@ -174,10 +170,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     if weight.ndim != 4:
         raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C, kh, kw), O kernels of C channels")
     if x.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"conv2d: x has shape {x.shape}, expected (N, {weight.shape[1]}, H, W) for a weight (O, C, kh, kw) of "
-            f"shape {weight.shape}"
-        )
+        expected = f"(N, {weight.shape[1]}, H, W) for a weight (O, C, kh, kw) of shape {weight.shape}"
+        raise ValueError(f"conv2d: x has shape {x.shape}, expected {expected}")
     if bias is not None and np.shape(bias) != weight.shape[:1]:
         raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({len(weight)},)")
     w = _Window("conv2d", f"x has shape {x.shape}", x.shape[2:], weight.shape[2:], stride, padding)

@@ -342,10 +342,7 @@ def _weak(log: Any, x: Any) -> Any:
     return float(log(x)) if type(x) in (int, float) else log(x)
 
 
-xlogy.vjp(
-    x=lambda g, y, a, b: g * _weak(np.log, b),
-    y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == 0), 1, b),
-)
+xlogy.vjp(x=lambda g, y, a, b: g * _weak(np.log, b), y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == 0), 1, b))
 xlogy.formula(r"x \cdot \log y", x=r"g \cdot \log y", y=r"g \cdot \frac{x}{y}\text{, and 0 where } x \text{ is } 0")
 xlogy.example(normal(3, 4), positive(4))
 
@@ -363,13 +360,10 @@ def xlog1py(x, y):
 
 
 xlog1py.vjp(
-    x=lambda g, y, a, b: g * _weak(np.log1p, b),
-    y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == -1), 1, 1 + b),
+    x=lambda g, y, a, b: g * _weak(np.log1p, b), y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == -1), 1, 1 + b)
 )
 xlog1py.formula(
-    r"x \cdot \log(1 + y)",
-    x=r"g \cdot \log(1 + y)",
-    y=r"g \cdot \frac{x}{1 + y}\text{, and 0 where } x \text{ is } 0",
+    r"x \cdot \log(1 + y)", x=r"g \cdot \log(1 + y)", y=r"g \cdot \frac{x}{1 + y}\text{, and 0 where } x \text{ is } 0"
 )
 xlog1py.example(normal(3, 4), positive(4))
 

@@ -28,9 +28,8 @@ def matmul(a, b):
     try:
         return np.matmul(a, b)
     except ValueError:
-        raise ValueError(
-            f"matmul: shapes {np.shape(a)} and {np.shape(b)} don't fit: {_misfit(np.shape(a), np.shape(b))}"
-        ) from None
+        left, right = np.shape(a), np.shape(b)
+        raise ValueError(f"matmul: shapes {left} and {right} don't fit: {_misfit(left, right)}") from None
 
 
 def _misfit(a: tuple[int, ...], b: tuple[int, ...]) -> str:
@@ -113,9 +112,8 @@ def linear(x, weight, bias=None):
     x, weight = np.asarray(x), np.asarray(weight)
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         wanted = f"(…, {weight.shape[1]})" if weight.ndim == 2 else "(…, in)"
-        raise ValueError(
-            f"linear: input has shape {x.shape}, expected {wanted} for a weight (out, in) of shape {weight.shape}"
-        )
+        shapes = f"expected {wanted} for a weight (out, in) of shape {weight.shape}"
+        raise ValueError(f"linear: input has shape {x.shape}, {shapes}")
     if bias is not None and np.shape(bias) != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {np.shape(bias)}, expected ({weight.shape[0]},)")
     y = x.dot(weight.T)

@@ -159,13 +159,9 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
+        self, parameters: Iterable[Tensor], lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False,
         weight_decay: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
         self.momentum = finite("SGD", "momentum", momentum)
         self.weight_decay = finite("SGD", "weight_decay", weight_decay)
@@ -216,13 +212,9 @@ class Adam(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
+        self, parameters: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
         name = type(self).__name__
         self.betas = (finite(name, "betas[0]", betas[0], below=1.0), finite(name, "betas[1]", betas[1], below=1.0))
@@ -271,13 +263,9 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
+        self, parameters: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.01,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:

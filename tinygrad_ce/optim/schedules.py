@@ -174,13 +174,9 @@ class LinearLR(Schedule):
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        start_factor: float = 1 / 3,
-        end_factor: float = 1.0,
-        total_iters: int = 5,
+        self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
         per: str = "epoch",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(optimizer, per)
         for factor, name in ((start_factor, "start_factor"), (end_factor, "end_factor")):
             if not 0 <= factor <= 1 or (factor == 0 and factor is start_factor):
@@ -280,18 +276,10 @@ class ReduceLROnPlateau(Schedule):
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str | None = None,
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-        eps: float = 1e-8,
-        monitor: str | None = None,
-    ) -> None:
+        self, optimizer: Optimizer, mode: str | None = None, factor: float = 0.1, patience: int = 10,
+        threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0, min_lr: float = 0.0,
+        eps: float = 1e-8, monitor: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(optimizer)
         name = "ReduceLROnPlateau"
         self.mode, self.monitor = direction(name, mode, monitor), monitor

@@ -51,9 +51,8 @@ class Callback:
         """
         for name in vars(cls):
             if name.startswith(("on_", "before_", "after_")) and name not in HOOKS:
-                raise TypeError(
-                    f"{cls.__name__}.{name} is no hook, nothing would call it; there are {', '.join(HOOKS)}"
-                )
+                hooks = ", ".join(HOOKS)
+                raise TypeError(f"{cls.__name__}.{name} is no hook, nothing would call it; there are {hooks}")
 
     def on_train_begin(self, training: Training) -> None:
         """Before the first step; what a checkpoint held is restored already."""

@@ -286,9 +286,8 @@ class Checkpoint(Callback):
         try:
             self._name(1, 1)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"Checkpoint: path is {self.path!r}, expected no fields but {{epoch}} and {{step}}: {error}"
-            ) from None
+            expected = f"expected no fields but {{epoch}} and {{step}}: {error}"
+            raise ValueError(f"Checkpoint: path is {self.path!r}, {expected}") from None
 
     def _name(self, epoch: int, step: int) -> Path:
         folder, name = os.path.split(self.path)

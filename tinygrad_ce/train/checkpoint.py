@@ -17,10 +17,8 @@ __all__ = ["CheckpointError", "load", "save"]
 
 _FORMAT = "tinygrad_ce checkpoint 1"
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")  # by name: importing np.random takes 20 ms
-_BUFFERS = {
-    "MT19937": ("pos", 624),
-    "Philox": ("buffer_pos", 4),
-}  # the field that is a position in a buffer, and the buffer's length
+# The field that is a position in a buffer, and the buffer's length.
+_BUFFERS = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}
 
 
 class CheckpointError(ValueError):
@@ -122,13 +120,11 @@ def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, An
     for group in ("model", "optimizer", "best", "callbacks"):
         require(group in groups, "groups", sorted(groups), f"{group!r} among them")
         for name, array in groups[group].items():
-            require(
-                array.dtype.kind in "fiub", f"{group}/{arrays.word(name)} has dtype", str(array.dtype), "real numbers"
-            )
+            what = f"{group}/{arrays.word(name)} has dtype"
+            require(array.dtype.kind in "fiub", what, str(array.dtype), "real numbers")
     shapes = {group: {name: array.shape for name, array in groups[group].items()} for group in ("model", "best")}
-    require(
-        shapes["best"] in ({}, shapes["model"]), "best has names and shapes", shapes["best"], "none, or those of model"
-    )
+    alike = shapes["best"] in ({}, shapes["model"])
+    require(alike, "best has names and shapes", shapes["best"], "none, or those of model")
     rate = groups["optimizer"].get("lr")
     require(rate is not None and rate.shape == (), "optimizer/lr:", rate, "a number")
     _check_history(meta["history"])

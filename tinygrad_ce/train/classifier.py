@@ -94,9 +94,8 @@ def _check_about(about: Any) -> dict[str, Any]:
     require(named, "classes:", classes, "a list of names without control characters")
     require(is_list(hidden, int) and all(n > 0 for n in hidden), "hidden:", hidden, "a list of widths")
     activation, names = about.get("activation"), about.get("names", [])
-    require(
-        is_list([activation], str) and activation in ACTIVATIONS, "activation:", activation, " or ".join(ACTIVATIONS)
-    )
+    known = isinstance(activation, str) and activation in ACTIVATIONS
+    require(known, "activation:", activation, " or ".join(ACTIVATIONS))
     require(is_list(names, str) and len(names) in (0, features), "names:", names, f"none, or {features} names")
     rows = about.get("rows", [])
     require(is_list(rows, int), "rows:", rows, "how many there were to train on, to validate and to test with")

@@ -26,28 +26,15 @@ from tinygrad_ce.train.training import Training
 
 
 def fit(
-    model: Module,
-    data: Any,
-    *,
-    epochs: int = 20,
-    batch_size: int = 32,
-    accumulate: int = 1,
-    optimizer: Optimizer | None = None,
-    loss: Callable[..., Any] = losses.cross_entropy,
-    class_weight: Any = None,
-    sample_weight: Any = None,
+    model: Module, data: Any, *,
+    epochs: int = 20, batch_size: int = 32, accumulate: int = 1, optimizer: Optimizer | None = None,
+    loss: Callable[..., Any] = losses.cross_entropy, class_weight: Any = None, sample_weight: Any = None,
     metrics: Mapping[str, Callable[..., float]] | Sequence[Callable[..., float]] | Callable[..., float] = (),
-    schedule: Schedule | None = None,
-    validation: Any = None,
-    patience: int | None = None,
+    schedule: Schedule | None = None, validation: Any = None, patience: int | None = None,
     callbacks: Iterable[Callback | Schedule] | Callback | Schedule = (),
-    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
-    resume: bool = False,
-    meta: dict[str, Any] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-    team: Team = ALONE,
-) -> History:
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None, resume: bool = False,
+    meta: dict[str, Any] | None = None, seed: int = 0, progress: bool = True, team: Team = ALONE,
+) -> History:  # fmt: skip
     r"""Train a model on rows and their labels, by steps that each lower the mean loss of some rows.
 
     A step's loss is :math:`\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i` over the n rows of the step that have a label:
@@ -203,15 +190,15 @@ def _plain(meta: dict[str, Any]) -> dict[str, Any]:
 
 def _named(metrics: Any) -> dict[str, Callable[..., float]]:
     metrics = [metrics] if callable(metrics) else metrics
-    pairs = list(
-        metrics.items() if isinstance(metrics, Mapping) else ((getattr(m, "__name__", str(m)), m) for m in metrics)
-    )
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ValueError(f"fit: metrics has {[name for name, _ in pairs]}; give a dict with a name for each")
+    if isinstance(metrics, Mapping):
+        named = dict(metrics)
+    else:
+        names = [getattr(metric, "__name__", str(metric)) for metric in metrics]
+        named = dict(zip(names, metrics, strict=True))
+        if len(named) < len(names):
+            raise ValueError(f"fit: metrics has {names}; give a dict with a name for each")
     for name, metric in named.items():
         if not callable(metric) or name in ("loss", "accuracy", "lr") or str(name).startswith("val_"):
-            raise ValueError(
-                f"fit: metrics has {name!r}, expected functions of (logits, targets) under names of their own"
-            )
+            expected = "functions of (logits, targets) under names of their own"
+            raise ValueError(f"fit: metrics has {name!r}, expected {expected}")
     return named

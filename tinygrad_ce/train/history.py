@@ -60,12 +60,8 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items())
-        words = [
-            f"{len(self)} epochs",
-            *([last] if last else []),
-            *([f"stopped: {self.stopped}"] if self.stopped else []),
-        ]
-        return f"History({'; '.join(words)})"
+        words = [f"{len(self)} epochs", last, f"stopped: {self.stopped}" if self.stopped else ""]
+        return f"History({'; '.join(filter(None, words))})"
 
     def state(self) -> dict[str, Any]:
         """What JSON can hold of it."""

@@ -97,9 +97,8 @@ class TensorBoard(Callback):
             from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
-            raise ImportError(
-                f"TensorBoard needs tensorboard: pip install 'tinygrad-ce[tensorboard]' ({error})"
-            ) from error
+            words = f"TensorBoard needs tensorboard: pip install 'tinygrad-ce[tensorboard]' ({error})"
+            raise ImportError(words) from error
         self.folder = Path(folder)
         self._open: Any = EventFileWriter
         self._event, self._summary, self._session = event_pb2.Event, summary_pb2.Summary, event_pb2.SessionLog
@@ -160,13 +159,9 @@ class Bar(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Begin where the training begins."""
         self._bar = self._tqdm(
-            total=training.epochs * training.steps,
-            initial=training.updates,
-            unit="step",
-            dynamic_ncols=True,
-            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
-            desc=f"epoch {training.epoch}/{training.epochs}",
-        )
+            total=training.epochs * training.steps, initial=training.updates, unit="step", dynamic_ncols=True,
+            desc=f"epoch {training.epoch}/{training.epochs}", bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+        )  # fmt: skip
 
     def after_update(self, training: Training) -> None:
         """Another step is done."""

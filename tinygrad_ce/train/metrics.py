@@ -12,6 +12,10 @@ from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
 
+__all__ = [
+    "accuracy", "confusion_matrix", "logits", "macro_f1", "precision_recall", "predict", "top_k_accuracy",
+]  # fmt: skip
+
 
 def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     """The class with the largest logit for each row of x: an array, a Dataset, or a Stream, whose order is kept.

@@ -40,31 +40,14 @@ class ArrayRows:
     def __init__(self, where: str, data: Any, weight: Any = None) -> None:
         self.where = where
         self.data = as_dataset(where, data)
-        self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "row")
+        self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "rows")
         self.class_weight: np.ndarray | None = None
+        self.classes, self.shape = self.data.classes, self.data.x.shape[1:]  # their names; of a row's features
+        self.first = self.data.x[:1]  # the features of a row, as a batch of one
+        self.layout = {"rows": len(self)}  # what fixes, beside seed and epoch, the order of the rows
 
     def __len__(self) -> int:
         return len(self.data.y)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self.data.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of a row's features."""
-        return self.data.x.shape[1:]
-
-    @property
-    def first(self) -> np.ndarray:
-        """The features of a row, as a batch of one."""
-        return self.data.x[:1]
-
-    @property
-    def layout(self) -> dict[str, int]:
-        """What fixes, beside seed and epoch, the order of the rows."""
-        return {"rows": len(self)}
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each feature, piece by piece, so that no second copy of the rows is made."""
@@ -112,28 +95,15 @@ class StreamRows:
         self.where = where
         self.stream = stream
         self.class_weight: np.ndarray | None = None
+        self.classes, self.shape, self.layout = stream.classes, stream.shape, stream.layout
+        self.moments = stream.moments
 
     def __len__(self) -> int:
         return len(self.stream)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.stream.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stream.shape
-
-    @property
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
-
-    @property
-    def layout(self) -> dict[str, int]:
-        return self.stream.layout
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.stream.moments()
 
     def check_labels(self, classes: int) -> None:
         if len(self.stream.classes) > classes:
@@ -192,7 +162,7 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
     for y in rows.labels():
         _index(where, y)
         break
-    return _weights(where, "class_weight", given, classes, "class")
+    return _weights(where, "class_weight", given, classes, "classes")
 
 
 def _index(where: str, y: np.ndarray) -> np.ndarray:
@@ -204,10 +174,8 @@ def _index(where: str, y: np.ndarray) -> np.ndarray:
 def _weights(where: str, name: str, given: Any, count: int, what: str) -> np.ndarray:
     weight = np.asarray(given)
     if weight.shape != (count,) or weight.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{where}: {name} has shape {weight.shape} and dtype {weight.dtype}, expected a number for each of "
-            f"{count} {what}{'es' if what == 'class' else 's'}"
-        )
+        expected = f"expected a number for each of {count} {what}"
+        raise ValueError(f"{where}: {name} has shape {weight.shape} and dtype {weight.dtype}, {expected}")
     wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if wrong.size:
         raise ValueError(f"{where}: {name}[{wrong[0]}] is {weight[wrong[0]]}, expected a finite number ≥ 0")

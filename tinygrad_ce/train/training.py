@@ -199,10 +199,9 @@ class Training:
         assert part.weight is not None
         each = self.loss(output, part.y, reduction="none")
         if each.shape != part.weight.shape:
-            raise ValueError(
-                f"fit: with weights the loss is asked for reduction='none' and one number for each row, but it has "
-                f"shape {each.shape} for {len(part.y)} rows"
-            )
+            found = f"it has shape {each.shape} for {len(part.y)} rows"
+            wanted = "with weights the loss is asked for reduction='none' and one number for each row"
+            raise ValueError(f"fit: {wanted}, but {found}")
         return (each * part.weight.astype(each.dtype)).sum() / counted
 
     def _sum_gradients(self, loss: float, count: int) -> tuple[float, int]:
