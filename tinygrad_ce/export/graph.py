@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
+from tinygrad_ce.common.names import free
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.export.forward import Forward
 
@@ -42,24 +43,16 @@ class Graph:
         # What has been written, by the order in which the first forward made it.
         self.values = {} if a.leaf is None else {a.leaf._order: self.input}
 
-    def free(self, name: str) -> str:
-        """A name that nothing else has: the one given, or with a number."""
-        free, k = name, 2
-        while free in self.used:
-            free, k = f"{name}_{k}", k + 1
-        self.used.add(free)
-        return free
-
     def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """A node of one result, which gets the name or one like it."""
-        name = self.free(name)
+        name = free(name, self.used, "_")
         self.nodes.append(self.library.helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, array: np.ndarray) -> str:
         """An array that is written with the graph: once, where it is one of the model's Tensors."""
         if id(array) not in self.initializers:
-            name = self.free(self.tensors.get(id(array), "constant"))
+            name = free(self.tensors.get(id(array), "constant"), self.used, "_")
             self.initializers[id(array)] = name, array  # held: no other array gets this id
         return self.initializers[id(array)][0]
 
@@ -101,16 +94,12 @@ class Translation:
         self.shapes = a._data.shape, b._data.shape
         self.dtype = a._data.dtype
 
-    def arguments(self) -> list[Any]:
-        """What the call was given: operands of the graph, and options as they are."""
-        return [self.argument(i) for i in range(self.count)]
-
     def refused(self, why: str) -> NotImplementedError:
         """An error that names the operator."""
         return NotImplementedError(f"onnx: {self.made.describe(self.nodes[0]._arguments[: self.count])} {why}")
 
     def argument(self, i: int) -> Any:
-        """One of them."""
+        """What the call was given at a place: an operand of the graph, or an option as it is."""
         parents = [dict(node._parents).get(i) for node in self.nodes]
         if parents[0] is not None and parents[0]._order in self.graph.values:
             return self.graph.values[parents[0]._order]

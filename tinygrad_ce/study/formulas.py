@@ -107,18 +107,8 @@ def _fraction(m: re.Match[str]) -> str:
 def _braced(m: re.Match[str]) -> str:
     command, inner = m[1], m[2]
     whole = inner if re.fullmatch(r"⟨[^⟩]+⟩|\w+", inner) else f"({inner})"
-    match command:
-        case "e^":
-            return f"exp({inner})"
-        case "^":
-            return f"^{whole}"
-        case "_":
-            return f"[{inner}]"
-        case r"\sqrt":
-            return f"√{whole}"
-        case r"\overline":
-            return "mean"
-    return inner
+    written = {"e^": f"exp({inner})", "^": f"^{whole}", "_": f"[{inner}]", r"\sqrt": f"√{whole}", r"\overline": "mean"}
+    return written.get(command, inner)
 
 
 def _outside(text: str) -> str:

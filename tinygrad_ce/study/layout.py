@@ -118,7 +118,10 @@ def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]
 
 def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -> list[int]:
     """The layers that don't fit into the band before them, given the room that each needs."""
-    width = _even(sum(rooms) + COLUMN_GAP * (len(rooms) - 1), width)
+    whole = sum(rooms) + COLUMN_GAP * (len(rooms) - 1)
+    if whole <= 1.15 * width:  # nearly one band: a second would hold a last box alone
+        return []
+    width = min(width, 1.1 * whole / math.ceil(whole / width))  # bands of about one length
     breaks: list[int] = []
     x = 0.0
     for layer, room in enumerate(rooms):
@@ -127,13 +130,6 @@ def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -
             x = leaves[layer - 1] + COLUMN_GAP if leaves[layer - 1] else 0.0
         x += room + COLUMN_GAP
     return breaks
-
-
-def _even(whole: float, width: float) -> float:
-    """How wide bands may get, for them to be of about one length and none to hold a last box alone."""
-    if whole <= 1.15 * width:
-        return whole
-    return min(width, 1.1 * whole / math.ceil(whole / width))
 
 
 def _bends(edges: Sequence[Edge]) -> list[Box]:

@@ -129,7 +129,7 @@ class Script:
 
     def _step(self, phase: str, title: str, rows: Iterable[Row], **more: Any) -> dict[str, Any]:
         shown = [{"label": row.label, "array": self._place(row.array), "indent": row.indent} for row in rows]
-        usual = {"formula": "", "shapes": "", "lit": [], "edges": [], "sets": [], "note": None}
+        usual: dict[str, Any] = {"formula": "", "shapes": "", "lit": [], "edges": [], "sets": [], "note": None}
         return {"phase": phase, "title": title, "rows": shown, **usual, **more}
 
     def _drawn(self, values: Iterable[Value]) -> list[int]:
