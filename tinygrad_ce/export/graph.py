@@ -69,13 +69,10 @@ class Graph:
         ]
         from_array = self.library.numpy_helper.from_array
         held = [from_array(np.array(array, order="C"), name) for name, array in self.initializers.values()]
-        version = helper.make_opsetid("", opset)
-        return helper.make_model(
-            helper.make_graph(self.nodes, "tinygrad_ce", ends[:1], ends[1:], held),
-            opset_imports=[version],
-            ir_version=helper.find_min_ir_version_for([version]),  # runtimes lag behind the newest
-            producer_name="tinygrad_ce",
-        )
+        graph = helper.make_graph(self.nodes, "tinygrad_ce", ends[:1], ends[1:], held)
+        versions = [helper.make_opsetid("", opset)]
+        oldest = helper.find_min_ir_version_for(versions)  # runtimes lag behind the newest
+        return helper.make_model(graph, opset_imports=versions, ir_version=oldest, producer_name="tinygrad_ce")
 
 
 def _axes(value: Operand) -> list[Any]:
