@@ -185,9 +185,8 @@ def _runs(calls: list[Call]) -> Iterator[list[Call]]:
     kinds = [_kind(call) for call in calls]
     start = 0
     while start < len(calls):
-        period, repeats = max(
-            ((p, _repeats(kinds, start, p)) for p in range(1, LONGEST + 1)), key=lambda found: found[0] * (found[1] - 2)
-        )
+        found = [(p, _repeats(kinds, start, p)) for p in range(1, LONGEST + 1)]
+        period, repeats = max(found, key=lambda pair: pair[0] * (pair[1] - 2))
         if repeats < REPEATS:
             start += 1
             continue
@@ -321,22 +320,21 @@ def _edge(k: int, arrow: Arrow, frame: Frame) -> str:
 
 
 def _group(k: int, item: Item) -> str:
-    x, y = item.x, item.y - item.height / 2
-    parts = [
-        f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>',
-        f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" rx="4"/>',
-    ]
-    top = y + 4
+    x, y, width = item.x, item.y - item.height / 2, item.width
+    parts = [f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>']
+    parts.append(_rect("box", x, y, width, item.height, 4))
     if item.title:
-        parts.append(
-            f'<rect class="head" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{item.width - 2:.1f}" '
-            f'height="{HEADER - 1:.1f}" rx="3"/>'
-            f'<text class="title" x="{x + item.width / 2:.1f}" y="{y + 13.5:.1f}" text-anchor="middle">'
-            f"{html.escape(item.title)}</text>"
-        )
-        top += HEADER
-    for line, (style, text) in enumerate(item.lines):
-        parts.append(
-            f'<text class="{style}" x="{x + PADDING:.1f}" y="{top + LINE * line + 11:.1f}">{html.escape(text)}</text>'
-        )
+        parts.append(_rect("head", x + 1, y + 1, width - 2, HEADER - 1, 3))
+        parts.append(_text("title", x + width / 2, y + 13.5, item.title, ' text-anchor="middle"'))
+    top = y + 15 + (HEADER if item.title else 0)
+    parts += [_text(style, x + PADDING, top + LINE * k, text) for k, (style, text) in enumerate(item.lines)]
     return "".join([*parts, "</g>"])
+
+
+def _rect(style: str, x: float, y: float, width: float, height: float, radius: int) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{style}" {place} rx="{radius}"/>'
+
+
+def _text(style: str, x: float, y: float, text: str, more: str = "") -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}"{more}>{html.escape(text)}</text>'

@@ -141,13 +141,13 @@ def _bends(edges: Sequence[Edge]) -> list[Box]:
         joined[id(edge.source), id(edge.target)] += 1
         last = edge.source
         for layer in range(edge.source.layer + 1, edge.target.layer):
-            bend = shared.get((id(edge.source), layer))
-            if bend is None:
-                bend = shared[id(edge.source), layer] = Box(layer=layer, height=2 * LANE, bend=True)
+            key = id(edge.source), layer
+            if key not in shared:
+                shared[key] = bend = Box(layer=layer, height=2 * LANE, bend=True)
                 last.links_out.append((bend, 0.0))
                 bend.links_in.append((last, 0.0))
-            edge.bends.append(bend)
-            last = bend
+            last = shared[key]
+            edge.bends.append(last)
         last.links_out.append((edge.target, edge.at))
         edge.target.links_in.append((last, edge.at))
     return list(shared.values())
@@ -270,7 +270,7 @@ def path(edge: Edge, frame: Frame) -> str:
             band, lane = edge.wraps[k]
             out = LANE * (lane + 1)
             floor = frame.floors[band] + BAND_GAP / 2 + LANE * lane
-            words += _around(x0, y0, x1, y1, frame.width + out, -out, floor)
+            words += _around(y0, x1, y1, frame.width + out, -out, floor)
         elif y0 == y1:
             words.append(f"H{x1:.1f}")
         else:
@@ -279,7 +279,7 @@ def path(edge: Edge, frame: Frame) -> str:
     return " ".join(words)
 
 
-def _around(x0: float, y0: float, x1: float, y1: float, right: float, left: float, floor: float) -> Iterable[str]:
+def _around(y0: float, x1: float, y1: float, right: float, left: float, floor: float) -> Iterable[str]:
     r = LANE / 2
     yield f"H{right - r:.1f} Q{right:.1f} {y0:.1f} {right:.1f} {y0 + r:.1f} V{floor - r:.1f}"
     yield f"Q{right:.1f} {floor:.1f} {right - r:.1f} {floor:.1f} H{left + r:.1f}"
