@@ -8,16 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce.check.differences import (
-    Closer,
-    Derivative,
-    Line,
-    central,
-    complex_step,
-    look_closer,
-    one_sided,
-    power_of_two,
-)
+from tinygrad_ce.check import differences
+from tinygrad_ce.check.differences import Closer, Derivative, Line, central, power_of_two
 from tinygrad_ce.check.entry import Entry
 from tinygrad_ce.check.report import GradientError, Report
 from tinygrad_ce.tensor import Tensor
@@ -121,7 +113,8 @@ def gradcheck(
         if value not in valid:
             raise ValueError(f"gradcheck: {name} is {value!r}, expected one of {', '.join(map(repr, valid))}")
     several = isinstance(inputs, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in inputs)
-    check = _Check(f, [_array(x) for x in (inputs if several else [inputs])], order, seed)
+    given = inputs if several else [inputs]
+    check = _Check(f, [np.asarray(x._data if isinstance(x, Tensor) else x) for x in given], order, seed)
     check.set_tolerances(step, rtol, method)
     if mode is None:
         mode = "jacobian" if check.size <= WHOLE else "directions"
@@ -144,10 +137,6 @@ def gradgradcheck(f: Callable[..., Any], inputs: Any, **options: Any) -> Report:
         True
     """
     return gradcheck(f, inputs, order=2, **options)
-
-
-def _array(x: Any) -> np.ndarray:
-    return np.asarray(x._data if isinstance(x, Tensor) else x)
 
 
 def _listed(y: Any) -> list[Any]:
@@ -225,7 +214,7 @@ class _Check:
     def jacobian(self, method: str) -> Report:
         """Every entry of the Jacobian."""
         rules = [np.empty((self.count, self.arrays[i].size)) for i in self.smooth]
-        factors = self._far_from_zero(self.count)  # a rule must not rely on a cotangent of 1
+        factors = _far_from_zero(self.rng, self.count)  # a rule must not rely on a cotangent of 1
         for k, factor in enumerate(factors.tolist()):
             unit = np.zeros(self.count)
             unit[k] = factor
@@ -245,9 +234,8 @@ class _Check:
     def _columns(self, i: int, rows: np.ndarray, method: str, report: Report) -> None:
         """Compare one input's columns; look into those that disagree."""
         x = self.arrays[i]
-        floor = (
-            4 * self.settings.eps * _largest_finite(rows)
-        )  # where terms cancel within a rule, their rounding is left
+        # Where terms cancel within a rule, their rounding is left.
+        floor = 4 * self.settings.eps * np.max(np.abs(np.where(np.isfinite(rows), rows, 0)), axis=1, initial=0.0)
         for place, index in enumerate(np.ndindex(x.shape)):
             unit = np.zeros(x.shape)
             unit[index] = 1.0
@@ -278,7 +266,7 @@ class _Check:
     ) -> list[Entry]:
         """Those in doubt, once more: by the best of many steps, and from both sides."""
         eps, rtol = self.settings.eps, self.settings.rtol
-        near = look_closer(line, h, eps)
+        near = differences.look_closer(line, h, eps)
         found = list(entries)
         for k in np.flatnonzero(doubtful).tolist():
             entry = entries[k]
@@ -299,8 +287,8 @@ class _Check:
             directions = {e.input: np.zeros(self.arrays[e.input].shape) for e in tied}
             for entry in tied:
                 directions[entry.input][entry.at] = 1.0
-            line, k = self.line(directions), self.places.index(output)
-            sides = [one_sided(line, power_of_two(self.settings.step), self.settings.eps, side) for side in (-1, 1)]
+            line, k, h = self.line(directions), self.places.index(output), power_of_two(self.settings.step)
+            sides = [differences.one_sided(line, h, self.settings.eps, side) for side in (-1, 1)]
             low, high = sorted(float(side.value[k]) for side in sides)
             slack = float(sides[0].uncertainty[k] + sides[1].uncertainty[k])
             slack += self.settings.rtol * max(abs(low), abs(high))
@@ -308,9 +296,9 @@ class _Check:
             nearest = min(max(total, low), high)
             yield Entry(tied[0].input, tied[0].at, total, nearest, max(slack, 1e-300), output, note="together")
 
-    def _exact(self, differences: list[Entry], exact: list[Entry]) -> list[Entry]:
+    def _exact(self, usual: list[Entry], exact: list[Entry]) -> list[Entry]:
         """Entries by the complex step, if it says what the differences say."""
-        for near, entry in zip(differences, exact, strict=True):
+        for near, entry in zip(usual, exact, strict=True):
             if not entry.excess <= 1 and near.excess <= 1 and not near.unresolved:
                 raise ValueError(
                     f"gradcheck: method 'complex' doesn't fit f: at {entry.place} it gives {entry.numeric:.6g}, but "
@@ -330,28 +318,24 @@ class _Check:
 
         if self.order == 2:
             raise ValueError("gradcheck: method 'complex' is for order 1; order 2 needs Tensors, which are real")
-        return complex_step(line, max(1.0, float(np.abs(self.arrays[i][unit > 0]).max())))
+        return differences.complex_step(line, max(1.0, float(np.abs(self.arrays[i][unit > 0]).max())))
 
     def along(self, directions: int) -> Report:
         """Derivatives along random directions, of the outputs weighted at random."""
         report = self.report(f"{directions} directions in each input")
         eps, rtol = self.settings.eps, self.settings.rtol
         for _ in range(directions):
-            v = self._far_from_zero(self.count)
+            v = _far_from_zero(self.rng, self.count)
             found = self.analytic(self.leaves, self.outputs, self.split(v))
             for i, dx in zip(self.smooth, found, strict=True):
                 x = self.arrays[i]
-                u = self._far_from_zero(x.shape) * np.maximum(1.0, np.abs(x))
+                u = _far_from_zero(self.rng, x.shape) * np.maximum(1.0, np.abs(x))
                 derivative = central(self.line({i: u}), power_of_two(self.settings.step), eps)
                 terms = dx.astype(float) * u
                 a, n = float(np.sum(terms)), float(derivative.value @ v)
                 doubt = float(derivative.uncertainty @ np.abs(v)) + 4 * eps * float(np.sum(np.abs(terms)))
                 report.entries.append(Entry(i, (), a, n, rtol * max(abs(a), abs(n)) + doubt, note="direction"))
         return report
-
-    def _far_from_zero(self, shape: Any) -> np.ndarray:
-        """Random numbers of either sign, none close to 0: an error in any component shows."""
-        return np.asarray(self.rng.uniform(0.5, 1.5, shape) * self.rng.choice([-1, 1], shape))
 
     def repeat(self) -> list[str]:
         """What must hold whatever the numbers are: nothing is written to, and a second run gives the same bits."""
@@ -373,7 +357,7 @@ class _Check:
     def invariants(self, wanted: Sequence[str] | Mapping[str, Invariant]) -> list[str]:
         """The invariants that the gradient of the sum of all outputs breaks."""
         named = wanted if isinstance(wanted, Mapping) else {name: INVARIANTS.get(name) for name in wanted}
-        found = self.analytic(self.leaves, self.outputs, self.split(self._far_from_zero(self.count)))
+        found = self.analytic(self.leaves, self.outputs, self.split(_far_from_zero(self.rng, self.count)))
         broken = []
         for name, invariant in named.items():
             if invariant is None:
@@ -386,9 +370,9 @@ class _Check:
         return broken
 
 
-def _largest_finite(rows: np.ndarray) -> np.ndarray:
-    """The largest entry of each row, by size."""
-    return np.asarray(np.max(np.abs(np.where(np.isfinite(rows), rows, 0)), axis=1, initial=0.0))
+def _far_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    """Random numbers of either sign, none close to 0: an error in any component shows."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape))
 
 
 def _singular(entry: Entry, near: Closer, k: int, rtol: float, order: int) -> Entry:
@@ -417,7 +401,7 @@ def _with_cotangents(
 ) -> tuple[Callable[..., Any], list[np.ndarray]]:
     """The gradient of v · f(x) as a function of x and v, to be checked in its turn."""
     outputs = _outputs(f(*(Tensor(x) for x in arrays)))
-    vs = [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape), y.dtype) for y in outputs]
+    vs = [_far_from_zero(rng, y.shape).astype(y.dtype) for y in outputs]
 
     def gradient(*given: Tensor) -> list[Tensor]:
         # Differences are taken on Tensors that require no grad; the gradient itself needs ones that do.

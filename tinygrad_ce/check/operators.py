@@ -26,11 +26,8 @@ class Check(NamedTuple):
 def check_operator(name: str, dtype: Any = np.float64, seed: int = 0) -> Check:
     """Check every example of a registered operator at order 1 and 2."""
     operator = registry[name]
-    reports = [
-        gradcheck(f, inputs, order=order, raises=False)
-        for f, inputs in example_calls(operator, dtype, seed)
-        for order in (1, 2)
-    ]
+    calls = example_calls(operator, dtype, seed)
+    reports = [gradcheck(f, inputs, order=order, raises=False) for f, inputs in calls for order in (1, 2)]
     failed = next((report for report in reports if not report), None)
     return Check(name, len(operator.examples), _largest(reports, 1), _largest(reports, 2), failed)
 

@@ -113,13 +113,11 @@ def _to_module(found: re.Match[str]) -> str:
 
 def _reference() -> dict[str, list[str]]:
     """The pages of the reference, by path; the first lists what is on the others."""
-    titles = TITLES | {
-        module.__name__[len("tinygrad_ce.") :]: module.__name__ for module in modules() if module is not tg
-    }
+    names = [module.__name__ for module in modules() if module is not tg]
+    titles = TITLES | {name.partition(".")[2]: name for name in names}
     found: dict[str, dict[str, tuple[Any, list[str]]]] = {page: {} for page in titles}
-    for name, entry in sorted(
-        things().items(), key=lambda item: (_kind(item[1][0]) == "exception", _importance(item[0]))
-    ):
+    order = sorted(things().items(), key=lambda item: (_kind(item[1][0]) == "exception", _importance(item[0])))
+    for name, entry in order:
         # A name of tg itself stands where it is made; any other, in its module.
         page = name.rpartition(".")[0].partition(".")[2] or entry[0].__module__.partition(".")[2]
         while page and page not in titles:
@@ -171,13 +169,8 @@ def _command_line(parser: argparse.ArgumentParser) -> list[str]:
     """The help of the program and of each of its commands."""
     lines = _heading("The command line", "``tinygrad-ce`` and ``python -m tinygrad_ce`` are the same.")
     for command in ("", *re.findall(r"\n    (\w+) ", _help(parser))):
-        lines += _heading(f"tinygrad-ce {command}".strip(), "", "-")
-        lines += [
-            ".. code-block:: text",
-            "",
-            *(f"   {line}" for line in _help(parser, *command.split()).splitlines()),
-            "",
-        ]
+        said = [f"   {line}" for line in _help(parser, *command.split()).splitlines()]
+        lines += [*_heading(f"tinygrad-ce {command}".strip(), "", "-"), ".. code-block:: text", "", *said, ""]
     return lines
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,8 +65,7 @@ def evaluation(model: nn.Module, every: bool) -> Iterator[None]:
         at_once(before)
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """A recorded forward: its input, the result, and the calls in between, oldest first."""
 
     x: np.ndarray

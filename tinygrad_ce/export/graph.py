@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
+from tinygrad_ce.common.names import free
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.export.forward import Forward
 
@@ -42,24 +43,16 @@ class Graph:
         # What has been written, by the order in which the first forward made it.
         self.values = {} if a.leaf is None else {a.leaf._order: self.input}
 
-    def free(self, name: str) -> str:
-        """A name that nothing else has: the one given, or with a number."""
-        free, k = name, 2
-        while free in self.used:
-            free, k = f"{name}_{k}", k + 1
-        self.used.add(free)
-        return free
-
     def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """A node of one result, which gets the name or one like it."""
-        name = self.free(name)
+        name = free(name, self.used, "_")
         self.nodes.append(self.library.helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, array: np.ndarray) -> str:
         """An array that is written with the graph: once, where it is one of the model's Tensors."""
         if id(array) not in self.initializers:
-            name = self.free(self.tensors.get(id(array), "constant"))
+            name = free(self.tensors.get(id(array), "constant"), self.used, "_")
             self.initializers[id(array)] = name, array  # held: no other array gets this id
         return self.initializers[id(array)][0]
 
@@ -76,13 +69,10 @@ class Graph:
         ]
         from_array = self.library.numpy_helper.from_array
         held = [from_array(np.array(array, order="C"), name) for name, array in self.initializers.values()]
-        version = helper.make_opsetid("", opset)
-        return helper.make_model(
-            helper.make_graph(self.nodes, "tinygrad_ce", ends[:1], ends[1:], held),
-            opset_imports=[version],
-            ir_version=helper.find_min_ir_version_for([version]),  # runtimes lag behind the newest
-            producer_name="tinygrad_ce",
-        )
+        graph = helper.make_graph(self.nodes, "tinygrad_ce", ends[:1], ends[1:], held)
+        versions = [helper.make_opsetid("", opset)]
+        oldest = helper.find_min_ir_version_for(versions)  # runtimes lag behind the newest
+        return helper.make_model(graph, opset_imports=versions, ir_version=oldest, producer_name="tinygrad_ce")
 
 
 def _axes(value: Operand) -> list[Any]:
@@ -101,16 +91,12 @@ class Translation:
         self.shapes = a._data.shape, b._data.shape
         self.dtype = a._data.dtype
 
-    def arguments(self) -> list[Any]:
-        """What the call was given: operands of the graph, and options as they are."""
-        return [self.argument(i) for i in range(self.count)]
-
     def refused(self, why: str) -> NotImplementedError:
         """An error that names the operator."""
         return NotImplementedError(f"onnx: {self.made.describe(self.nodes[0]._arguments[: self.count])} {why}")
 
     def argument(self, i: int) -> Any:
-        """One of them."""
+        """What the call was given at a place: an operand of the graph, or an option as it is."""
         parents = [dict(node._parents).get(i) for node in self.nodes]
         if parents[0] is not None and parents[0]._order in self.graph.values:
             return self.graph.values[parents[0]._order]

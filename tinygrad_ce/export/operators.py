@@ -35,7 +35,7 @@ def translated(graph: Graph) -> Graph:
         known = getattr(registry.get(call.made.name), "primitive", None) is call.made
         if not known or call.made.name not in OPERATORS:
             raise call.refused("has no translation to ONNX here")
-        name = OPERATORS[call.made.name](call, *call.arguments())
+        name = OPERATORS[call.made.name](call, *map(call.argument, range(call.count)))
         graph.values[first._order] = Operand(name, call.shapes, call.dtype)
     return graph
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.study.numbers import number
 from tinygrad_ce.tensor import Tensor
+
+DIGITS = 8  # as many as one compares
 
 
 def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
@@ -52,11 +55,12 @@ def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:
     if same.all():
         return f"✓ right: all {found.size} entries" if found.size > 1 else "✓ right"
     if not found.ndim:
-        return f"✗ {_short(found[()])}, expected {_short(expected[()])}{_hint(found, expected, rtol)}"
+        return f"✗ {number(found[()], DIGITS)}, expected {number(expected[()], DIGITS)}{_hint(found, expected, rtol)}"
     first = tuple(int(i) for i in np.argwhere(~same)[0])
     wrong = int(np.count_nonzero(~same))
+    is_there, should_be = number(found[first], DIGITS), number(expected[first], DIGITS)
     return (
-        f"✗ index {list(first)} is the first that is wrong: {_short(found[first])}, expected {_short(expected[first])} "
+        f"✗ index {list(first)} is the first that is wrong: {is_there}, expected {should_be} "
         f"({wrong} of {found.size} entries are wrong{_hint(found, expected, rtol)})"
     )
 
@@ -70,11 +74,6 @@ def _same(found: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> 
         largest = np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0)
         atol = min(atol, rtol * largest or atol)
         return np.asarray(np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
-
-
-def _short(value: Any) -> str:
-    """A number with as many digits as one compares."""
-    return f"{value:.8g}" if isinstance(value, float | np.floating) else f"{value}"
 
 
 def _hint(found: np.ndarray, expected: np.ndarray, rtol: float) -> str:

@@ -6,8 +6,8 @@ import html
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from tinygrad_ce.study.numbers import numbers
 from tinygrad_ce.study.trace import Call, Share, Trace, names_in, short, trace
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A labelled array of a step."""
 
     label: str
@@ -27,8 +26,7 @@ class Row:
     indent: bool = False
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One operator of the forward pass, or one rule of the backward pass."""
 
     number: int
@@ -36,13 +34,13 @@ class Step:
     title: str
     formula: Formula
     shapes: str
-    rows: list[Row] = field(default_factory=list)
-    call: Call | None = None
-    share: Share | None = None
+    rows: list[Row]
+    call: Call
+    share: Share | None = None  # of the backward pass
 
     def __str__(self) -> str:
-        head = [f"{self.number:>3}  {self.title}", f"     {self.formula.text}"]
-        return "\n".join([*head, *([f"     {self.shapes}"] if self.shapes else []), *_columns(self.rows)])
+        lines = [f"{self.number:>3}  {self.title}", f"     {self.formula.text}", f"     {self.shapes}".rstrip()]
+        return "\n".join([*filter(None, lines), *_columns(self.rows)])
 
 
 @dataclass(frozen=True)
@@ -63,24 +61,29 @@ class Explanation:
     steps: list[Step]
 
     def __str__(self) -> str:
-        loss = self.trace.output.name
-        parts = [f"{self._summary()}", "", "What it starts from", *_columns(_inputs(self.trace), " " * 5)]
-        for phase, title in (("forward", "Forward"), ("backward", _backward_title(self.trace))):
-            parts += ["", title]
-            for step in self.steps:
-                if step.phase == phase:
-                    parts += ["", str(step)]
-        parts += ["", f"Gradients of {loss}", *_columns(_gradients(self.trace), " " * 5)]
+        parts = [self._summary()]
+        for title, rows, steps in self._sections():
+            parts += ["", title, *_columns(rows)]
+            for step in steps:
+                parts += ["", str(step)]
         return "\n".join(parts)
 
     __repr__ = __str__
 
     def _summary(self) -> str:
-        forward = len(self.trace.calls)
-        return (
-            f"{self.trace.output.name} = {numbers(self.trace.output.array)}: {_count(forward, 'step')} forward, "
-            f"{_count(len(self.trace.shares), 'rule')} backward"
-        )
+        output = self.trace.output
+        forward, backward = _count(len(self.trace.calls), "step"), _count(len(self.trace.shares), "rule")
+        return f"{output.name} = {numbers(output.array)}: {forward} forward, {backward} backward"
+
+    def _sections(self) -> Iterator[tuple[str, list[Row], list[Step]]]:
+        """The account's sections: a title, and the rows or the steps below it."""
+        loss, leaves = self.trace.output.name, self.trace.leaves
+        start = f"∂{loss}/∂{loss} = {numbers(self.trace.start)}"
+        yield "What it starts from", [Row(leaf.name, leaf.array) for leaf in leaves], []
+        yield "Forward", [], [step for step in self.steps if step.phase == "forward"]
+        title = f"Backward, from {start}; g is the gradient that arrives from above"
+        yield title, [], [step for step in self.steps if step.phase == "backward"]
+        yield f"Gradients of {loss}", gradients(self.trace), []
 
     def latex(self) -> str:
         r"""Every step's formula as one ``aligned`` block of LaTeX, forward then backward."""
@@ -88,7 +91,12 @@ class Explanation:
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def _repr_html_(self) -> str:
-        return _html(self)
+        """The account as HTML with its own style; it reads well without it too."""
+        parts = [_STYLE, '<div class="tg-explain">', f"<p><b>{html.escape(self._summary())}</b></p>"]
+        for k, (title, rows, steps) in enumerate(self._sections()):
+            heading = f"<h4>{html.escape(title)}</h4>" if k else f"<p>{title}</p>"
+            parts += [heading, *([_table(rows)] if rows else []), *map(_step, steps)]
+        return "\n".join([*parts, "</div>"])
 
 
 def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None) -> Explanation:
@@ -150,8 +158,7 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
     Source:
         Rumelhart, Hinton, Williams, Learning representations by back-propagating errors, 1986.
     """
-    found = trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain")
-    return explanation(found)
+    return explanation(trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain"))
 
 
 def explanation(found: Trace) -> Explanation:
@@ -178,102 +185,65 @@ def _forward(call: Call) -> Step:
     formula = formulas.forward(call, words, latex)
     formula = Formula(f"{result.name} = {formula.text}", f"{name_in_latex(result.name)} = {formula.latex}")
     named = {operand.name: operand for operand in call.operands.values() if operand.kind != "number"}
-    shapes = ", ".join(f"{name} {_shape(operand.array)}" for name, operand in named.items())
-    shapes = f"{shapes} → {result.name} {_shape(result.array)} {result.array.dtype}".removeprefix(" → ")
+    shapes = ", ".join(f"{name} {operand.array.shape}" for name, operand in named.items())
+    shapes = f"{shapes} → {result.name} {result.array.shape} {result.array.dtype}".removeprefix(" → ")
     rows = [Row(f"{name}, as it was here", array, True) for name, array in call.outdated()]
     rows += [Row(label, array, True) for label, array in inside_forward(call)]
-    return Step(
-        call.number,
-        "forward",
-        f"{result.name} = {call.text}",
-        formula,
-        shapes,
-        [*rows, Row(result.name, result.array)],
-        call,
-    )
-
-
-def _backward_title(found: Trace) -> str:
-    loss = found.output.name
-    return f"Backward, from ∂{loss}/∂{loss} = {numbers(found.start)}; g is the gradient that arrives from above"
+    rows.append(Row(result.name, result.array))
+    return Step(call.number, "forward", f"{result.name} = {call.text}", formula, shapes, rows, call)
 
 
 def _backward(number: int, share: Share, found: Trace) -> Step:
     call, operand, loss = share.call, share.operand, found.output.name
     words, latex = _words(call)
-    formula = formulas.rule(call, share.argument, words, latex)
-    if share.product.shape != share.gradient.shape:
-        formula = Formula(f"{formula.text}, summed over {_repeated(share)}", rf"\sum {formula.latex}")
-    sign = "=" if share.before is None else "+="
+    text, tex = formulas.rule(call, share.argument, words, latex)
+    axes = _repeated(share)
+    if axes:
+        text, tex = f"{text}, summed over {axes}", rf"\sum {tex}"
+    sign, sign_in_latex = ("=", "=") if share.before is None else ("+=", "{+}=")
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
-    formula = Formula(
-        f"∂{loss}/∂{operand.name} {sign} {formula.text}", f"{left} {sign.replace('+', '{+}')} {formula.latex}"
-    )
+    formula = Formula(f"∂{loss}/∂{operand.name} {sign} {text}", f"{left} {sign_in_latex} {tex}")
     rows = [Row("upstream g", share.upstream)]
     rows += [Row(label, array, True) for label, array in inside_backward(share)]
     if share.local is not None:
         rows.append(Row("local", share.local))
     rows.append(Row("g · local" if share.local is not None else "by the rule", share.product))
-    if share.product.shape != share.gradient.shape:
-        axes = _repeated(share)
+    if axes:
         rows.append(Row(f"broadcasting undone: summed over {axes}", share.gradient))
     if share.before is not None:
-        rows.append(
-            Row(f"added to the {numbers(share.before) if share.before.size == 1 else 'gradient'} so far", share.total)
-        )
+        before = numbers(share.before) if share.before.size == 1 else "gradient"
+        rows.append(Row(f"added to the {before} so far", share.total))
     title = f"gradient of {operand.name}, through step {call.number} ({call.operator}, argument {share.argument})"
     return Step(number, "backward", title, formula, "", rows, call, share)
 
 
 def _repeated(share: Share) -> str:
-    """The axes of the product along which the operand was repeated."""
+    """The axes of the product along which the operand was repeated; of none, nothing."""
     product, shape = share.product.shape, share.gradient.shape
+    if product == shape:
+        return ""
     ahead = len(product) - len(shape)
     axes = [*range(ahead), *(i + ahead for i, n in enumerate(shape) if n == 1 != product[i + ahead])]
     return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, axes))
-
-
-def _shape(array: np.ndarray) -> str:
-    return str(array.shape)
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _inputs(found: Trace) -> list[Row]:
-    return [Row(leaf.name, leaf.array) for leaf in found.leaves]
+def gradients(found: Trace) -> list[Row]:
+    """What arrived at each leaf that requires grad."""
+    return [Row(leaf.name, leaf.gradient) for leaf in found.leaves if leaf.gradient is not None]
 
 
-def _gradients(found: Trace) -> list[Row]:
-    parameters = [leaf for leaf in found.leaves if leaf.kind == "parameter"]
-    return [Row(leaf.name, leaf.gradient) for leaf in parameters if leaf.gradient is not None]
-
-
-def _columns(rows: Sequence[Row], margin: str = " " * 5) -> Iterator[str]:
+def _columns(rows: Sequence[Row]) -> Iterator[str]:
     """Labels in one column, numbers in the next, their further lines below them."""
-    if not rows:
-        return
-    width = max(len(row.label) + 2 * row.indent for row in rows)
+    width = max((len(row.label) + 2 * row.indent for row in rows), default=0)
     for row in rows:
         label = ("  " if row.indent else "") + row.label
-        first, *more = numbers(row.array).split("\n")
-        yield f"{margin}{label:<{width}}  {first}"
-        yield from (f"{margin}{'':<{width}}  {line}" for line in more)
-
-
-def _html(found: Explanation) -> str:
-    """The account as HTML with its own style; it reads well without it too."""
-    loss = found.trace.output.name
-    parts = [_STYLE, '<div class="tg-explain">', f"<p><b>{html.escape(found._summary())}</b></p>"]
-    parts += ["<p>What it starts from</p>", _table(_inputs(found.trace))]
-    for phase, title in (("forward", "Forward"), ("backward", _backward_title(found.trace))):
-        parts.append(f"<h4>{html.escape(title)}</h4>")
-        for step in found.steps:
-            if step.phase == phase:
-                parts.append(_step(step))
-    parts += [f"<h4>Gradients of {html.escape(loss)}</h4>", _table(_gradients(found.trace)), "</div>"]
-    return "\n".join(parts)
+        for line in numbers(row.array).split("\n"):
+            yield f"     {label:<{width}}  {line}"
+            label = ""
 
 
 _STYLE = textwrap.dedent("""\
@@ -291,11 +261,10 @@ _STYLE = textwrap.dedent("""\
 
 
 def _step(step: Step) -> str:
-    title = html.escape(step.title)
-    formula = html.escape(step.formula.text)
+    title, formula = html.escape(step.title), html.escape(step.formula.text)
+    title = title if step.share else f"<code>{title}</code>"
     return "\n".join([
-        f"<p><b>{step.number}</b>&ensp;<code>{title}</code></p>" if step.call and not step.share
-        else f"<p><b>{step.number}</b>&ensp;{title}</p>",
+        f"<p><b>{step.number}</b>&ensp;{title}</p>",
         f'<p class="tg-formula">{formula}&emsp;<span>${html.escape(step.formula.latex)}$</span></p>',
         f'<p class="tg-shapes">{html.escape(step.shapes)}</p>' if step.shapes else "",
         _table(step.rows),

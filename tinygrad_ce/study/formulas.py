@@ -37,13 +37,10 @@ def forward(call: Call, words: Mapping[str, str], latex: Mapping[str, str]) -> F
 def rule(call: Call, argument: str, words: Mapping[str, str], latex: Mapping[str, str]) -> Formula:
     """The gradient of one argument: the operator's own formula, or its rule as its source has it."""
     made, family = call.node._primitive, argument.partition("[")[0]
-    template = _given(call, family) or _read(made, family)
+    unknown = rf"\text{{the rule of {made.name} in {argument}}}"
+    template = _given(call, family) or _read(made, family) or unknown
     result = call.result.name
-    return _filled(
-        template or rf"\text{{the rule of {made.name} in {argument}}}",
-        {**words, _RESULT: result},
-        {**latex, _RESULT: name_in_latex(result)},
-    )
+    return _filled(template, {**words, _RESULT: result}, {**latex, _RESULT: name_in_latex(result)})
 
 
 def _given(call: Call, part: str) -> str:
@@ -107,18 +104,8 @@ def _fraction(m: re.Match[str]) -> str:
 def _braced(m: re.Match[str]) -> str:
     command, inner = m[1], m[2]
     whole = inner if re.fullmatch(r"⟨[^⟩]+⟩|\w+", inner) else f"({inner})"
-    match command:
-        case "e^":
-            return f"exp({inner})"
-        case "^":
-            return f"^{whole}"
-        case "_":
-            return f"[{inner}]"
-        case r"\sqrt":
-            return f"√{whole}"
-        case r"\overline":
-            return "mean"
-    return inner
+    written = {"e^": f"exp({inner})", "^": f"^{whole}", "_": f"[{inner}]", r"\sqrt": f"√{whole}", r"\overline": "mean"}
+    return written.get(command, inner)
 
 
 def _outside(text: str) -> str:

@@ -12,33 +12,39 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.study.layout import Box, Edge, Frame, path, place
-from tinygrad_ce.study.numbers import number, numbers
+from tinygrad_ce.study.numbers import number, numbers, shortened
 from tinygrad_ce.study.page import save
 from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
 
 CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
+LETTERS = 34  # of a line; what is longer is cut
 REPEATS = 4  # of a block, before all but its first and last are folded
 LONGEST = 12  # calls in a block that is looked for
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Item(Box):
     """What a box shows: a leaf, a call and its result, or a run of calls folded into one."""
 
-    kind: str = "result"
+    kind: str
     title: str = ""
-    lines: list[tuple[str, str]] = field(default_factory=list)  # a style, and the text
-    tooltip: str = ""
+    lines: list[tuple[str, str]]  # a style, and the text
+    tooltip: str
     value: Value | None = None
     calls: list[Call] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        longest = max(len(text) for text in [self.title, *(text for _, text in self.lines)])
+        self.width = longest * CHARACTER + 2 * PADDING
+        self.height = len(self.lines) * LINE + 8 + (HEADER if self.title else 0)
 
-@dataclass(eq=False)
+
+@dataclass(eq=False, kw_only=True)
 class Arrow(Edge):
     """An operand: which call takes it, as which argument."""
 
-    call: Call | None = None
-    argument: str = ""
+    call: Call
+    argument: str
 
 
 class Graph:
@@ -72,7 +78,21 @@ class Graph:
 
     def to_dot(self) -> str:
         """The whole graph, nothing folded, in Graphviz's language."""
-        return _dot(self.trace)
+        values = [*self.trace.leaves, *(call.result for call in self.trace.calls)]
+        place = {value: f"v{k}" for k, value in enumerate(values)}
+        lines = ["digraph {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
+        for value in values:
+            words = [value.made_by.operator] if value.made_by else []
+            words += [value.name, str(value.array.shape), brief(value.array)]
+            words += [f"grad {brief(value.gradient)}"] if value.gradient is not None else []
+            label = "\\n".join(word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+            look = ", style=filled, fillcolor=lightgrey" if value.made_by else ""
+            lines.append(f'  {place[value]} [label="{label}"{look}];')
+        for call in self.trace.calls:
+            for argument, operand in call.operands.items():
+                if operand in place:
+                    lines.append(f'  {place[operand]} -> {place[call.result]} [label="{argument}"];')
+        return "\n".join([*lines, "}"])
 
 
 def graph(
@@ -165,9 +185,8 @@ def _runs(calls: list[Call]) -> Iterator[list[Call]]:
     kinds = [_kind(call) for call in calls]
     start = 0
     while start < len(calls):
-        period, repeats = max(
-            ((p, _repeats(kinds, start, p)) for p in range(1, LONGEST + 1)), key=lambda found: found[0] * (found[1] - 2)
-        )
+        found = [(p, _repeats(kinds, start, p)) for p in range(1, LONGEST + 1)]
+        period, repeats = max(found, key=lambda pair: pair[0] * (pair[1] - 2))
         if repeats < REPEATS:
             start += 1
             continue
@@ -202,15 +221,8 @@ def _numbers_of(array: np.ndarray, values: bool) -> Any:
     return array.shape, array.dtype.str, array.tobytes() if values else b""
 
 
-def _sized(item: Item) -> Item:
-    longest = max([len(text) for _, text in item.lines] + [len(item.title)])
-    item.width = longest * CHARACTER + 2 * PADDING
-    item.height = len(item.lines) * LINE + 8 + (HEADER if item.title else 0)
-    return item
-
-
 def _described(value: Value, values: bool) -> list[tuple[str, str]]:
-    lines = [("name", _cut(f"{value.name} {value.array.shape}" if value.array.ndim else value.name))]
+    lines = [("name", shortened(f"{value.name} {value.array.shape}" if value.array.ndim else value.name, LETTERS))]
     if values:
         lines.append(("value", brief(value.array)))
         if value.gradient is not None:
@@ -224,16 +236,16 @@ def _tooltip(value: Value) -> str:
 
 
 def _leaf(value: Value, values: bool) -> Item:
-    return _sized(Item(kind=value.kind, lines=_described(value, values), tooltip=_tooltip(value), value=value))
+    return Item(kind=value.kind, lines=_described(value, values), tooltip=_tooltip(value), value=value)
 
 
 def _call(call: Call, values: bool, last: bool) -> Item:
     given = [o.name for o in call.operands.values() if o.kind == "number"]
-    title = _cut(" ".join([call.operator, *given]))
+    title = shortened(" ".join([call.operator, *given]), LETTERS)
     lines = _described(call.result, values)
     tooltip = f"{call.result.name} = {call.text}\n{_tooltip(call.result)}"
-    return _sized(Item(kind="output" if last else "result", title=title, lines=lines, tooltip=tooltip,
-                       value=call.result, calls=[call]))  # fmt: skip
+    kind = "output" if last else "result"
+    return Item(kind=kind, title=title, lines=lines, tooltip=tooltip, value=call.result, calls=[call])
 
 
 def _run(run: list[Call], inside: set[Value]) -> Item:
@@ -241,30 +253,22 @@ def _run(run: list[Call], inside: set[Value]) -> Item:
     period = next(p for p in range(1, len(run) + 1) if all(a == b for a, b in zip(kinds, kinds[p:], strict=False)))
     block = " → ".join(call.operator for call in run[:period])
     held = {o for call in run for o in call.operands.values() if o in inside and o.kind == "parameter"}
-    lines = [("name", _cut(block)), ("value", f"{len(run)} operators folded")]
+    lines = [("name", shortened(block, LETTERS)), ("value", f"{len(run)} operators folded")]
     if held:
         lines.append(("value", f"{sum(o.array.size for o in held):,} parameters"))
     tooltip = f"{len(run) // period} times {block}"
-    return _sized(Item(kind="fold", title=f"× {len(run) // period}", lines=lines, tooltip=tooltip, calls=list(run)))
-
-
-def _cut(text: str, length: int = 34) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return Item(kind="fold", title=f"× {len(run) // period}", lines=lines, tooltip=tooltip, calls=list(run))
 
 
 def brief(array: np.ndarray) -> str:
     """An array in one short line: up to four numbers, or its range."""
     array = np.asarray(array)
     if array.size <= 4 and array.ndim <= 1:
-        return ", ".join(_short(v) for v in array.ravel()) or "empty"
+        return ", ".join(number(v, 4) for v in array.ravel()) or "empty"
     if array.size == 0:
         return "empty"
     low, high = array.min(), array.max()
-    return f"{_short(low)} … {_short(high)}" if low != high else f"all {_short(low)}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else number(value)
+    return f"{number(low, 4)} … {number(high, 4)}" if low != high else f"all {number(low, 4)}"
 
 
 STYLE = """
@@ -307,9 +311,7 @@ def draw(drawing: Graph, styled: bool = True) -> str:
 
 def _edge(k: int, arrow: Arrow, frame: Frame) -> str:
     x, y = arrow.end
-    call = arrow.call
-    assert call is not None
-    words = html.escape(f"argument {arrow.argument} of {call.operator}")
+    words = html.escape(f"argument {arrow.argument} of {arrow.call.operator}")
     return (
         f'<g class="arrow" data-edge="{k}"><title>{words}</title>'
         f'<path class="edge" d="{path(arrow, frame)}"/>'
@@ -318,40 +320,21 @@ def _edge(k: int, arrow: Arrow, frame: Frame) -> str:
 
 
 def _group(k: int, item: Item) -> str:
-    x, y = item.x, item.y - item.height / 2
-    parts = [
-        f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>',
-        f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" rx="4"/>',
-    ]
-    top = y + 4
+    x, y, width = item.x, item.y - item.height / 2, item.width
+    parts = [f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>']
+    parts.append(_rect("box", x, y, width, item.height, 4))
     if item.title:
-        parts.append(
-            f'<rect class="head" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{item.width - 2:.1f}" '
-            f'height="{HEADER - 1:.1f}" rx="3"/>'
-            f'<text class="title" x="{x + item.width / 2:.1f}" y="{y + 13.5:.1f}" text-anchor="middle">'
-            f"{html.escape(item.title)}</text>"
-        )
-        top += HEADER
-    for line, (style, text) in enumerate(item.lines):
-        parts.append(
-            f'<text class="{style}" x="{x + PADDING:.1f}" y="{top + LINE * line + 11:.1f}">{html.escape(text)}</text>'
-        )
+        parts.append(_rect("head", x + 1, y + 1, width - 2, HEADER - 1, 3))
+        parts.append(_text("title", x + width / 2, y + 13.5, item.title, ' text-anchor="middle"'))
+    top = y + 15 + (HEADER if item.title else 0)
+    parts += [_text(style, x + PADDING, top + LINE * k, text) for k, (style, text) in enumerate(item.lines)]
     return "".join([*parts, "</g>"])
 
 
-def _dot(found: Trace) -> str:
-    values = [*found.leaves, *(call.result for call in found.calls)]
-    place = {value: f"v{k}" for k, value in enumerate(values)}
-    lines = ["digraph {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
-    for value in values:
-        words = [value.made_by.operator] if value.made_by else []
-        words += [value.name, str(value.array.shape), brief(value.array)]
-        words += [f"grad {brief(value.gradient)}"] if value.gradient is not None else []
-        label = "\\n".join(word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
-        look = ", style=filled, fillcolor=lightgrey" if value.made_by else ""
-        lines.append(f'  {place[value]} [label="{label}"{look}];')
-    for call in found.calls:
-        for argument, operand in call.operands.items():
-            if operand in place:
-                lines.append(f'  {place[operand]} -> {place[call.result]} [label="{argument}"];')
-    return "\n".join([*lines, "}"])
+def _rect(style: str, x: float, y: float, width: float, height: float, radius: int) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{style}" {place} rx="{radius}"/>'
+
+
+def _text(style: str, x: float, y: float, text: str, more: str = "") -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}"{more}>{html.escape(text)}</text>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -21,17 +20,11 @@ def inside_forward(call: Call) -> Named:
     if not call.is_known:
         return
     if call.operator in ("softmax", "log_softmax", "logsumexp"):
-        x, axis, where = _logits(call)
-        rows, _ = kernels.rows(masked(x, where), axis)
+        given = dict(zip(call.node._primitive.arguments, call.node._arguments, strict=False))
+        rows, _ = kernels.rows(masked(given["x"], given["where"]), given["axis"])
         yield from _exponentials(rows)
     elif call.operator == "cross_entropy":
         yield from _cross_entropy(call)
-
-
-def _logits(call: Call) -> tuple[np.ndarray, Any, Any]:
-    """The logits, class axis and mask of a call."""
-    given = dict(zip(call.node._primitive.arguments, call.node._arguments, strict=False))
-    return given["x"], given["axis"], given["where"]
 
 
 def _exponentials(x: np.ndarray) -> Named:

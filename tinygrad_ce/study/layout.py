@@ -118,7 +118,10 @@ def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]
 
 def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -> list[int]:
     """The layers that don't fit into the band before them, given the room that each needs."""
-    width = _even(sum(rooms) + COLUMN_GAP * (len(rooms) - 1), width)
+    whole = sum(rooms) + COLUMN_GAP * (len(rooms) - 1)
+    if whole <= 1.15 * width:  # nearly one band: a second would hold a last box alone
+        return []
+    width = min(width, 1.1 * whole / math.ceil(whole / width))  # bands of about one length
     breaks: list[int] = []
     x = 0.0
     for layer, room in enumerate(rooms):
@@ -127,13 +130,6 @@ def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -
             x = leaves[layer - 1] + COLUMN_GAP if leaves[layer - 1] else 0.0
         x += room + COLUMN_GAP
     return breaks
-
-
-def _even(whole: float, width: float) -> float:
-    """How wide bands may get, for them to be of about one length and none to hold a last box alone."""
-    if whole <= 1.15 * width:
-        return whole
-    return min(width, 1.1 * whole / math.ceil(whole / width))
 
 
 def _bends(edges: Sequence[Edge]) -> list[Box]:
@@ -145,13 +141,13 @@ def _bends(edges: Sequence[Edge]) -> list[Box]:
         joined[id(edge.source), id(edge.target)] += 1
         last = edge.source
         for layer in range(edge.source.layer + 1, edge.target.layer):
-            bend = shared.get((id(edge.source), layer))
-            if bend is None:
-                bend = shared[id(edge.source), layer] = Box(layer=layer, height=2 * LANE, bend=True)
+            key = id(edge.source), layer
+            if key not in shared:
+                shared[key] = bend = Box(layer=layer, height=2 * LANE, bend=True)
                 last.links_out.append((bend, 0.0))
                 bend.links_in.append((last, 0.0))
-            edge.bends.append(bend)
-            last = bend
+            last = shared[key]
+            edge.bends.append(last)
         last.links_out.append((edge.target, edge.at))
         edge.target.links_in.append((last, edge.at))
     return list(shared.values())
@@ -274,7 +270,7 @@ def path(edge: Edge, frame: Frame) -> str:
             band, lane = edge.wraps[k]
             out = LANE * (lane + 1)
             floor = frame.floors[band] + BAND_GAP / 2 + LANE * lane
-            words += _around(x0, y0, x1, y1, frame.width + out, -out, floor)
+            words += _around(y0, x1, y1, frame.width + out, -out, floor)
         elif y0 == y1:
             words.append(f"H{x1:.1f}")
         else:
@@ -283,7 +279,7 @@ def path(edge: Edge, frame: Frame) -> str:
     return " ".join(words)
 
 
-def _around(x0: float, y0: float, x1: float, y1: float, right: float, left: float, floor: float) -> Iterable[str]:
+def _around(y0: float, x1: float, y1: float, right: float, left: float, floor: float) -> Iterable[str]:
     r = LANE / 2
     yield f"H{right - r:.1f} Q{right:.1f} {y0:.1f} {right:.1f} {y0 + r:.1f} V{floor - r:.1f}"
     yield f"Q{right:.1f} {floor:.1f} {right - r:.1f} {floor:.1f} H{left + r:.1f}"

@@ -10,14 +10,17 @@ WHOLE = 24  # the most numbers that are printed one by one
 DIGITS = 6
 
 
-def number(value: Any) -> str:
-    """One number to six significant digits."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    return f"{value:.{DIGITS}g}" if isinstance(value, float | np.floating) else f"{value}"
+def number(value: Any, digits: int = DIGITS) -> str:
+    """One number to so many significant digits."""
+    return f"{value:.{digits}g}" if isinstance(value, float | np.floating) else f"{value}"
 
 
-def numbers(array: Any, whole: int = WHOLE) -> str:
+def shortened(text: str, letters: int) -> str:
+    """A text, cut if it has more letters."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
+def numbers(array: Any) -> str:
     """An array as text: every number of a small one; of a large one its shape, range, mean and first numbers.
 
     Example:
@@ -28,10 +31,8 @@ def numbers(array: Any, whole: int = WHOLE) -> str:
         '(100,) from 0 to 99, mean 49.5: 0, 1, 2, 3, 4, …'
     """
     array = np.asarray(array)
-    if array.size <= whole:
-        return np.array2string(
-            array, separator=", ", formatter={"all": number}, threshold=whole + 1, max_line_width=100
-        )
+    if array.size <= WHOLE:
+        return np.array2string(array, separator=", ", formatter={"all": number}, threshold=WHOLE, max_line_width=100)
     first = ", ".join(number(v) for v in array.ravel()[:5])
     return f"{array.shape} {spread(array)}: {first}, …"
 
@@ -42,7 +43,7 @@ def spread(array: np.ndarray) -> str:
         return f"from {array.min()} to {array.max()}"
     finite = array[np.isfinite(array)].astype(float)
     lost = array.size - finite.size
-    words = (
-        [f"from {number(finite.min())} to {number(finite.max())}, mean {number(finite.mean())}"] if finite.size else []
-    )
-    return "; ".join(words + ([f"{lost} not finite"] if lost else []))
+    words = [f"{lost} not finite"] if lost else []
+    if finite.size:
+        words.insert(0, f"from {number(finite.min())} to {number(finite.max())}, mean {number(finite.mean())}")
+    return "; ".join(words)

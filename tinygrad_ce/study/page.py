@@ -114,11 +114,8 @@ def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any
     # Only this style and this script may run, and nothing may be loaded, whatever a name manages to smuggle in.
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     text = html.escape(title)
-    return Page(
-        title,
-        _FRAME.format(policy=policy, title=text, style=style, body=body, data=to_json(data), script=script),
-        height,
-    )
+    whole = _FRAME.format(policy=policy, title=text, style=style, body=body, data=to_json(data), script=script)
+    return Page(title, whole, height)
 
 
 def asset(name: str) -> str:

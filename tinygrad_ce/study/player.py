@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.study.explain import Row, Step, explanation
+from tinygrad_ce.study.explain import Row, Step, explanation, gradients
 from tinygrad_ce.study.graph import STYLE, Graph, brief, draw, trace_of
 from tinygrad_ce.study.numbers import DIGITS, numbers, spread
 from tinygrad_ce.study.page import Page, asset, frame
@@ -64,13 +64,13 @@ class Script:
         self.places: dict[int, int] = {}  # by id: the arrays are kept alive by the list
         self.boxes = {id(item.value): k for k, item in enumerate(drawing.items) if item.value}
         self.folded = {call.number: k for k, item in enumerate(drawing.items) if not item.value for call in item.calls}
-        self.edges = {(arrow.call.number, arrow.argument): k for k, arrow in enumerate(drawing.arrows) if arrow.call}
+        self.edges = {(arrow.call.number, arrow.argument): k for k, arrow in enumerate(drawing.arrows)}
 
     def data(self) -> dict[str, Any]:
         """All that the page's script gets."""
         account = explanation(self.found).steps
-        forward = [self._forward(step) for step in account if step.phase == "forward"]
-        backward = [self._backward(step) for step in account if step.phase == "backward"]
+        forward = [self._forward(step) for step in account if not step.share]
+        backward = [self._backward(step, step.share) for step in account if step.share]
         steps = [self._start(), *forward, self._turn(), *backward, self._end()]
         corner = _corner(self.arrays)
         return {"steps": steps, "arrays": [_held(array, corner) for array in self.arrays]}
@@ -78,20 +78,14 @@ class Script:
     def _start(self) -> dict[str, Any]:
         leaves = self.found.leaves
         rows = [Row(leaf.name, leaf.array) for leaf in leaves]
-        step = self._step("start", "What it starts from", "", "", rows)
-        step["lit"] = self._drawn(leaves)
-        step["sets"] = [self._set(leaf, "value", leaf.array) for leaf in leaves if id(leaf) in self.boxes]
-        return step
+        sets = [self._set(leaf, "value", leaf.array) for leaf in leaves if id(leaf) in self.boxes]
+        return self._step("start", "What it starts from", rows, lit=self._drawn(leaves), sets=sets)
 
     def _forward(self, shown: Step) -> dict[str, Any]:
         call = shown.call
-        assert call is not None
         operands = [o for o in dict.fromkeys(call.operands.values()) if o.kind != "number"]
         rows = [*(Row(f"in: {o.name}", o.array) for o in operands), *shown.rows]
-        step = self._step("forward", shown.title, shown.formula.text, shown.shapes, rows)
-        keys = [(call.number, argument) for argument in call.operands]
-        step["edges"] = [self.edges[key] for key in keys if key in self.edges]
-        step["lit"] = [self._box(call.number, call.result)]
+        step = self._operation(shown, rows, call.operands)
         if call.number in self.folded:
             step["note"] = {"box": self.folded[call.number], "text": f"{call.result.name} = {call.operator}"}
         else:
@@ -103,22 +97,14 @@ class Script:
         name = f"∂{output.name}/∂{output.name}"
         title = f"From here on backward: the gradient of {output.name} in itself"
         formula = f"{name} = {numbers(start)}" if start.size == 1 else f"{name} = 1 for every entry, as for their sum"
-        step = self._step("turn", title, formula, "", [Row(output.name, output.array), Row(name, start)])
-        step["lit"] = self._drawn([output])
-        step["sets"] = [self._set(output, "grad", start)]
-        return step
+        rows, sets = [Row(output.name, output.array), Row(name, start)], [self._set(output, "grad", start)]
+        return self._step("turn", title, rows, formula=formula, lit=self._drawn([output]), sets=sets)
 
-    def _backward(self, shown: Step) -> dict[str, Any]:
-        share = shown.share
-        assert share is not None
-        operand, call = share.operand, share.call
-        rows = shown.rows
+    def _backward(self, shown: Step, share: Share) -> dict[str, Any]:
+        operand, rows = share.operand, shown.rows
         if share.before is not None:
             rows = [*rows[:-1], Row("+ gradient so far", share.before), Row("= gradient now", share.total)]
-        step = self._step("backward", shown.title, shown.formula.text, shown.shapes, rows)
-        if (call.number, share.argument) in self.edges:
-            step["edges"] = [self.edges[call.number, share.argument]]
-        step["lit"] = [self._box(call.number, call.result)]
+        step = self._operation(shown, rows, [share.argument])
         if id(operand) in self.boxes:
             step["lit"] += self._drawn([operand])
             step["sets"] = [self._set(operand, "grad", share.total)]
@@ -130,24 +116,24 @@ class Script:
 
     def _end(self) -> dict[str, Any]:
         name = self.found.output.name
-        given = [value for value in self.found.leaves if value.gradient is not None]
-        rows = [Row(f"∂{name}/∂{value.name}", value.gradient) for value in given if value.gradient is not None]
-        step = self._step("end", f"What it comes to: the gradients of {name}", "", "", rows)
-        step["lit"] = self._drawn(given)
-        return step
+        rows = [row._replace(label=f"∂{name}/∂{row.label}") for row in gradients(self.found)]
+        lit = self._drawn(leaf for leaf in self.found.leaves if leaf.gradient is not None)
+        return self._step("end", f"What it comes to: the gradients of {name}", rows, lit=lit)
 
-    def _step(self, phase: str, title: str, formula: str, shapes: str, rows: Iterable[Row]) -> dict[str, Any]:
+    def _operation(self, shown: Step, rows: Iterable[Row], arguments: Iterable[str]) -> dict[str, Any]:
+        """A step at a call, with its box and the edges of some of its arguments lit."""
+        number, texts = shown.call.number, {"formula": shown.formula.text, "shapes": shown.shapes}
+        box = self.folded[number] if number in self.folded else self.boxes[id(shown.call.result)]
+        edges = [self.edges[number, argument] for argument in arguments if (number, argument) in self.edges]
+        return self._step(shown.phase, shown.title, rows, lit=[box], edges=edges, **texts)
+
+    def _step(self, phase: str, title: str, rows: Iterable[Row], **more: Any) -> dict[str, Any]:
         shown = [{"label": row.label, "array": self._place(row.array), "indent": row.indent} for row in rows]
-        return {
-            "phase": phase, "title": title, "formula": formula, "shapes": shapes, "rows": shown,
-            "lit": [], "edges": [], "sets": [], "note": None,
-        }  # fmt: skip
+        usual: dict[str, Any] = {"formula": "", "shapes": "", "lit": [], "edges": [], "sets": [], "note": None}
+        return {"phase": phase, "title": title, "rows": shown, **usual, **more}
 
     def _drawn(self, values: Iterable[Value]) -> list[int]:
         return [self.boxes[id(value)] for value in values if id(value) in self.boxes]
-
-    def _box(self, number: int, result: Value) -> int:
-        return self.folded[number] if number in self.folded else self.boxes[id(result)]
 
     def _set(self, value: Value, line: str, array: np.ndarray) -> dict[str, Any]:
         text = brief(array)
@@ -164,10 +150,8 @@ class Script:
 def _addition(share: Share) -> str:
     """In a word, how a share changes a gradient that several add up to."""
     shares = share.operand.shares
-    words = f"share {shares.index(share) + 1} of {len(shares)}"
-    if share.before is None:
-        return words
-    return f"+= {brief(share.gradient)}, {words}" if share.gradient.size == 1 else f"+= {words}"
+    sign = "" if share.before is None else f"+= {brief(share.gradient)}, " if share.gradient.size == 1 else "+= "
+    return f"{sign}share {shares.index(share) + 1} of {len(shares)}"
 
 
 def _as_rows(array: np.ndarray) -> np.ndarray:

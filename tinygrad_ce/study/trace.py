@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.names import free
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
@@ -109,11 +110,12 @@ def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "exp
     if not output._parents:
         raise ValueError(f"{what}: this Tensor was made by no operator, so there is nothing to show; give a result")
     values = _Values(names, nodes)
-    calls = [values.call(node) for node in nodes if node._parents]
+    calls = [values.call(k, node) for k, node in enumerate((node for node in nodes if node._parents), 1)]
     last = values.of[output._order]
     if not last.named:
-        last.name = values.free("loss" if last.array.size == 1 else "y")
-    values.number_results(calls)
+        last.name = free("loss" if last.array.size == 1 else "y", values.used)
+    for call in calls:  # results that the caller has no name for: v1, v2, … after the step that made them
+        call.result.name = call.result.name or free(f"v{call.number}", values.used)
     last.gradient = start
     shares = [share for call in reversed(calls) for share in _shares(call, values)]
     return Trace(last, start, values.all, calls, shares)
@@ -134,29 +136,23 @@ class _Values:
         self.names, self.arrays = _names(names)
         # A made-up name must not be one that the caller has given to something else.
         self.used = set(names) | {self.names[id(node)] for node in nodes if id(node) in self.names}
-        self.calls = 0
         self.of: dict[int, Value] = {}
         self.all: list[Value] = []
         self.constants: dict[int, Value] = {}
 
-    def free(self, name: str) -> str:
-        """A name that nothing else has: the one given, with a number if it is taken."""
-        free, k = name, 2
-        while free in self.used:
-            free, k = f"{name}{k}", k + 1
-        self.used.add(free)
-        return free
-
-    def call(self, node: Node) -> Call:
+    def call(self, number: int, node: Node) -> Call:
         made, parents = node._primitive, dict(node._parents)
-        arguments = list(node._arguments[:-1] if made.keeps else node._arguments)
+        arguments = node._arguments[:-1] if made.keeps else node._arguments
         operands: dict[str, Value] = {}
         options: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for i, a in enumerate(arguments):
             name = made.argument(i)
             if i in parents:
-                operands[name] = self._leaf_or_result(parents[i], a, name)
+                parent = parents[i]
+                if parent._order not in self.of:
+                    self.of[parent._order] = self._leaf(a, "parameter", self.names.get(id(parent)), name)
+                operands[name] = self.of[parent._order]
             elif isinstance(a, np.ndarray | np.generic) and made.differentiable(i):
                 operands[name] = self._constant(np.asarray(a), name)
             elif made.differentiable(i) and isinstance(a, int | float) and not isinstance(a, bool):
@@ -166,8 +162,7 @@ class _Values:
                 if a is not None and not isinstance(a, Tally) and not self._is_default(node, name, a):
                     options[name] = a
         result = Value(self.names.get(id(node), ""), node._data, "result", named=id(node) in self.names)
-        self.calls += 1
-        call = Call(self.calls, made.name, operands, options, settings, result, node)
+        call = Call(number, made.name, operands, options, settings, result, node)
         result.made_by = call
         self.of[node._order] = result
         self.all.append(result)
@@ -177,25 +172,18 @@ class _Values:
         default = node._primitive.defaults.get(name, node)
         return default is option or (type(default) is type(option) and bool(np.all(default == option)))
 
-    def _leaf_or_result(self, parent: Node, array: np.ndarray, argument: str) -> Value:
-        found = self.of.get(parent._order)
-        if found is None:
-            name = self.names.get(id(parent))
-            found = Value(name or self.free(_last_word(argument)), array, "parameter", named=name is not None)
-            self.of[parent._order] = found
-            self.all.append(found)
-        return found
+    def _leaf(self, array: np.ndarray, kind: str, name: str | None, argument: str) -> Value:
+        """A new value that no call made, under the caller's name for it or that of the argument."""
+        free_name = name or free(argument.replace("[", "").replace("]", ""), self.used)
+        self.all.append(Value(free_name, array, kind, named=name is not None))
+        return self.all[-1]
 
     def _constant(self, array: np.ndarray, argument: str) -> Value:
         if array.ndim == 0:
             return self._number(array.item())
-        found = self.constants.get(id(array))
-        if found is None:
-            name = self._name_of(array)
-            found = Value(name or self.free(_last_word(argument)), array, "constant", named=name is not None)
-            self.constants[id(array)] = found
-            self.all.append(found)
-        return found
+        if id(array) not in self.constants:
+            self.constants[id(array)] = self._leaf(array, "constant", self._name_of(array), argument)
+        return self.constants[id(array)]
 
     def _name_of(self, array: np.ndarray) -> str | None:
         """What the caller calls an array. Calls copy arrays, so numbers that tell enough are compared."""
@@ -208,15 +196,6 @@ class _Values:
     def _number(self, number: float) -> Value:
         text = f"{number:.6g}"
         return Value(f"({text})" if text.startswith("-") else text, np.asarray(number), "number", named=True)
-
-    def number_results(self, calls: Iterable[Call]) -> None:
-        """Name the results that the caller has no name for: v1, v2, … after the step that made them."""
-        for call in calls:
-            call.result.name = call.result.name or self.free(f"v{call.number}")
-
-
-def _last_word(argument: str) -> str:
-    return argument.replace("[", "").replace("]", "")
 
 
 def _same(known: np.ndarray, array: np.ndarray) -> bool:
@@ -235,9 +214,7 @@ def _names(given: Mapping[str, Any]) -> tuple[dict[int, str], list[tuple[str, np
             full = "g′" if full == "g" else full  # g is the upstream gradient
             if isinstance(part, Node):
                 tensors.setdefault(id(part), full)
-                arrays.append((full, part._data))
-            else:
-                arrays.append((full, part))
+            arrays.append((full, part._data if isinstance(part, Node) else part))
     return tensors, arrays
 
 
@@ -270,9 +247,8 @@ def names_in(frame: types.FrameType | None) -> dict[str, Any]:
     """What a frame calls things: its locals, then its module's globals; a notebook's own history left out."""
     if frame is None:
         return {}
-    found = {**frame.f_globals, **frame.f_locals}
-    order = [*frame.f_locals, *(name for name in frame.f_globals if name not in frame.f_locals)]
-    return {name: found[name] for name in order if not name.startswith("_") and name not in ("In", "Out")}
+    found = {**frame.f_locals, **{k: v for k, v in frame.f_globals.items() if k not in frame.f_locals}}
+    return {name: v for name, v in found.items() if not name.startswith("_") and name not in ("In", "Out")}
 
 
 def _shares(call: Call, values: _Values) -> Iterable[Share]:

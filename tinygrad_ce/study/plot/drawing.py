@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.study.numbers import shortened
+
 __all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PALETTE", "PURPLE", "SKY", "VERMILLION", "YELLOW"]
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), which colour-blind readers tell apart too; yellow, faint on
@@ -120,10 +122,6 @@ def name_ticks(ax: Any, axis: str, words: Sequence[str], length: float) -> None:
     every = max(1, math.ceil(1.35 * TICK / 72 / room)) if upright or axis == "y" else 1
     set_ticks = ax.set_xticks if axis == "x" else ax.set_yticks
     set_ticks(range(0, len(words), every), words[::every], rotation=90 if upright else 0)
-
-
-def shortened(word: str, letters: int) -> str:
-    return word if len(word) <= letters else word[: letters - 1] + "…"
 
 
 def text_width(text: str, size: float = NOTE) -> float:
