@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -207,7 +208,7 @@ class _Check:
             except (ValueError, ArithmeticError):  # outside of where f is defined; a smaller step may stay inside
                 return np.full(self.count, np.nan)
 
-        return moved
+        return functools.cache(moved)  # the steps of a sweep are doubled from one to the next, and meet again
 
     def jacobian(self, method: str) -> Report:
         """Every entry of the Jacobian."""
