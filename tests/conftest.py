@@ -22,18 +22,28 @@ settings.register_profile("hunt", settings.get_profile("quick"), max_examples=10
 settings.load_profile("quick")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """The whole suite runs on every core that this process may use; a few files are quicker without workers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if cores > 1 and config.args_source is config.ArgsSource.TESTPATHS else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Of several workers one opens a browser for all tests of a file, and one builds the documentation."""
-    for item in items:
-        if {"browser", "site"} & {*getattr(item, "fixturenames", ())}:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+# Files whose tests share what is dear to make, a browser or the whole documentation, go to one worker each.
+WHOLE = ("test_docs.py", "test_player.py", "test_pages.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files first, then test by test, as workers become free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return path if path.endswith(WHOLE) else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish():

@@ -310,7 +310,7 @@ def test_play_reaches_the_end_and_starts_again(browser, save):
         view.locator("body").press(" ")
         assert view.locator("#play").get_attribute("aria-label") == "Pause"
         assert [view.locator(f"#play .{icon}").is_visible() for icon in ("play", "pause")] == [False, True]
-        view.get_by_text(f"step {last} of {last}").wait_for()
+        view.locator("#where", has_text=f"step {last} of {last}").wait_for()
         assert view.locator("#play").get_attribute("aria-label") == "Play"
         assert [view.locator(f"#play .{icon}").is_visible() for icon in ("play", "pause")] == [True, False]
         view.locator("#speed").select_option("3000")
@@ -350,7 +350,7 @@ def test_the_step_is_in_the_address(browser, save):
         view.keyboard.press("ArrowRight")
         view.wait_for_url("**#step=8")
         view.evaluate("location.hash = 'step=2'")
-        view.get_by_text("step 2 of").wait_for()
+        view.locator("#where", has_text="step 2 of").wait_for()
     for nonsense, number in (("#step=-1", 0), ("#step=x", 0), ("#step=1.5", 0), ("#<b>", 0), ("#step=999", None)):
         with visit(browser, path, fragment=nonsense) as view:
             assert place(view)[0] == (place(view)[1] if number is None else number)

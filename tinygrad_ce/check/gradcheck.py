@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -206,7 +207,7 @@ class _Check:
             except (ValueError, ArithmeticError):  # outside of where f is defined; a smaller step may stay inside
                 return np.full(self.count, np.nan)
 
-        return moved
+        return functools.cache(moved)  # the steps of a sweep are doubled from one to the next, and meet again
 
     def report(self, what: str) -> Report:
         return Report(self.order, [self.arrays[i].dtype for i in self.smooth], what)
