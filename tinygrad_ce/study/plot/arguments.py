@@ -22,17 +22,20 @@ def numbers(where: str, name: str, value: Any, ndim: int | None, finite: bool = 
         raise ValueError(
             f"{where}: {name} has dtype {array.dtype} and shape {array.shape}, expected numbers of {shape}"
         )
-    if finite and not np.isfinite(array).all():
-        wrong = ~np.isfinite(array)
-        raise ValueError(f"{where}: {name}{validate.first(wrong)} is {array[wrong][0]}, expected a finite number")
+    if finite:
+        check_entries(where, name, array, np.isfinite(array), "a finite number")
     return array.astype(float)
+
+
+def check_entries(where: str, name: str, array: np.ndarray, right: np.ndarray, expected: str) -> None:
+    """Name the first entry that isn't right."""
+    if not right.all():
+        raise ValueError(f"{where}: {name}{validate.first(~right)} is {array[~right][0]}, expected {expected}")
 
 
 def logit_row(where: str, logits: Any) -> np.ndarray:
     x = numbers(where, "logits", logits, 1, finite=False)
-    wrong = np.isnan(x) | (x == np.inf)
-    if wrong.any():
-        raise ValueError(f"{where}: logits{validate.first(wrong)} is {x[wrong][0]}, expected a finite number or -inf")
+    check_entries(where, "logits", x, x < np.inf, "a finite number or -inf")
     if not np.isfinite(x).any():
         raise ValueError(f"{where}: every logit is -inf, expected at least one finite number")
     return x

@@ -11,7 +11,7 @@ from tinygrad_ce.common.options import whole
 from tinygrad_ce.data.dataset import as_dataset
 from tinygrad_ce.losses import validate
 from tinygrad_ce.study.plot import drawing
-from tinygrad_ce.study.plot.arguments import names_of, numbers
+from tinygrad_ce.study.plot.arguments import check_entries, names_of, numbers
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.metrics import logits as evaluate
 
@@ -120,9 +120,7 @@ def confusion_matrix(confusion: Any, classes: Any = None, *, ax: Any = None) -> 
     counts = numbers(where, "confusion", confusion, 2)
     if counts.shape[0] != counts.shape[1]:
         raise ValueError(f"{where}: confusion has shape {counts.shape}, expected a square: (C, C)")
-    wrong = (counts < 0) | (counts != np.round(counts))
-    if wrong.any():
-        raise ValueError(f"{where}: confusion{validate.first(wrong)} is {counts[wrong][0]}, expected a count")
+    check_entries(where, "confusion", counts, (counts >= 0) & (counts == np.round(counts)), "a count")
     words = names_of(where, classes, len(counts), "classes")
     ax = drawing.axes_of(where, ax)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

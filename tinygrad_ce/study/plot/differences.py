@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.engine.node import recording
-from tinygrad_ce.losses import validate
 from tinygrad_ce.study.plot import drawing
-from tinygrad_ce.study.plot.arguments import numbers
+from tinygrad_ce.study.plot.arguments import check_entries, numbers
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.transforms import grad
 
@@ -50,8 +49,7 @@ def step_sweep(
     where = "plot.step_sweep"
     point = np.array(numbers(where, "x", x, None))
     hs = np.logspace(-16, 0, 49) if steps is None else numbers(where, "steps", steps, 1)
-    if not (hs > 0).all():
-        raise ValueError(f"{where}: steps{validate.first(hs <= 0)} is {hs[hs <= 0][0]}, expected a step above 0")
+    check_entries(where, "steps", hs, hs > 0, "a step above 0")
     hs = np.sort(hs)
     exact = _gradient(where, f, point)
     errors = _difference_errors(where, f, point, exact, hs, complex_step)
@@ -61,7 +59,7 @@ def step_sweep(
         ax.plot(hs, error, color=colour, label=name, marker=marker, markevery=[best], markersize=6)
     ax.set(xscale="log", yscale="log")
     drawing.finish(ax, "Finite differences, by step", "step h", "relative error", grid="both")
-    ax.legend(loc="upper center", fontsize=drawing.NOTE, framealpha=0.9, **drawing.TIGHT)
+    ax.legend(loc="upper center", fontsize=drawing.NOTE, **drawing.TIGHT)
     return ax
 
 
@@ -88,7 +86,7 @@ def _gradient(where: str, f: Callable[[Any], Any], point: np.ndarray) -> np.ndar
 def _difference_errors(
     where: str, f: Callable[[Any], Any], point: np.ndarray, exact: np.ndarray, hs: np.ndarray, complex_step: bool
 ) -> dict[str, np.ndarray]:
-    """The error of each formula for each step."""
+    """The error of each formula for each step: the largest, relative to the largest entry of the gradient."""
     directions = np.eye(point.size).reshape(-1, *point.shape)
 
     def value(x: np.ndarray) -> Any:
@@ -110,17 +108,9 @@ def _difference_errors(
     formulas: dict[str, Callable[[Any, float], float]] = {
         "one-sided": lambda d, h: (value(point + h * d) - start) / h,
         "central": lambda d, h: (value(point + h * d) - value(point - h * d)) / (2 * h),
-        "complex step": lambda d, h: imaginary(point + 1j * h * d) / h,
     }
-    if not complex_step:
-        del formulas["complex step"]
-    return {
-        name: np.array([_worst([formula(d, h) for d in directions], exact) for h in hs])
-        for name, formula in formulas.items()
-    }
-
-
-def _worst(found: Sequence[float], exact: np.ndarray) -> float:
-    """The largest error, relative to the largest entry of the gradient; at least eps, for a logarithmic axis."""
-    error = np.abs(np.array(found) - exact.ravel()).max() / np.abs(exact).max()
-    return max(float(error), float(np.finfo(float).eps))
+    if complex_step:
+        formulas["complex step"] = lambda d, h: imaginary(point + 1j * h * d) / h
+    found = {name: np.array([[f(d, h) for d in directions] for h in hs]) for name, f in formulas.items()}
+    errors = {name: np.abs(rows - exact.ravel()).max(axis=1) / np.abs(exact).max() for name, rows in found.items()}
+    return {name: np.maximum(error, np.finfo(float).eps) for name, error in errors.items()}  # the axis is logarithmic

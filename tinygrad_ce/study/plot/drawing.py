@@ -20,7 +20,9 @@ PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 GREY = "#767676"
 STYLES = ("-", "--", ":", "-.")
 TITLE, LABEL, TICK, NOTE = 11, 10, 9, 8  # sizes of text, in points
-TIGHT = {"handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1, "borderaxespad": 0.3}  # of a legend
+TIGHT: dict[str, Any] = {  # a legend
+    "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1, "borderaxespad": 0.3, "framealpha": 0.9,
+}  # fmt: skip
 
 
 def axes_of(where: str, ax: Any) -> Any:
@@ -92,17 +94,9 @@ def legend(ax: Any, title: str | None = None) -> None:
     """A legend where it hides least: in small columns where there are many entries, and no more than 16 of them."""
     handles, words = ax.get_legend_handles_labels()
     every = max(1, math.ceil(len(words) / 16))
-    many = len(words) > 8
-    ax.legend(
-        handles[::every],
-        [shortened(word, 24) for word in words[::every]],
-        title=title,
-        fontsize=6 if many else NOTE,
-        title_fontsize=NOTE,
-        ncols=2 if many else 1,
-        framealpha=0.9,
-        **TIGHT,
-    )
+    shown = [shortened(word, 24) for word in words[::every]]
+    ncols, fontsize = (2, 6) if len(words) > 8 else (1, NOTE)
+    ax.legend(handles[::every], shown, title=title, title_fontsize=NOTE, ncols=ncols, fontsize=fontsize, **TIGHT)
 
 
 def palette(count: int) -> np.ndarray:

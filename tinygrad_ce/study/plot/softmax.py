@@ -54,8 +54,8 @@ def probabilities(logits: Any, *, names: Any = None, temperature: float = 1.0, a
     limits = np.array([lowest - margin if lowest < 0 else 0, top + margin + 0.25 * inch])
     ax.set_ylim(limits)
     right.set_ylim(limits / top)
-    _write_at_bars(ax, places - 0.2, height, numbers[0], upright)
-    _write_at_bars(right, places + 0.2, p, numbers[1], upright)
+    for axes, container, texts in zip((ax, right), bars, numbers, strict=True):
+        axes.bar_label(container, texts, padding=2, rotation=90 if upright else 0, fontsize=drawing.NOTE)
     drawing.name_ticks(ax, "x", words, drawing.inches(ax)[0])
     at = "" if temperature == 1 else f" at T = {temperature:g}"
     drawing.finish(ax, f"Logits and softmax{at}", "class", "logit", grid="")
@@ -87,21 +87,6 @@ def _words_at_bars(ax: Any, values: Sequence[np.ndarray], ends: np.ndarray) -> t
         if (needed <= room).all():
             return words, False
     return [[_brief(value, 3) for value in row] for row in values], True
-
-
-def _write_at_bars(ax: Any, places: np.ndarray, ends: np.ndarray, words: Sequence[str], upright: bool) -> None:
-    """Numbers just beyond the ends of bars."""
-    for place, end, word in zip(places, ends, words, strict=True):
-        ax.annotate(
-            word,
-            (place, end),
-            (0, 2 if end >= 0 else -2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if end >= 0 else "top",
-            rotation=90 if upright else 0,
-            fontsize=drawing.NOTE,
-        )
 
 
 def _brief(value: float, digits: int) -> str:

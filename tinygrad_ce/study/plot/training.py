@@ -35,7 +35,12 @@ def loss_curves(history: Any, *, names: Sequence[str] = ("loss", "val_loss"), lo
     """
     where = "plot.loss_curves"
     names = (names,) if isinstance(names, str) else tuple(names)
-    entries = _entries(where, history)
+    if not isinstance(history, History | Mapping):
+        raise TypeError(
+            f"{where}: history is of type {type(history).__name__}, expected a History, or a dict of label -> History "
+            f"or list of floats"
+        )
+    entries = {None: history} if isinstance(history, History) else dict(history)  # a single one has no label
     curves = _curves(where, entries, names)
     if log and not any((curve.y > 0).any() for curve in curves):
         raise ValueError(f"{where}: no value is above 0, so there is nothing to draw with log=True")
@@ -63,30 +68,18 @@ class _Curve(NamedTuple):
     y: np.ndarray
 
 
-def _entries(where: str, history: Any) -> dict[Any, Any]:
-    """The trainings by label; a single one has the label None."""
-    if isinstance(history, History):
-        return {None: history}
-    if isinstance(history, Mapping):
-        return dict(history)
-    raise TypeError(
-        f"{where}: history is of type {type(history).__name__}, expected a History, or a dict of label -> History "
-        f"or list of floats"
-    )
-
-
 def _curves(where: str, entries: dict[Any, Any], names: Sequence[str]) -> list[_Curve]:
     """One curve for each measure of each History, and one for each list."""
     found = {label: _measures(where, label, entry, names) for label, entry in entries.items()}
-    words = _words(names)
+    # The legend calls a measure by the rows it is of, where that tells them apart.
+    short = [_ROWS.get(name, name) for name in names]
+    words = dict(zip(names, short if len(set(short)) == len(names) else names, strict=True))
     single = None in entries
     named = single or any(len(measures) > 1 for measures in found.values())
     curves = []
     for k, (label, measures) in enumerate(found.items()):
         for i, (name, (x, y)) in enumerate(measures.items()):
-            parts = [] if single else [str(label)]
-            if named and name:
-                parts.append(words[name])
+            parts = ([] if single else [str(label)]) + ([words[name]] if named and name else [])
             curves.append(_Curve(", ".join(parts), i if single else k, i, x, y))
     if not curves:
         there = sorted({name for entry in entries.values() for name in entry.history})
@@ -95,12 +88,6 @@ def _curves(where: str, entries: dict[Any, Any], names: Sequence[str]) -> list[_
 
 
 _ROWS = {"loss": "training", "accuracy": "training", "val_loss": "validation", "val_accuracy": "validation"}
-
-
-def _words(names: Sequence[str]) -> dict[str, str]:
-    """What the legend calls each measure: the rows it is of, where that tells them apart."""
-    short = [_ROWS.get(name, name) for name in names]
-    return dict(zip(names, short if len(set(short)) == len(names) else names, strict=True))
 
 
 def _measures(where: str, label: Any, entry: Any, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
