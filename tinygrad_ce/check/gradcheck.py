@@ -107,12 +107,9 @@ def gradcheck(
     Source:
         Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988.
     """
-    for name, value, valid in (
-        ("order", order, (1, 2)), ("mode", mode, (None, "jacobian", "directions")),
-        ("method", method, ("differences", "complex")),
-    ):  # fmt: skip
-        if value not in valid:
-            raise ValueError(f"gradcheck: {name} is {value!r}, expected one of {', '.join(map(repr, valid))}")
+    _check_choice("order", order, (1, 2))
+    _check_choice("mode", mode, (None, "jacobian", "directions"))
+    _check_choice("method", method, ("differences", "complex"))
     several = isinstance(inputs, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in inputs)
     given = inputs if several else [inputs]
     check = _Check(f, [np.asarray(x._data if isinstance(x, Tensor) else x) for x in given], order, seed)
@@ -127,6 +124,11 @@ def gradcheck(
     if raises and not report:
         raise GradientError(report)
     return report
+
+
+def _check_choice(name: str, value: Any, valid: tuple[Any, ...]) -> None:
+    if value not in valid:
+        raise ValueError(f"gradcheck: {name} is {value!r}, expected one of {', '.join(map(repr, valid))}")
 
 
 def gradgradcheck(f: Callable[..., Any], inputs: Any, **options: Any) -> Report:

@@ -38,6 +38,7 @@ FIRST = [  # what a page begins with; the rest follows by name, exceptions last
     "study.explain", "study.Explanation", "study.graph", "study.Graph", "study.player", "mpi.fit",
 ]  # fmt: skip
 _INSIDE = [  # not public, but what public functions return, or rest on
+    "automodule:: tinygrad_ce.engine.primitive", "automodule:: tinygrad_ce.engine.record",
     "automodule:: tinygrad_ce.kernels.softmax", "automodule:: tinygrad_ce.kernels.linear",
     "autoclass:: tinygrad_ce.check.report.Report", "autoclass:: tinygrad_ce.check.entry.Entry",
 ]  # fmt: skip
@@ -124,10 +125,7 @@ def _reference() -> dict[str, list[str]]:
             page = page.rpartition(".")[0]
         found[page or "tensor"][name] = entry
     index = _heading("Reference", "Every public name. ``import tinygrad_ce as tg`` is all that most programs need.")
-    inside = _heading("Inside", "Not public: what public functions return, or rest on.")
-    for directive in _INSIDE:
-        inside += [*_heading(directive.split()[1], "", "-"), f".. {directive}", ""]
-    written = {"api/index": index, "api/inside": inside}
+    written = {"api/index": index, "api/inside": _inside()}
     for page, entries in found.items():
         if entries:
             text = inspect.getdoc(importlib.import_module(f"tinygrad_ce.{page}")) or ""
@@ -136,6 +134,13 @@ def _reference() -> dict[str, list[str]]:
             index += [f":doc:`{titles[page]} <{page}>`", f"   {links}", ""]
     index += [".. toctree::", "   :hidden:", "", *(f"   {page[4:]}" for page in [*written][2:]), "   inside"]
     return written
+
+
+def _inside() -> list[str]:
+    lines = _heading("Inside", "Not public: what public functions return, or rest on.")
+    for directive in _INSIDE:
+        lines += [*_heading(directive.split()[1], "", "-"), f".. {directive}", ""]
+    return lines
 
 
 def _importance(name: str) -> tuple[int, str]:

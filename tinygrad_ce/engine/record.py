@@ -62,11 +62,8 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
         recorded = parents and is_recording()
         if recorded and made.some_lack_rules:
             made.check(parents)
-        if recorded or made.always_copies:
-            if left is a and type(a) not in IMMUTABLE:
-                left = secured(made, 0, a)
-            if right is b and type(b) not in IMMUTABLE:
-                right = secured(made, 1, b)
+        if (left is a or right is b) and (recorded or made.always_copies):
+            left, right = (secured(made, i, v) if v is given else v for i, v, given in ((0, left, a), (1, right, b)))
         try:
             y = made.forward(left, right)
         except Exception as error:
@@ -116,25 +113,8 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 break
         else:
             return function(*given, **named)
-        parents, values = [], [*given]
-        loose: list[int | str] = []
-        for i, a in enumerate(given):
-            if isinstance(a, Node):
-                values[i] = a._data
-                if a._requires_grad:
-                    parents.append((i, a))
-            elif type(a) not in IMMUTABLE:
-                loose.append(i)
-        if named:
-            if not named.keys() <= made.names:
-                made.signature.bind(*given, **named)  # raises, and says which name is unknown
-            for name, a in named.items():
-                if isinstance(a, Node):
-                    named[name] = a._data
-                    if a._requires_grad:
-                        parents.append((made.arguments.index(name), a))
-                elif type(a) not in IMMUTABLE:
-                    loose.append(name)
+        values = [*given]
+        parents, loose = _sorted(made, values, named)
         recorded = parents and is_recording()
         if recorded and made.some_lack_rules:
             made.check(parents)
@@ -160,6 +140,29 @@ def of_any(made: Primitive) -> Callable[..., Any]:
     return call
 
 
+def _sorted(made: Primitive, values: list[Any], named: dict[str, Any]) -> tuple[list[Any], list[int | str]]:
+    """Put arrays in the place of Tensors; return those that require grad, by position, and where loose arguments are."""
+    parents: list[Any] = []
+    loose: list[int | str] = []
+    for i, a in enumerate(values):
+        if isinstance(a, Node):
+            values[i] = a._data
+            if a._requires_grad:
+                parents.append((i, a))
+        elif type(a) not in IMMUTABLE:
+            loose.append(i)
+    if not named.keys() <= made.names:
+        made.signature.bind(*values, **named)  # raises, and says which name is unknown
+    for name, a in named.items():
+        if isinstance(a, Node):
+            named[name] = a._data
+            if a._requires_grad:
+                parents.append((made.arguments.index(name), a))
+        elif type(a) not in IMMUTABLE:
+            loose.append(name)
+    return parents, loose
+
+
 SHORT_FORMS = {"(x)": of_x, "(a, b)": of_a_and_b}  # by signature
 
 
@@ -178,6 +181,8 @@ def secured(made: Primitive, key: int | str, a: Any) -> Any:
     """A loose argument as the tape keeps it: a copy, and an array where a gradient could be asked for."""
     if type(a) is np.ndarray:
         return a.copy()
+    if type(a) in IMMUTABLE:
+        return a
     i = made.arguments.index(key) if isinstance(key, str) else key
     if isinstance(a, np.ndarray) or made.differentiable(i):
         if isinstance(a, np.ma.MaskedArray):

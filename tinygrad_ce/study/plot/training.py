@@ -47,8 +47,8 @@ def loss_curves(history: Any, *, names: Sequence[str] = ("loss", "val_loss"), lo
     ax = drawing.axes_of(where, ax)
     colours = drawing.palette(1 + max(curve.colour for curve in curves))
     for label, colour, style, x, y in curves:
-        marker = "o" if len(x) == 1 else None
-        ax.plot(x, y, color=colours[colour], linestyle=drawing.STYLES[style % 4], marker=marker, label=label)
+        style_of_line = {"color": colours[colour], "linestyle": drawing.STYLES[style % 4]}
+        ax.plot(x, y, marker={1: "o"}.get(len(x)), label=label, **style_of_line)
     if log:
         drawing.log_scale(ax.yaxis, *(curve.y for curve in curves))
     stems = {name.removeprefix("val_") for name in names}
@@ -82,7 +82,7 @@ def _curves(where: str, entries: dict[Any, Any], names: Sequence[str]) -> list[_
             parts = ([] if single else [str(label)]) + ([words[name]] if named and name else [])
             curves.append(_Curve(", ".join(parts), i if single else k, i, x, y))
     if not curves:
-        there = sorted({name for entry in entries.values() for name in entry.history})
+        there = sorted(set().union(*(entry.history for entry in entries.values())))
         raise ValueError(f"{where}: nothing to draw: names is {names}, history has {there or 'no epochs'}")
     return curves
 
