@@ -59,9 +59,7 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
                 parents.append((1, b))
         if like is None:
             return function(a, b)
-        recorded = parents and is_recording()
-        if recorded and made.some_lack_rules:
-            made.check(parents)
+        recorded = is_recorded(made, parents)
         if (left is a or right is b) and (recorded or made.always_copies):
             left, right = (secured(made, i, v) if v is given else v for i, v, given in ((0, left, a), (1, right, b)))
         try:
@@ -115,9 +113,7 @@ def of_any(made: Primitive) -> Callable[..., Any]:
             return function(*given, **named)
         values = [*given]
         parents, loose = _sorted(made, values, named)
-        recorded = parents and is_recording()
-        if recorded and made.some_lack_rules:
-            made.check(parents)
+        recorded = is_recorded(made, parents)
         if recorded or made.always_copies:
             for key in loose:
                 place: Any = named if isinstance(key, str) else values
@@ -126,7 +122,7 @@ def of_any(made: Primitive) -> Callable[..., Any]:
             if keeps and recorded:
                 y, kept = made.forward(*values, **named, keep=[*dict(parents)])
             else:
-                y = made.forward(*values, **named) if named else made.forward(*values)
+                y = made.forward(*values, **named)
         except Exception as error:
             error.add_note("in " + made.describe(values, named))
             raise
@@ -140,8 +136,17 @@ def of_any(made: Primitive) -> Callable[..., Any]:
     return call
 
 
+def is_recorded(made: Primitive, parents: Sequence[tuple[int, Node]]) -> bool:
+    """Whether a call is recorded; an error, if a Tensor that requires grad stands where there is no rule."""
+    if not (parents and is_recording()):
+        return False
+    if made.some_lack_rules:
+        made.check(parents)
+    return True
+
+
 def _sorted(made: Primitive, values: list[Any], named: dict[str, Any]) -> tuple[list[Any], list[int | str]]:
-    """Put arrays in the place of Tensors; return those that require grad, by position, and where loose arguments are."""
+    """Put arrays in the place of Tensors; return the parents, and where loose arguments are."""
     parents: list[Any] = []
     loose: list[int | str] = []
     for i, a in enumerate(values):
