@@ -47,6 +47,7 @@ class Interrupt:
         """Call a function; frames that it enters are watched."""
         before, collects = sys.gettrace(), gc.isenabled()
         gc.disable()  # what others hang on the collector would swallow the interrupt, and comes when it likes
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at this when tracing begins
         sys.settrace(self._enter)
         try:
             return function()

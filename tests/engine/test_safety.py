@@ -733,6 +733,7 @@ def test_ctrl_c_in_no_grad_does_not_keep_it_on():
 
     whole = interrupts.Interrupt()
     whole.during(quiet)
+    assert whole.seen
     for at in range(1, whole.seen + 1):
         with pytest.raises(KeyboardInterrupt):
             interrupts.Interrupt(at).during(quiet)
@@ -883,6 +884,7 @@ def test_ctrl_c_in_a_reverse_pass_gives_all_gradients_or_none():
     y = tg.stack(leaves).sum()
     whole = interrupts.Interrupt()
     whole.during(y.backward)
+    assert whole.seen
     for at in range(1, whole.seen + 1, 1 + whole.seen // 150):
         for x in leaves:
             x.zero_grad()
@@ -1082,6 +1084,7 @@ def test_ctrl_c_while_a_state_is_loaded_leaves_the_old_or_the_new():
         work()  # the first time, more may happen than later
         whole = interrupts.Interrupt()
         whole.during(work)
+        assert whole.seen
         for at in range(1, whole.seen + 1):
             model.load_state_dict(back)
             model.train()
