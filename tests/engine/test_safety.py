@@ -256,7 +256,7 @@ def test_steps_between_forward_and_backward(make, through):
 
 def test_an_optimiser_of_ones_own_cannot_write_into_the_numbers_of_a_graph():
     class InPlace(optim.Optimizer):
-        def _updated(self, w, g, memory, rooms):
+        def _updated(self, w, g, memory):
             w -= self.lr * g
             return w
 
@@ -272,8 +272,8 @@ def test_an_optimiser_of_ones_own_cannot_write_into_the_numbers_of_a_graph():
 
 def test_an_optimiser_of_ones_own_may_give_a_view():
     class Views(optim.SGD):
-        def _updated(self, w, g, memory, rooms):
-            return super()._updated(w, g, memory, rooms)[:]
+        def _updated(self, w, g, memory):
+            return super()._updated(w, g, memory)[:]
 
     w = leaf(3.0, 4.0)
     sgd = Views([w], lr=1.0)

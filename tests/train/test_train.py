@@ -229,11 +229,11 @@ def test_ctrl_c_leaves_whole_steps_and_a_whole_checkpoint(blobs, tmp_path):
     steps = []
 
     class Interrupted(optim.SGD):
-        def _updated(self, w, g, memory, rooms):
+        def _updated(self, w, g, memory):
             steps.append(weights(model))
             if len(steps) == 4 * 4 + 3:  # in the middle of a step of the second epoch
                 raise KeyboardInterrupt
-            return super()._updated(w, g, memory, rooms)
+            return super()._updated(w, g, memory)
 
     with pytest.raises(KeyboardInterrupt):
         tg.fit(

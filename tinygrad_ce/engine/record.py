@@ -1,8 +1,7 @@
 """How a call is written on the tape. An operator called on arrays is its forward; on Tensors, a Tensor results.
 
-Four functions make the call of an operator: with one operand ``x``, with two operands ``a`` and ``b``, with ``x`` and
-settings, and with any arguments. ``of_any`` could do it all: the others are written out because a loop over arguments
-would cost as much as a tiny operator itself. All make the result by ``new_node``.
+``of_any`` makes the call of any operator. The three before it do the same for the most common kinds of call, written
+out, because a loop over arguments would cost as much as a tiny operator itself; what is less common they hand to it.
 """
 
 from __future__ import annotations
@@ -44,24 +43,25 @@ def of_x(made: Primitive) -> Callable[..., Any]:
 
 def of_a_and_b(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with the two arguments ``a`` and ``b``."""
-    function = made.function
+    function, general = made.function, of_any(made)
 
     def call(a: Any, b: Any) -> Any:
-        like, parents = None, []
-        left, right = a, b
-        if isinstance(a, Node):
-            like, left = a, a._data
-            if a._requires_grad:
-                parents.append((0, a))
+        like, left, right, parents = a, a, b, []
         if isinstance(b, Node):
             like, right = b, b._data
             if b._requires_grad:
                 parents.append((1, b))
-        if like is None:
-            return function(a, b)
-        recorded = is_recorded(made, parents)
-        if (left is a or right is b) and (recorded or made.always_copies):
-            left, right = (secured(made, i, v) if v is given else v for i, v, given in ((0, left, a), (1, right, b)))
+        elif type(b) not in IMMUTABLE:
+            return general(a, b) if isinstance(a, Node) else function(a, b)
+        if isinstance(a, Node):
+            like, left = a, a._data
+            if a._requires_grad:
+                parents.append((0, a))
+        elif type(a) not in IMMUTABLE or like is a:
+            return general(a, b)
+        recorded = parents and is_recording()
+        if recorded and made.some_lack_rules:
+            made.check(parents)
         try:
             y = made.forward(left, right)
         except Exception as error:
@@ -94,78 +94,75 @@ def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
         if not recorded:
             return x._leaf(y)
         rest = made.rest_after[1 + len(settings)]
-        values = [data, *settings, *((rest | named) if named else rest).values()]
-        return new_node(made, x, y, values, parents)
+        return new_node(made, x, y, [data, *settings, *((rest | named) if named else rest).values()], parents)
 
     return call
 
 
 def of_any(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with any arguments."""
-    function, keeps = made.function, made.keeps
+    function = made.function
 
     def call(*given: Any, **named: Any) -> Any:
-        for a in (*given, *named.values()) if named else given:
+        like, values = None, [*given]
+        parents: list[tuple[int, Node]] = []
+        loose: list[int | str] = []
+        for i, a in enumerate(given):
             if isinstance(a, Node):
-                like = a
-                break
-        else:
-            return function(*given, **named)
-        values = [*given]
-        parents, loose = _sorted(made, values, named)
-        recorded = is_recorded(made, parents)
-        if recorded or made.always_copies:
-            for key in loose:
-                place: Any = named if isinstance(key, str) else values
-                place[key] = secured(made, key, place[key])
-        try:
-            if keeps and recorded:
-                y, kept = made.forward(*values, **named, keep=[*dict(parents)])
-            else:
-                y = made.forward(*values, **named)
-        except Exception as error:
-            error.add_note("in " + made.describe(values, named))
-            raise
-        if not recorded:
-            return like._leaf(y)
-        values += (made.rest_after[len(given)] | named).values() if named else made.rest_after[len(given)].values()
-        if keeps:
-            values.append(kept)
-        return new_node(made, like, y, values, parents)
+                like, values[i] = a, a._data
+                if a._requires_grad:
+                    parents.append((i, a))
+            elif type(a) not in IMMUTABLE:
+                loose.append(i)
+        if named and (like is not None or any(isinstance(a, Node) for a in named.values())):
+            if not named.keys() <= made.names:
+                made.signature.bind(*given, **named)  # raises, and says which name is unknown
+            for name, a in named.items():
+                if isinstance(a, Node):
+                    like, named[name] = a, a._data
+                    if a._requires_grad:
+                        parents.append((made.arguments.index(name), a))
+                elif type(a) not in IMMUTABLE:
+                    loose.append(name)
+        return function(*given, **named) if like is None else _written(made, like, values, named, parents, loose)
 
     return call
 
 
-def is_recorded(made: Primitive, parents: Sequence[tuple[int, Node]]) -> bool:
-    """Whether a call is recorded; an error, if a Tensor that requires grad stands where there is no rule."""
-    if not (parents and is_recording()):
-        return False
-    if made.some_lack_rules:
+def _written(
+    made: Primitive, like: Node, values: list[Any], named: dict[str, Any],
+    parents: list[tuple[int, Node]], loose: list[int | str],
+) -> Node:  # fmt: skip
+    """The result of a call whose arguments are sorted.
+
+    Args:
+        made: the operator.
+        like: one of the Tensors given, of whose class the result is.
+        values, named: the arguments by position and by name, with arrays in the place of Tensors.
+        parents: the Tensors that require grad, each with its position.
+        loose: where the arguments stand that their owner may write to afterwards.
+    """
+    count, recorded = len(values), parents and is_recording()
+    if recorded and made.some_lack_rules:
         made.check(parents)
-    return True
-
-
-def _sorted(made: Primitive, values: list[Any], named: dict[str, Any]) -> tuple[list[Any], list[int | str]]:
-    """Put arrays in the place of Tensors; return the parents, and where loose arguments are."""
-    parents: list[Any] = []
-    loose: list[int | str] = []
-    for i, a in enumerate(values):
-        if isinstance(a, Node):
-            values[i] = a._data
-            if a._requires_grad:
-                parents.append((i, a))
-        elif type(a) not in IMMUTABLE:
-            loose.append(i)
-    if not named.keys() <= made.names:
-        made.signature.bind(*values, **named)  # raises, and says which name is unknown
-    for name, a in named.items():
-        if isinstance(a, Node):
-            named[name] = a._data
-            if a._requires_grad:
-                parents.append((made.arguments.index(name), a))
-        elif type(a) not in IMMUTABLE:
-            loose.append(name)
-    return parents, loose
+    for key in loose if recorded or made.always_copies else ():
+        place: Any = named if isinstance(key, str) else values
+        place[key] = secured(made, key, place[key])
+    try:
+        if recorded and made.keeps:
+            y, kept = made.forward(*values, **named, keep=[*dict(parents)])
+        else:
+            y = made.forward(*values, **named) if named else made.forward(*values)
+    except Exception as error:
+        error.add_note("in " + made.describe(values, named))
+        raise
+    if not recorded:
+        return like._leaf(y)  # type: ignore[no-any-return]
+    rest = made.rest_after[count]
+    values += (rest | named if named else rest).values()
+    if made.keeps:
+        values.append(kept)
+    return new_node(made, like, y, values, parents)
 
 
 SHORT_FORMS = {"(x)": of_x, "(a, b)": of_a_and_b}  # by signature
@@ -174,7 +171,7 @@ SHORT_FORMS = {"(x)": of_x, "(a, b)": of_a_and_b}  # by signature
 def new_node(
     made: Primitive, like: Node, y: Any, arguments: Sequence[Any], parents: Sequence[tuple[int, Node]]
 ) -> Node:
-    """A result on the tape, with how it was made; of the class of one of its operands, like."""
+    """A result on the tape, with how it was made."""
     node = object.__new__(type(like))
     node._data, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
     node._primitive, node._arguments, node._parents = made, arguments, parents
@@ -186,8 +183,6 @@ def secured(made: Primitive, key: int | str, a: Any) -> Any:
     """A loose argument as the tape keeps it: a copy, and an array where a gradient could be asked for."""
     if type(a) is np.ndarray:
         return a.copy()
-    if type(a) in IMMUTABLE:
-        return a
     i = made.arguments.index(key) if isinstance(key, str) else key
     if isinstance(a, np.ndarray) or made.differentiable(i):
         if isinstance(a, np.ma.MaskedArray):

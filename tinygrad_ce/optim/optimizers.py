@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
@@ -18,7 +17,7 @@ class Optimizer:
     """Parameters, a learning rate, and what is remembered of each parameter from step to step.
 
     Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
-    before it keeps its numbers. The array of two steps before is used again, unless something still refers to it.
+    before it keeps its numbers.
     Parameters without a gradient are left alone.
 
     Example:
@@ -52,7 +51,6 @@ class Optimizer:
         self.lr = finite(name, "lr", lr)
         self.scheduled = (self.lr, self.lr)  # the rate before a schedule set its first one, and that first one
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        self._rooms = [Rooms() for _ in self.parameters]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -61,15 +59,13 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        for p, memory, rooms in zip(self.parameters, self.memory, self._rooms, strict=True):
+        for p, memory in zip(self.parameters, self.memory, strict=True):
             if p._grad is not None:
-                left = {"data": p._data, **memory}
-                p._data.setflags(False)  # type: ignore[call-arg]
-                p._data = self._updated(p._data, p._grad, memory, rooms)
-                rooms.left = left
+                p._data.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
+                p._data = self._updated(p._data, p._grad, memory)
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        """A parameter's new numbers, in an array from rooms, as is what is remembered; nothing old is written to."""
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """A parameter's new numbers, from the old ones, the gradient and what is remembered; writes to none of them."""
         raise TypeError(f"{type(self).__name__} has no _updated: say what a step does")
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -103,33 +99,6 @@ class Optimizer:
                 wanted = sorted(self.remembers)
                 raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
         at_once([(self, "lr", float(state["lr"])), (self, "memory", memory)])
-
-
-class Rooms:
-    """Arrays to write a step's results into: those that the step before replaced, if nothing else refers to them."""
-
-    def __init__(self) -> None:
-        self.left: dict[str, Any] = {}
-
-    def take(self, name: str, like: np.ndarray) -> np.ndarray:
-        """An array of the same shape and dtype, with any numbers in it."""
-        array, holders = self._take(name)
-        if holders <= _SOLE and array.base is None and array.shape == like.shape and array.dtype == like.dtype:
-            array.setflags(True)  # it was a graph's, which is gone
-            return array  # type: ignore[no-any-return]
-        return np.empty_like(like)
-
-    def _take(self, name: str) -> tuple[Any, int]:
-        array = self.left.pop(name, None)
-        return array, sys.getrefcount(array)
-
-    def __reduce__(self) -> Any:
-        return Rooms, ()
-
-
-_rooms = Rooms()
-_rooms.left["array"] = np.empty(0)
-_SOLE = _rooms._take("array")[1]  # the reference count, on this interpreter, of an array that nothing else refers to
 
 
 class SGD(Optimizer):
@@ -170,19 +139,13 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        new = rooms.take("data", w)
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         if self.weight_decay:
             g = g + self.weight_decay * w
         if self.momentum:
-            v = rooms.take("velocity", g)
-            np.multiply(memory.get("velocity", 0), self.momentum, out=v)
-            v += g
-            memory["velocity"] = v
+            v = memory["velocity"] = self.momentum * memory.get("velocity", 0.0) + g
             g = g + self.momentum * v if self.nesterov else v
-        np.multiply(g, -self.lr, out=new)
-        new += w
-        return new
+        return w - self.lr * g
 
 
 class Adam(Optimizer):
@@ -222,32 +185,21 @@ class Adam(Optimizer):
         self.weight_decay = finite(name, "weight_decay", weight_decay)
         self.remembers = {"mean", "square", "count"}
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         if self.weight_decay:
             g = g + self.weight_decay * w
-        new = self._direction(g, memory, rooms)
-        new += w
+        new: np.ndarray = w - self._step(g, memory)
         return new
 
-    def _direction(self, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        """-η m̂ / (√v̂ + ε), in the array for the new numbers."""
+    def _step(self, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """η m̂ / (√v̂ + ε)."""
         first, second = self.betas
-        new, m, v = rooms.take("data", g), rooms.take("mean", g), rooms.take("square", g)
-        np.multiply(memory.get("mean", 0), first, out=m)
-        np.multiply(g, 1 - first, out=new)
-        m += new
-        np.multiply(memory.get("square", 0), second, out=v)
-        np.multiply(g, g, out=new)
-        new *= 1 - second
-        v += new
         t = float(memory.get("count", 0)) + 1
+        m = first * memory.get("mean", 0.0) + (1 - first) * g
+        v = second * memory.get("square", 0.0) + (1 - second) * (g * g)
         memory.update(mean=m, square=v, count=np.array(t))
-        np.sqrt(v, out=new)
-        new /= math.sqrt(1 - second**t)
-        new += self.eps
-        np.divide(m, new, out=new)
-        new *= -self.lr / (1 - first**t)
-        return new
+        root = np.sqrt(v) / math.sqrt(1 - second**t)
+        return m / (root + self.eps) * (self.lr / (1 - first**t))  # type: ignore[no-any-return]
 
 
 class AdamW(Adam):
@@ -268,7 +220,6 @@ class AdamW(Adam):
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rooms: Rooms) -> np.ndarray:
-        new = self._direction(g, memory, rooms)
-        new += w * (1 - self.lr * self.weight_decay)
+    def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        new: np.ndarray = w * (1 - self.lr * self.weight_decay) - self._step(g, memory)
         return new
