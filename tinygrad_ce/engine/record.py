@@ -145,9 +145,10 @@ def _written(
     count, recorded = len(values), parents and is_recording()
     if recorded and made.some_lack_rules:
         made.check(parents)
-    for key in loose if recorded or made.always_copies else ():
-        place: Any = named if isinstance(key, str) else values
-        place[key] = secured(made, key, place[key])
+    if loose and (recorded or made.always_copies):
+        for key in loose:
+            place: Any = named if isinstance(key, str) else values
+            place[key] = secured(made, key, place[key])
     try:
         if recorded and made.keeps:
             y, kept = made.forward(*values, **named, keep=[*dict(parents)])

@@ -251,13 +251,10 @@ def _window_sums(e: np.ndarray) -> Any:
 _USUAL_FACTORS = 2.0**-24, 2.0**24
 
 
-def _is_usual(factor: Any) -> bool:
-    return type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]
-
-
 def _scale_to(e: np.ndarray, total: Any, factor: Any) -> None:
     """e *= factor / total, in two steps where the quotient may be no normal number; factor as for _times."""
-    if _is_usual(factor) and total.item(total.argmax()) <= _limits(e.dtype).large:
+    usual = type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]
+    if usual and total.item(total.argmax()) <= _limits(e.dtype).large:
         _spread(np.multiply, e, factor / total, e)
         return
     _spread(np.multiply, e, 1 / total, e)
@@ -361,7 +358,8 @@ def index_cross_entropy(
     With e_t the label's term and s the sum of all others, -log p_t = log(1 + s / e_t) and p_t - 1 = -s / S: the
     label's own term is left out of the sum, so a confident row loses nothing. factor is one number, or one per row.
     """
-    if 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST and _is_usual(factor):
+    usual = type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]
+    if usual and 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
         if _in_range(x):
             loss, gradient, _ = _few_index_rows(np.exp(x), labels, factor, keep)
             return loss, gradient

@@ -129,11 +129,12 @@ def softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, l
 
 def gradient_in_logits(g, y, input, target, *rest):
     """g (p - onehot), with a g for each row where the loss was not reduced."""
-    *options, gradient = rest
+    gradient = rest[-1]
+    if gradient is not None and not g.ndim and g.item() == 1:
+        return gradient
+    options = rest[:-1]
     if gradient is None:
         gradient = softmax_minus_onehot(input, target, *options)
-    elif not g.ndim and g.item() == 1:
-        return gradient
     return _per_row(g, input, *options) * gradient
 
 
