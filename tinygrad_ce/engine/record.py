@@ -151,7 +151,7 @@ def _written(
             place[key] = secured(made, key, place[key])
     try:
         if recorded and made.keeps:
-            y, kept = made.forward(*values, **named, keep=[*dict(parents)])
+            y, kept = made.forward(*values, keep=[*dict(parents)], **named)
         else:
             y = made.forward(*values, **named) if named else made.forward(*values)
     except Exception as error:
