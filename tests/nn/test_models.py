@@ -213,15 +213,10 @@ def test_bad_options_are_named(call, kind, message):
 
 
 @pytest.mark.parametrize("make", [tg.optim.SGD, lambda p: tg.optim.SGD(p, momentum=0.9), tg.optim.Adam, tg.optim.AdamW])
-def test_steps_write_in_arrays_that_nobody_holds_any_more(make):
+def test_a_step_writes_to_nothing_that_others_hold(make):
     w = tg.Tensor(np.ones(100_000), requires_grad=True)
     optimizer = make([w])
-    seen, addresses = [], []
-    for k in range(8):
-        w.grad = np.full(100_000, k + 1.0)
-        optimizer.step()
-        addresses.append(w._data.ctypes.data)
-    assert len(set(addresses)) == 2
+    seen = []
     for k in range(4):  # a graph, a view or a snapshot keeps its numbers
         held = (w * w).sum(), w.data, w.detach(), w._data, optimizer.state_dict()
         seen.append((held, [held[0].item(), held[1].copy()]))

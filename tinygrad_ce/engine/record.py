@@ -46,18 +46,20 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
     function, general = made.function, of_any(made)
 
     def call(a: Any, b: Any) -> Any:
-        like, left, right, parents = a, a, b, []
+        left, right, parents = a, b, []
+        if isinstance(a, Node):
+            like, left = a, a._data
+            if a._requires_grad:
+                parents.append((0, a))
+        elif not isinstance(b, Node):
+            return function(a, b)
+        elif type(a) not in IMMUTABLE:
+            return general(a, b)
         if isinstance(b, Node):
             like, right = b, b._data
             if b._requires_grad:
                 parents.append((1, b))
         elif type(b) not in IMMUTABLE:
-            return general(a, b) if isinstance(a, Node) else function(a, b)
-        if isinstance(a, Node):
-            like, left = a, a._data
-            if a._requires_grad:
-                parents.append((0, a))
-        elif type(a) not in IMMUTABLE or like is a:
             return general(a, b)
         recorded = parents and is_recording()
         if recorded and made.some_lack_rules:
@@ -153,7 +155,7 @@ def _written(
         if recorded and made.keeps:
             y, kept = made.forward(*values, keep=[*dict(parents)], **named)
         else:
-            y = made.forward(*values, **named) if named else made.forward(*values)
+            y = made.forward(*values, **named)
     except Exception as error:
         error.add_note("in " + made.describe(values, named))
         raise
