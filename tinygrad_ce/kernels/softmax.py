@@ -231,9 +231,9 @@ def row_sums(e: np.ndarray) -> Any:
         return s
     if classes <= _GEMV:
         return np.add.reduce(e, axis=1)
-    whole = classes - classes % width  # NumPy 2.1's sum of so many numbers isn't pairwise: sum windows first
-    s = np.array([np.add.reduce(_window_sums(row[:whole].reshape(-1, width))) for row in e], e.dtype)
-    return s + _window_sums(e[:, whole:])
+    whole = classes - classes % _GEMV  # NumPy 2.1's sum of so many numbers isn't pairwise: sum pieces first
+    pieces = np.add.reduce(e[:, :whole].reshape(len(e), -1, _GEMV), axis=2)
+    return np.add.reduce(pieces, axis=1) + row_sums(e[:, whole:])
 
 
 def _window_sums(e: np.ndarray) -> Any:
