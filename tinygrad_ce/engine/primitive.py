@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_ce.engine import record
+from tinygrad_ce.engine.node import is_recording
 
 Rule = Callable[..., Any]
 
@@ -60,7 +61,6 @@ class Primitive:
         self.always_copies = False  # whether loose arguments are copied even when nothing is recorded (guard sets it)
         self.vjps: dict[str, Rule] = {}  # the rules by the argument's name,
         self.rules: list[Rule | None] = [None] * len(parameters)  # and by its position
-        self.some_lack_rules = True
         self.formulas: dict[str, str | Callable[..., str]] = {}  # of the value ("") and of gradients, by argument
         primitives.add(self)
 
@@ -87,7 +87,6 @@ class Primitive:
                 raise TypeError(f"{self.name}.vjp: no argument {name!r}; the arguments are {self.arguments}")
         self.vjps.update(rules)
         found = [self.vjps.get(name) for name in self.arguments]
-        self.some_lack_rules = None in found[: len(found) - self.keeps] or self.variadic is not None
         self.rules = found if self.variadic is None else RulesOfMany(found, self.variadic)
 
     def formula(self, value: str | Callable[..., str], **gradients: str | Callable[..., str]) -> None:
@@ -103,15 +102,21 @@ class Primitive:
         known = self.variadic is not None or position < len(self.rules)
         return known and self.rules[position] is not None
 
-    def check(self, parents: Sequence[tuple[int, Any]]) -> None:
-        """Before a call is recorded: refuse a Tensor that requires grad where there is no rule."""
-        for i, _ in parents:
-            if self.rules[i] is None:
-                name = self.argument(i)
-                raise TypeError(
-                    f"{self.name}: argument {name!r} is a Tensor that requires grad, but {self.name} has no derivative "
-                    f"in it; pass {name}.detach()"
-                )
+    def operand(self, name: str) -> int:
+        """The position of the argument of this name, into which a gradient shall flow."""
+        position = self.arguments.index(name)
+        if self.rules[position] is None:
+            self.refuse(position)
+        return position
+
+    def refuse(self, position: int) -> None:
+        """Refuse to record a Tensor that requires grad in an argument without a rule."""
+        name = self.argument(position)
+        if is_recording():
+            raise TypeError(
+                f"{self.name}: argument {name!r} is a Tensor that requires grad, but {self.name} has no derivative "
+                f"in it; pass {name}.detach()"
+            )
 
     def argument(self, position: int) -> str:
         """The name of the argument at a position of a recorded call, for messages."""

@@ -29,8 +29,8 @@ def of_x(made: Primitive) -> Callable[..., Any]:
             return function(x)
         data, parents = x._data, ((0, x),)
         recorded = x._requires_grad and is_recording()
-        if recorded and made.some_lack_rules:
-            made.check(parents)
+        if recorded and made.rules[0] is None:
+            made.refuse(0)
         try:
             y = made.forward(data)
         except Exception as error:
@@ -51,6 +51,8 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
             like, left = a, a._data
             if a._requires_grad:
                 parents.append((0, a))
+                if made.rules[0] is None:
+                    made.refuse(0)
         elif not isinstance(b, Node):
             return function(a, b)
         elif type(a) not in IMMUTABLE:
@@ -59,11 +61,11 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
             like, right = b, b._data
             if b._requires_grad:
                 parents.append((1, b))
+                if made.rules[1] is None:
+                    made.refuse(1)
         elif type(b) not in IMMUTABLE:
             return general(a, b)
         recorded = parents and is_recording()
-        if recorded and made.some_lack_rules:
-            made.check(parents)
         try:
             y = made.forward(left, right)
         except Exception as error:
@@ -86,8 +88,8 @@ def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
             return function(x, *settings, **named)
         data, parents = x._data, ((0, x),)
         recorded = x._requires_grad and is_recording()
-        if recorded and made.some_lack_rules:
-            made.check(parents)
+        if recorded and made.rules[0] is None:
+            made.refuse(0)
         try:
             y = made.forward(data, *settings, **named)
         except Exception as error:
@@ -114,16 +116,18 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 like, values[i] = a, a._data
                 if a._requires_grad:
                     parents.append((i, a))
+                    if made.rules[i] is None:
+                        made.refuse(i)
             elif type(a) not in IMMUTABLE:
                 loose.append(i)
-        if named and (like is not None or any(isinstance(a, Node) for a in named.values())):
+        if named:
             if not named.keys() <= made.names:
                 made.signature.bind(*given, **named)  # raises, and says which name is unknown
             for name, a in named.items():
                 if isinstance(a, Node):
                     like, named[name] = a, a._data
                     if a._requires_grad:
-                        parents.append((made.arguments.index(name), a))
+                        parents.append((made.operand(name), a))
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
         return function(*given, **named) if like is None else _written(made, like, values, named, parents, loose)
@@ -145,12 +149,11 @@ def _written(
         loose: where the arguments stand that their owner may write to afterwards.
     """
     count, recorded = len(values), parents and is_recording()
-    if recorded and made.some_lack_rules:
-        made.check(parents)
     if loose and (recorded or made.always_copies):
         for key in loose:
             place: Any = named if isinstance(key, str) else values
-            place[key] = secured(made, key, place[key])
+            a = place[key]
+            place[key] = a.copy() if type(a) is np.ndarray else secured(made, key, a)
     try:
         if recorded and made.keeps:
             y, kept = made.forward(*values, keep=[*dict(parents)], **named)
@@ -184,8 +187,6 @@ def new_node(
 
 def secured(made: Primitive, key: int | str, a: Any) -> Any:
     """A loose argument as the tape keeps it: a copy, and an array where a gradient could be asked for."""
-    if type(a) is np.ndarray:
-        return a.copy()
     i = made.arguments.index(key) if isinstance(key, str) else key
     if isinstance(a, np.ndarray) or made.differentiable(i):
         if isinstance(a, np.ma.MaskedArray):
