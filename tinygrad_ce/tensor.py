@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.engine.guard import freeze
-from tinygrad_ce.engine.node import Node, is_recording
+from tinygrad_ce.engine.constants import real, unmasked
+from tinygrad_ce.engine.node import Node, at_once, is_recording, lock
 from tinygrad_ce.engine.primitive import Operator, numpy_functions
 from tinygrad_ce.engine.reverse import backward
 
@@ -18,7 +20,7 @@ from tinygrad_ce.engine.reverse import backward
 def _plain(value: Any) -> Any:
     """A value with every Tensor in it replaced by its array, read-only: NumPy may be told to write to it by out=."""
     if isinstance(value, Tensor):
-        return value.data
+        return _read_only(value._value.view())
     if isinstance(value, list | tuple):
         return type(value)(_plain(v) for v in value)
     return value
@@ -29,7 +31,7 @@ def _reflected(operator: Operator) -> Any:
 
 
 def _comparison(compare: Callable[..., Any]) -> Any:
-    return lambda self, other: compare(self._data, _plain(other))
+    return lambda self, other: compare(self._value, _plain(other))
 
 
 def _in_place(operator: Operator) -> Any:
@@ -43,30 +45,43 @@ def _in_place(operator: Operator) -> Any:
                 f"{operator.__name__} in place on a leaf that requires grad would lose track of it; "
                 f"update inside `with tg.no_grad():`, or write `y = w + d` for a new Tensor"
             )
-        self.data = operator(self._data, _plain(other))
+        self.data = operator(self._value, _plain(other))
         return self
 
     return update
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
 def _numbers(data: Any, dtype: Any) -> np.ndarray:
     """A copy of data as an array of real numbers."""
-    if isinstance(data, list | tuple) and any(isinstance(t, Node) and t._requires_grad for t in data):
-        raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
+    data = _constants(data, inside=False)
     try:
-        with np.errstate(over="raise"):
-            array = np.array(_plain(data), dtype=dtype)
-    except FloatingPointError:
-        raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
+        array = np.asarray(data)
+        if array.dtype == object and dtype is not None:  # such as fractions
+            array = np.asarray(data, dtype)
     except (ValueError, TypeError) as error:
         cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
         raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
-    if array.dtype.kind not in "fiub":
-        what = (
-            array.dtype if array.dtype.kind != "c" else f"{array.dtype} (gradients are defined for real numbers here)"
-        )
-        raise TypeError(f"Tensor: data has dtype {what}, expected real numbers: floating, integer or bool")
-    return array
+    try:
+        with np.errstate(over="raise"):
+            return np.array(real("Tensor: data", array), dtype)  # a copy, whatever __array__ gave
+    except FloatingPointError:
+        raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
+
+
+def _constants(data: Any, inside: bool) -> Any:
+    """Data with arrays in the place of Tensors; what would lose something is refused."""
+    if isinstance(data, list | tuple):
+        return [_constants(part, inside=True) for part in data]
+    if not isinstance(data, Tensor):
+        return unmasked("Tensor: data", data)
+    if inside and data._requires_grad:
+        raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
+    return data._value
 
 
 class Tensor(Node):
@@ -77,8 +92,8 @@ class Tensor(Node):
         requires_grad: whether ``backward`` shall leave a gradient in ``.grad``; for floating dtypes only.
         dtype: a NumPy dtype to convert to.
 
-    What operators need of a Tensor cannot change under them: its array is never written. ``.data`` shows it
-    read-only; assigning ``t.data = array`` gives the Tensor other numbers, and graphs made before keep theirs.
+    Graphs keep the numbers that the forward saw. What you write to ``w.data`` of a leaf, or assign to it, counts from
+    the next operator on.
 
     Raises:
         ValueError: ragged or non-numeric data.
@@ -95,12 +110,14 @@ class Tensor(Node):
         array([2., 4.])
     """
 
-    __slots__ = ()
+    __slots__ = ("_known", "_lent")
+    _lent: Any  # the array that readers of .data got, while it may be held; None afterwards
+    _known: Any  # the numbers that were last seen in it
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         leaf = self._leaf(_numbers(data, dtype))
-        for slot in ("_data", "_parents", "_order", "_requires_grad", "_grad"):
+        for slot in ("_value", "_parents", "_order", "_requires_grad", "_grad"):
             setattr(self, slot, getattr(leaf, slot))
         self.requires_grad = requires_grad
 
@@ -108,13 +125,36 @@ class Tensor(Node):
 
     @property
     def data(self) -> np.ndarray:
-        """The numbers, as a read-only array. Assign an array of the same shape to give the Tensor others."""
-        freeze(self._data)
-        return self._data.view()
+        """The numbers. Those of a leaf are yours to write, and to assign; those of a result are a read-only copy.
+
+        No graph reads this array: what was recorded before keeps its numbers. While somebody holds the array of a leaf,
+        each operator takes a copy of it.
+        """
+        if self._parents:
+            return _read_only(self._value.copy())
+        with lock:
+            if _is_lent(self):
+                lent = self._lent
+            else:
+                self._lent, self._known = lent, _ = self._value.copy(), self._value
+                del self._value
+        return lent.view()  # type: ignore[no-any-return]
 
     @data.setter
     def data(self, data: Any) -> None:
-        self._data = self._fitting(data)
+        self._value = self._fitting(data)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_value":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # The numbers are lent to readers of .data, who may have written to them. The engine gets a copy.
+        with lock:
+            known = self._known
+            if not _same_bits(self._lent, known):
+                self._known = known = self._lent.copy()
+            if sys.getrefcount(self._lent) <= _UNHELD:  # no reader is left
+                at_once([(self, "_value", known), (self, "_lent", None), (self, "_known", None)])
+        return known
 
     def _fitting(self, data: Any) -> np.ndarray:
         """A copy of data that this leaf can take for its own."""
@@ -149,22 +189,22 @@ class Tensor(Node):
     @property
     def shape(self) -> tuple[int, ...]:
         """The length of each axis."""
-        return self._data.shape
+        return self._value.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self._data.ndim
+        return self._value.ndim
 
     @property
     def size(self) -> int:
         """How many numbers it holds."""
-        return self._data.size
+        return self._value.size
 
     @property
     def dtype(self) -> np.dtype:
         """The NumPy dtype."""
-        return self._data.dtype
+        return self._value.dtype
 
     @property
     def T(self) -> Any:
@@ -173,11 +213,11 @@ class Tensor(Node):
 
     def numpy(self) -> np.ndarray:
         """A copy of the numbers, yours to write."""
-        return self._data.copy()
+        return self._value.copy()
 
     def tolist(self) -> Any:
         """The numbers as nested lists."""
-        return self._data.tolist()
+        return self._value.tolist()
 
     def item(self) -> Any:
         """The one number it holds, as Python's."""
@@ -185,11 +225,11 @@ class Tensor(Node):
             raise ValueError(
                 f"item: this Tensor has shape {self.shape}; only one that holds a single number has an item"
             )
-        return self._data.item()
+        return self._value.item()
 
     def detach(self) -> Tensor:
         """The same numbers, with no memory of how they were made."""
-        return self._leaf(self._data)  # type: ignore[no-any-return]
+        return self._leaf(self._value)  # type: ignore[no-any-return]
 
     @property
     def grad(self) -> np.ndarray | None:
@@ -199,11 +239,9 @@ class Tensor(Node):
     @grad.setter
     def grad(self, grad: Any) -> None:
         if grad is not None:
-            grad = np.asarray(grad)
-            if grad.shape != self.shape or grad.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"grad: got shape {grad.shape} and dtype {grad.dtype}, expected numbers of {self.shape}"
-                )
+            grad = real("grad", grad)
+            if grad.shape != self.shape:
+                raise ValueError(f"grad: got shape {grad.shape}, expected this Tensor's shape {self.shape}")
             grad = grad.astype(self.dtype)  # a copy: no two Tensors share one
         self._grad = grad
 
@@ -276,11 +314,11 @@ class Tensor(Node):
 
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest number stands, as a plain array."""
-        return self._data.argmax(axis)
+        return self._value.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest number stands, as a plain array."""
-        return self._data.argmin(axis)
+        return self._value.argmin(axis)
 
     # How Python and NumPy see it
 
@@ -294,7 +332,7 @@ class Tensor(Node):
         )
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._value)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -304,16 +342,26 @@ class Tensor(Node):
             raise ValueError(
                 f"the truth value of a Tensor of shape {self.shape} is ambiguous; compare it and use .all() or .any()"
             )
-        return bool(self._data)
+        return bool(self._value)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._cut_off("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._cut_off("int"))
+
+    def _cut_off(self, name: str) -> Any:
+        """The one number, for Python's own functions: they record nothing."""
+        if self._requires_grad and is_recording():
+            warnings.warn(
+                f"{name}() of a Tensor that requires grad: what is made of this number has no gradient in it. If that "
+                f"is meant, write .item(); else use operators of tinygrad_ce, such as tg.exp for math.exp, or tg.stack",
+                stacklevel=3,
+            )
+        return self.item()
 
     def __index__(self) -> int:
-        return self._data.__index__()
+        return self._value.__index__()
 
     def __format__(self, spec: str) -> str:
         if not spec:
@@ -323,7 +371,7 @@ class Tensor(Node):
         return format(self.item(), spec)
 
     def __repr__(self) -> str:
-        words = [np.array2string(self._data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
+        words = [np.array2string(self._value, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
         return f"Tensor({', '.join([*words, *self._origin()])})"
 
     __str__ = __repr__
@@ -334,7 +382,7 @@ class Tensor(Node):
         cells = "".join(
             f'<td style="text-align: left; vertical-align: top">{name}<pre>'
             f"{html.escape(np.array2string(array, separator=', ', threshold=100))}</pre></td>"
-            for name, array in (("value", self._data), ("grad", self._grad))
+            for name, array in (("value", self._value), ("grad", self._grad))
             if array is not None
         )
         return f"<div>Tensor: {html.escape(what)}</div><table><tr>{cells}</tr></table>"
@@ -349,7 +397,7 @@ class Tensor(Node):
         if self._parents:
             made = self._primitive.name
             raise TypeError(f"a Tensor made by {made} can't be copied or pickled with its graph; detach() it first")
-        return _unpickle, (type(self), self._data, self._requires_grad, self._grad), getattr(self, "__dict__", None)
+        return _unpickle, (type(self), self._value, self._requires_grad, self._grad), getattr(self, "__dict__", None)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._requires_grad:
@@ -357,7 +405,9 @@ class Tensor(Node):
                 "this Tensor requires grad, and a plain array would lose its gradient without a word; "
                 "say so with .detach() or .numpy()"
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        if copy is False:
+            raise ValueError("a Tensor gives NumPy a copy, as nobody else may write to its array; copy=False can't be")
+        return np.array(self._value, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
@@ -394,6 +444,24 @@ def _no_primitive(called: str, more: str) -> TypeError:
         f"(dir(tinygrad_ce) lists them), add a primitive with @tg.primitive, or, if no gradient is needed, "
         f"call it on t.numpy()"
     )
+
+
+def _is_lent(tensor: Tensor) -> bool:
+    """Whether the numbers are in the array that readers of .data got, and nowhere else."""
+    try:
+        Node.__dict__["_value"].__get__(tensor)
+    except AttributeError:
+        return True
+    return False
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8))
+
+
+_seen = Tensor(0.0)
+_seen.data  # noqa: B018
+_UNHELD = sys.getrefcount(_seen._lent)  # what it reads where no reader is left
 
 
 def _unpickle(kind: type[Tensor], data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.node import Node, is_recording, no_grad, recording
 from tinygrad_ce.engine.reverse import cotangent, pulled_back, tape
 from tinygrad_ce.tensor import Tensor
@@ -64,16 +65,16 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
         found[node._order] = found[node._order] + g if node._order in found else g
 
     for output, g in zip(ys, gs, strict=True):
-        add(output, cotangent(output, g._data if isinstance(g, Node) and not create_graph else g))
+        add(output, cotangent(output, g._value if isinstance(g, Node) and not create_graph else g))
     wanted = {x._order for x in xs if x._requires_grad}
     for node, parents in reversed(_between(ys, wanted)):
         g = found[node._order] if node._order in wanted else found.pop(node._order)
-        y: Any = node._data
+        y: Any = node._value
         arguments, made = node._arguments, node._primitive
         if create_graph:
             g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
         for i, parent in parents:
-            add(parent, pulled_back(made, i, g, y, arguments, parent._data))
+            add(parent, pulled_back(made, i, g, y, arguments, parent._value))
         if made.keeps:
             node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)
@@ -106,7 +107,7 @@ def _on_tensors(node: Node) -> list[Any]:
     """The arguments of a call as it is differentiated once more: Tensors instead of arrays, and nothing kept."""
     made, arguments = node._primitive, [*node._arguments]
     for i, parent in node._parents:
-        if parent._data is not arguments[i]:
+        if parent._value is not arguments[i]:
             raise RuntimeError(
                 f"grad: a Tensor given to {made.name} as {made.argument(i)!r} got new data after that call; with "
                 f"create_graph=True, take the gradient before the update, or run the forward again"
@@ -193,7 +194,7 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
         Pearlmutter, Fast exact multiplication by the Hessian, 1994.
     """
     point = _variable(x)
-    vector = v._data if isinstance(v, Tensor) else np.asarray(v)
+    vector = plain(v, "v")
     if vector.shape != point.shape:
         raise ValueError(f"hvp: v has shape {vector.shape}, expected that of x, {point.shape}")
     with recording():
@@ -213,7 +214,7 @@ def _variable(x: Any) -> Tensor:
 
 def _like(given: Any, result: Any) -> Any:
     """A result as the caller's kind: a Tensor where one was given, else an array."""
-    data = result._data if isinstance(result, Tensor) else result
+    data = result._value if isinstance(result, Tensor) else result
     return Tensor(data) if isinstance(given, Tensor) else np.array(data)
 
 
@@ -231,7 +232,7 @@ def _scalar(where: str, y: Any) -> Tensor:
 def _gradients(y: Tensor, xs: list[Tensor], g: Any = None, create_graph: bool = False) -> list[Tensor]:
     """Gradients as Tensors; zeros where y doesn't depend on x."""
     found = gradients([y], xs, [g], create_graph) if y.requires_grad else [None] * len(xs)
-    return [Tensor(np.zeros_like(x._data)) if dx is None else dx for x, dx in zip(xs, found, strict=True)]
+    return [Tensor(np.zeros_like(x._value)) if dx is None else dx for x, dx in zip(xs, found, strict=True)]
 
 
 def _jacobian(y: Any, x: Tensor) -> np.ndarray:
@@ -242,5 +243,5 @@ def _jacobian(y: Any, x: Tensor) -> np.ndarray:
         for k in range(y.size):
             g = np.zeros(y.size, y.dtype)
             g[k] = 1
-            rows[k] = _gradients(y, [x], g.reshape(y.shape))[0]._data
+            rows[k] = _gradients(y, [x], g.reshape(y.shape))[0]._value
     return rows.reshape((*y.shape, *x.shape))

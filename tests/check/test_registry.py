@@ -102,7 +102,7 @@ def test_layout_of_inputs_does_not_matter(name):
         odd = []
         for x in inputs:
             t = tg.Tensor(x, requires_grad=True)
-            t._data = strided(x) if x.ndim else x
+            t._value = strided(x) if x.ndim else x
             odd.append(t)
         outputs = f(*odd)
         outputs = outputs if isinstance(outputs, list) else [outputs]

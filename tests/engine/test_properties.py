@@ -109,7 +109,7 @@ def dtype_of(name, call):
 def as_leaf(x):
     """A Tensor that holds this very array, in its own layout."""
     leaf = tg.Tensor(x, requires_grad=True)
-    leaf._data = x
+    leaf._value = x
     return leaf
 
 

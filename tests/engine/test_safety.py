@@ -3,6 +3,7 @@
 import array
 import contextlib
 import copy
+import ctypes
 import gc
 import io
 import operator
@@ -17,6 +18,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import tinygrad_ce as tg
 from benchmarks import interrupts, memory
@@ -89,24 +91,77 @@ WRITES = {
     "numbers without nan": lambda d: np.nan_to_num(d, copy=False),
     "a median": lambda d: np.median(d, overwrite_input=True),
     "a masked array": lambda d: operator.setitem(np.ma.array(d, copy=False), 0, 9.0),
+    "a ufunc's at": lambda d: np.add.at(d, 0, 9.0),
+    "its base made writable": lambda d: (d.base.setflags(write=True), d.base.fill(9.0)),
+    "its own flag": lambda d: (d.setflags(write=True), d.fill(9.0)),
+    "an address": lambda d: ctypes.memset(d.ctypes.data, 9, 32),
+    "BLAS": lambda d: scipy.linalg.blas.dscal(9.0, d),
+    "LAPACK": lambda d: scipy.linalg.solve(np.eye(4) * 2, d, overwrite_b=True),
+    "a shape": lambda d: setattr(d, "shape", (2, 2)),
+    "a dtype": lambda d: setattr(d, "dtype", np.int64),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Setting the .* attribute on a NumPy array:DeprecationWarning")
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_nothing_is_written_through_data(write):
+def test_what_is_written_through_data_reaches_no_graph(write):
     w = leaf(2.0, 1.0, 4.0, 3.0)
     result = w * w
     view = result.reshape(2, 2).reshape(4)
     constant = tg.Tensor([2.0, 1.0, 4.0, 3.0])
     y = (result * constant + view).sum()
-    for t in (w, result, view, constant, w.detach(), tg.grad(y, result)):
+    for t in (result, view, w.detach(), tg.grad(y, result), w, constant):
         before = t.numpy()
-        for shown in (t.data, np.asarray(t.detach())):
-            with pytest.raises((ValueError, TypeError, BufferError)):
+        for shown in (t.data, np.asarray(t.detach()), t.data.view(), t.data[:]):
+            with contextlib.suppress(ValueError, TypeError, BufferError, AttributeError):
                 write(shown)
-        assert (t.numpy() == before).all()
+        if not t.is_leaf:
+            assert (t.numpy() == before).all()
+        assert t.shape == (4,)
+        assert t.dtype == float
     y.backward()
     assert w.grad.tolist() == [12, 4, 40, 24]
+    assert result.tolist() == [4, 1, 16, 9]
+
+
+class Lies:
+    """Says that it gives a copy, and gives its own array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+@pytest.mark.parametrize("wrap", [Lies, lambda a: a, memoryview, lambda a: a.view(np.matrix)], ids=str)
+def test_no_graph_shares_the_array_of_an_object(wrap):
+    source = np.array([[1.0, 2.0]])
+    made, given = tg.Tensor(wrap(source), requires_grad=True), leaf([[0.0, 0.0]])
+    given.data = wrap(source)
+    given.grad = wrap(source)
+    w = leaf(2.0)
+    y = (made * made).sum() + (given * given).sum() + (w * wrap(source)).sum()
+    gradient = tg.grad(w * 1.0, w, np.array(1.0))
+    source[:] = 100.0
+    y.backward()
+    assert made.grad.tolist() == [[2, 4]]
+    assert given.grad.tolist() == [[3, 6]]
+    assert w.grad == 3
+    assert gradient.item() == 1
+
+
+def test_what_other_names_find_in_a_tensor_is_not_its_array():
+    """NumPy's masked arrays, for one, look for an attribute _data."""
+    w = leaf(2.0, 1.0)
+    y = (w * w).sum()
+    with pytest.raises(TypeError, match="lose its gradient"):
+        np.ma.getdata(w)
+    np.ma.getdata(w.detach())[:] = 9.0
+    for name in ("_data", "_array", "__array_interface__", "__dlpack__"):
+        assert not hasattr(w, name)
+    y.backward()
+    assert w.grad.tolist() == [4, 2]
 
 
 OUT = np.arange(8.0).reshape(2, 4)
@@ -608,7 +663,7 @@ def test_our_own_operators_write_to_nothing_and_hand_out_nothing_twice():
         for guarded in (False, True):
             leaves = [leaf(a) if a.dtype.kind == "f" else tg.Tensor(a) for a in drawn]
             for t in leaves if guarded else ():
-                t.data  # noqa: B018 (read-only from now on)
+                t.data  # noqa: B018 (lent, and given back)
             args, kwargs = put(leaves)
             ys = op(*args, **kwargs)
             ys = ys if isinstance(ys, list) else [ys]
@@ -622,7 +677,7 @@ def test_our_own_operators_write_to_nothing_and_hand_out_nothing_twice():
             results.append([t.grad.tobytes() for t in leaves if t.grad is not None])
             twice = op(*args, **kwargs)
             for y, again in zip(ys, twice if isinstance(twice, list) else [twice], strict=True):
-                assert y.size < 2 or not np.shares_memory(y._data, again._data) or y._data.base is not None, name
+                assert y.size < 2 or not np.shares_memory(y._value, again._value) or y._value.base is not None, name
         assert len({str(r) for r in results}) <= 1, name
 
 

@@ -218,7 +218,7 @@ def test_a_step_writes_to_nothing_that_others_hold(make):
     optimizer = make([w])
     seen = []
     for k in range(4):  # a graph, a view or a snapshot keeps its numbers
-        held = (w * w).sum(), w.data, w.detach(), w._data, optimizer.state_dict()
+        held = (w * w).sum(), w.data, w.detach(), w._value, optimizer.state_dict()
         seen.append((held, [held[0].item(), held[1].copy()]))
         w.grad = np.full(100_000, k + 1.0)
         optimizer.step()
@@ -234,11 +234,11 @@ def test_a_step_that_is_taken_back_can_be_taken_again():
     for _ in range(3):
         w.grad = np.ones(10)
         adam.step()
-    before, memory = w._data, [dict(kept) for kept in adam.memory]
+    before, memory = w._value, [dict(kept) for kept in adam.memory]
     numbers = w.numpy()
     adam.step()
     after = w.numpy()
-    w._data, adam.memory = before, memory
+    w._value, adam.memory = before, memory
     np.testing.assert_array_equal(w.data, numbers)
     adam.step()
     np.testing.assert_array_equal(w.data, after)

@@ -473,12 +473,12 @@ def small_model():
 
 def test_the_centre_is_the_loss_and_the_model_is_left_as_it_was():
     model, iris = small_model(), tg.data.load_iris()
-    arrays = [p._data for p in model.parameters()]
+    arrays = [p._value for p in model.parameters()]
     before = [a.tobytes() for a in arrays]
     drawn = model[2].rng.bit_generator.state
     ax = plot.loss_landscape(model, iris, points=5)
-    assert all(p._data is a for p, a in zip(model.parameters(), arrays, strict=True))
-    assert [p._data.tobytes() for p in model.parameters()] == before
+    assert all(p._value is a for p, a in zip(model.parameters(), arrays, strict=True))
+    assert [p._value.tobytes() for p in model.parameters()] == before
     assert model.training
     assert model[2].rng.bit_generator.state == drawn
     loss = float(tg.cross_entropy(tg.train.logits(model, iris.x), iris.y))

@@ -13,6 +13,7 @@ from tinygrad_ce.check import differences
 from tinygrad_ce.check.differences import Closer, Derivative, Line, central, power_of_two
 from tinygrad_ce.check.entry import Entry
 from tinygrad_ce.check.report import GradientError, Report
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.transforms import gradients
 
@@ -112,7 +113,7 @@ def gradcheck(
     _check_choice("method", method, ("differences", "complex"))
     several = isinstance(inputs, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in inputs)
     given = inputs if several else [inputs]
-    check = _Check(f, [np.asarray(x._data if isinstance(x, Tensor) else x) for x in given], order, seed)
+    check = _Check(f, [plain(x) for x in given], order, seed)
     check.set_tolerances(step, rtol, method)
     if mode is None:
         mode = "jacobian" if check.size <= WHOLE else "directions"
@@ -188,14 +189,14 @@ class _Check:
         """The gradients of every smooth input, by the rules."""
         wanted = [leaves[i] for i in self.smooth]
         with np.errstate(all="ignore"):
-            return [dx._data for dx in _gradients(outputs, wanted, cotangents, create_graph=False)]
+            return [dx._value for dx in _gradients(outputs, wanted, cotangents, create_graph=False)]
 
     def flat(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """All outputs where the inputs are others, as one array in double precision."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a step may leave the simplex, or f's domain
             warnings.simplefilter("ignore", UserWarning)
             ys = _outputs(self.f(*(Tensor(a) for a in arrays)))
-        return np.concatenate([y._data.ravel() for y in ys]).astype(float)
+        return np.concatenate([y._value.ravel() for y in ys]).astype(float)
 
     def line(self, directions: Mapping[int, np.ndarray]) -> Line:
         """The outputs as a function of how far some inputs have moved, each along its direction."""
@@ -349,9 +350,9 @@ class _Check:
         broken = [
             f"input {i} was changed by f or by a rule, which may write to no argument"
             for i, x in enumerate(self.arrays)
-            if any(group[i]._data.tobytes() != x.tobytes() for group in (self.leaves, others, leaves))
+            if any(group[i]._value.tobytes() != x.tobytes() for group in (self.leaves, others, leaves))
         ]
-        if [y._data.tobytes() for y in outputs] != [y._data.tobytes() for y in self.outputs]:
+        if [y._value.tobytes() for y in outputs] != [y._value.tobytes() for y in self.outputs]:
             broken.append("f gives other numbers when it is called twice; is something in it random, or kept?")
         elif [dx.tobytes() for dx in first] != [dx.tobytes() for dx in second]:
             broken.append("the gradient has other bits the second time; is something in a rule random, or kept?")
@@ -421,4 +422,4 @@ def _gradients(
     """The gradients by the rules; 0 where an output doesn't depend on an input."""
     live = [k for k, y in enumerate(outputs) if y.requires_grad]
     found = gradients([outputs[k] for k in live], inputs, [cotangents[k] for k in live], create_graph=create_graph)
-    return [Tensor(np.zeros_like(x._data)) if dx is None else dx for x, dx in zip(inputs, found, strict=True)]
+    return [Tensor(np.zeros_like(x._value)) if dx is None else dx for x, dx in zip(inputs, found, strict=True)]

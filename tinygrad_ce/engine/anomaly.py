@@ -77,9 +77,9 @@ def _watched_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
 
     def call(*given: Any) -> Any:
         watch, dx, seen = _watch.get(), rule(*given), given[1:] if many else given
-        what = watch and _made(getattr(dx, "_data", dx), seen)
+        what = watch and _made(getattr(dx, "_value", dx), seen)
         if watch and what:
-            y = getattr(seen[1], "_data", seen[1])
+            y = getattr(seen[1], "_value", seen[1])
             _, line = watch.lines.get(id(y), (None, "a line before detect_anomaly began"))
             raise AnomalyError(
                 f"the rule of argument {f'{argument}[{given[0]}]' if many else argument!r} of {made.name} made {what}\n"
@@ -135,7 +135,7 @@ def _made(result: Any, operands: Sequence[Any]) -> str:
     y = np.asarray(result)
     if y.dtype.kind != "f" or np.isfinite(y).all():
         return ""
-    given = [np.asarray(getattr(a, "_data", a)) for a in operands if hasattr(a, "dtype") or isinstance(a, float)]
+    given = [np.asarray(getattr(a, "_value", a)) for a in operands if hasattr(a, "dtype") or isinstance(a, float)]
     given = [a for a in given if a.dtype.kind == "f"]
     if any(np.isnan(a).any() for a in given):
         return ""
@@ -152,7 +152,7 @@ def _described(operands: Sequence[Any]) -> str:
     """Operands in a few words: shape and range."""
     words = []
     for a in operands:
-        array = getattr(a, "_data", a)
+        array = getattr(a, "_value", a)
         if isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "fiu" and array.size:
             low, high = np.min(array), np.max(array)
             words.append(f"{array.shape} from {low:.4g} to {high:.4g}" if array.size > 1 else f"{low:.4g}")

@@ -18,17 +18,20 @@ from tinygrad_ce.engine.primitive import Primitive, Rule, numpy_functions, opera
 from tinygrad_ce.engine.reverse import owned
 
 
-def freeze(value: Any) -> None:
-    """Make an array read-only, and what it is a view of, so that no view of it can be made writable again.
+def shown(value: Any) -> Any:
+    """A read-only copy of an array; likewise of the arrays in a tuple, list or dict.
 
-    Likewise the arrays in a tuple, list or dict. (NumPy's ``ufunc.at`` alone writes to read-only arrays all the same.)
+    Read-only, so that most attempts to write to it are an error. A copy, as ``np.add.at`` and other libraries write to
+    read-only arrays all the same.
     """
-    while isinstance(value, np.ndarray):
-        value.setflags(False)  # type: ignore[call-arg]
-        value = value.base
-    if type(value) in (tuple, list, dict):
-        for part in value.values() if type(value) is dict else value:
-            freeze(part)
+    if isinstance(value, np.ndarray):
+        value = value.copy("K")
+        value.setflags(write=False)
+    elif type(value) in (tuple, list):
+        value = type(value)(map(shown, value))
+    elif type(value) is dict:
+        value = {key: shown(part) for key, part in value.items()}
+    return value
 
 
 def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[..., Any] | None = None) -> Any:
@@ -69,11 +72,11 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
         bound = made.signature.bind(*args, **named)
         bound.apply_defaults()  # a default may be written to as well
         y = call(*bound.args, **bound.kwargs)
-        kind = y._data.dtype.kind if isinstance(y, Node) else "f"
+        kind = y._value.dtype.kind if isinstance(y, Node) else "f"
         if kind != "f" and (y._requires_grad or kind not in "iub"):
             expected = "floating numbers, as the result requires grad" if y._requires_grad else "real numbers"
             raise TypeError(
-                f"{made.name}: the forward returned {_kind(y._data)}, expected {expected}; has it a return?"
+                f"{made.name}: the forward returned {_kind(y._value)}, expected {expected}; has it a return?"
             )
         return y
 
@@ -98,18 +101,13 @@ def guarded_forward(made: Primitive) -> Callable[..., Any]:
     """A user's forward as it is called with Tensors: it can't change them, and what it returns is the graph's."""
 
     def call(*arguments: Any, **options: Any) -> Any:
-        freeze(arguments)
-        freeze(options)
+        arguments, options = shown(arguments), shown(options)
         if not options.get("keep"):
-            y = owned(_explained(made.function, *arguments, **options))
-            freeze(y)
-            return y
+            return owned(_explained(made.function, *arguments, **options))
         y = _explained(made.function, *arguments, **options)
         if type(y) is not tuple or len(y) != 2:
             raise TypeError(f"{made.name}: the forward returned {_kind(y)}, expected (y, kept) as keep isn't empty")
-        kept = np.array(y[0]), y[1]
-        freeze(kept)
-        return kept
+        return owned(y[0]), shown(y[1])
 
     return call
 
@@ -119,8 +117,7 @@ def guarded_rule(made: Primitive, argument: str, rule: Rule) -> Rule:
 
     @functools.wraps(rule, updated=())
     def call(*given: Any) -> Any:
-        freeze(given)
-        found = [_explained(rule, *given)]  # in no variable: owned asks who holds it
+        found = [_explained(rule, *shown(given))]  # in no variable: owned asks who holds it
         if isinstance(found[0], Node):
             return found[0]
         if not isinstance(found[0], np.ndarray | np.generic):

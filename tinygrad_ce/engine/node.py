@@ -23,14 +23,14 @@ is_recording = _recording.get  # whether operators are recorded here: not inside
 class Node:
     """A value on the tape: its array, and how it was made.
 
-    ``_data`` is never written: an update gives the node another array. So what a recorded operator needs cannot change
+    ``_value`` is never written: an update gives the node another array. So what a recorded operator needs cannot change
     under it. ``_order`` counts creations. A node is always younger than its parents, so falling ``_order`` is a
     topological order for free. A node without parents is a leaf.
     """
 
-    __slots__ = ("_arguments", "_data", "_grad", "_order", "_parents", "_primitive", "_requires_grad")
+    __slots__ = ("_arguments", "_grad", "_order", "_parents", "_primitive", "_requires_grad", "_value")
 
-    _data: np.ndarray
+    _value: np.ndarray
     _requires_grad: bool
     _primitive: Any  # the operator that made it,
     _arguments: Sequence[Any]  # what that was given, in the forward's order, with arrays in the place of Tensors,
@@ -42,7 +42,7 @@ class Node:
     def _leaf(cls, data: Any, requires_grad: bool = False) -> Any:
         """A leaf around an array that nobody else will write to."""
         node = object.__new__(cls)
-        node._data = data if type(data) is np.ndarray else np.asarray(data)
+        node._value = data if type(data) is np.ndarray else np.asarray(data)
         node._requires_grad, node._parents = requires_grad, ()
         node._order, node._grad = tick(), None
         return node

@@ -6,28 +6,25 @@ out, because a loop over arguments would cost as much as a tiny operator itself;
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import IMMUTABLE, PLAIN, refuse_masks, secure, settled
 from tinygrad_ce.engine.node import Node, is_recording, tick
 
 Primitive = Any  # what primitive.py makes, and hands to the functions here
 
-# Nobody can write to these. Other arguments, but for Tensors, are called loose: a recorded call keeps a copy of them.
-IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, *np.sctypeDict.values()]) - {np.void}
-
 
 def of_x(made: Primitive) -> Callable[..., Any]:
     """The call of an operator with the one argument ``x``."""
-    function = made.function
+    function, general = made.function, of_any(made)
 
     def call(x: Any) -> Any:
         if not isinstance(x, Node):
-            return function(x)
-        data, parents = x._data, ((0, x),)
+            return function(x) if type(x) in PLAIN else general(x)
+        data, parents = x._value, ((0, x),)
         recorded = x._requires_grad and is_recording()
         if recorded and made.rules[0] is None:
             made.refuse(0)
@@ -48,17 +45,17 @@ def of_a_and_b(made: Primitive) -> Callable[..., Any]:
     def call(a: Any, b: Any) -> Any:
         left, right, parents = a, b, []
         if isinstance(a, Node):
-            like, left = a, a._data
+            like, left = a, a._value
             if a._requires_grad:
                 parents.append((0, a))
                 if made.rules[0] is None:
                     made.refuse(0)
         elif not isinstance(b, Node):
-            return function(a, b)
+            return function(a, b) if type(a) in PLAIN and type(b) in PLAIN else general(a, b)
         elif type(a) not in IMMUTABLE:
             return general(a, b)
         if isinstance(b, Node):
-            like, right = b, b._data
+            like, right = b, b._value
             if b._requires_grad:
                 parents.append((1, b))
                 if made.rules[1] is None:
@@ -85,8 +82,8 @@ def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
             if type(a) not in IMMUTABLE:
                 return general(x, *settings, **named)
         if not isinstance(x, Node):
-            return function(x, *settings, **named)
-        data, parents = x._data, ((0, x),)
+            return function(x, *settings, **named) if type(x) in PLAIN else general(x, *settings, **named)
+        data, parents = x._value, ((0, x),)
         recorded = x._requires_grad and is_recording()
         if recorded and made.rules[0] is None:
             made.refuse(0)
@@ -113,7 +110,7 @@ def of_any(made: Primitive) -> Callable[..., Any]:
         loose: list[int | str] = []
         for i, a in enumerate(given):
             if isinstance(a, Node):
-                like, values[i] = a, a._data
+                like, values[i] = a, a._value
                 if a._requires_grad:
                     parents.append((i, a))
                     if made.rules[i] is None:
@@ -125,11 +122,13 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                 made.signature.bind(*given, **named)  # raises, and says which name is unknown
             for name, a in named.items():
                 if isinstance(a, Node):
-                    like, named[name] = a, a._data
+                    like, named[name] = a, a._value
                     if a._requires_grad:
                         parents.append((made.operand(name), a))
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
+        if loose:
+            refuse_masks(made, values, named, loose)
         return function(*given, **named) if like is None else _written(made, like, values, named, parents, loose)
 
     return call
@@ -150,10 +149,7 @@ def _written(
     """
     count, recorded = len(values), parents and is_recording()
     if loose and (recorded or made.always_copies):
-        for key in loose:
-            place: Any = named if isinstance(key, str) else values
-            a = place[key]
-            place[key] = a.copy() if type(a) is np.ndarray else secured(made, key, a)
+        secure(made, values, named, loose)
     try:
         if recorded and made.keeps:
             y, kept = made.forward(*values, keep=[*dict(parents)], **named)
@@ -162,6 +158,8 @@ def _written(
     except Exception as error:
         error.add_note("in " + made.describe(values, named))
         raise
+    if loose:
+        y = settled(made, y, bool(recorded))
     if not recorded:
         return like._leaf(y)  # type: ignore[no-any-return]
     rest = made.rest_after[count]
@@ -179,25 +177,7 @@ def new_node(
 ) -> Node:
     """A result on the tape, with how it was made."""
     node = object.__new__(type(like))
-    node._data, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
+    node._value, node._requires_grad = y if type(y) is np.ndarray else np.asarray(y), True
     node._primitive, node._arguments, node._parents = made, arguments, parents
     node._order, node._grad = tick(), None
     return node
-
-
-def secured(made: Primitive, key: int | str, a: Any) -> Any:
-    """A loose argument as the tape keeps it: a copy, and an array where a gradient could be asked for."""
-    i = made.arguments.index(key) if isinstance(key, str) else key
-    if isinstance(a, np.ndarray) or made.differentiable(i):
-        if isinstance(a, np.ma.MaskedArray):
-            raise TypeError(f"{made.name}: argument {made.argument(i)!r} is a masked array, whose mask would be lost")
-        return np.array(a)
-    # A random generator is drawn from, not read: a copy would draw the same numbers at every call.
-    return a if _is_constant(a) or type(a).__module__.startswith("numpy.random") else copy.deepcopy(a)
-
-
-def _is_constant(a: Any) -> bool:
-    """Whether nobody can write to a value, nor to anything in it: a slice may hold arrays."""
-    if type(a) is slice:
-        a = (a.start, a.stop, a.step)
-    return type(a) in IMMUTABLE or isinstance(a, np.dtype) or (type(a) is tuple and all(map(_is_constant, a)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import real
 from tinygrad_ce.engine.node import Node, lock
 
 _set_grad = Node.__dict__["_grad"].__set__
@@ -39,16 +40,16 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         >>> x.grad
         array([2., 4., 6.])
     """
-    gradients = {output._order: cotangent(output, g._data if isinstance(g, Node) else g)}
+    gradients = {output._order: cotangent(output, g._value if isinstance(g, Node) else g)}
     nodes, leaves = tape([output]), []
     while nodes:
         node = nodes.pop()  # the youngest: all that was made of it has handed its gradient on
         if not node._parents:
             leaves.append(node)
             continue
-        gy, y, made, arguments = gradients.pop(node._order), node._data, node._primitive, node._arguments
+        gy, y, made, arguments = gradients.pop(node._order), node._value, node._primitive, node._arguments
         for i, parent in node._parents:
-            dx, key = pulled_back(made, i, gy, y, arguments, parent._data), parent._order
+            dx, key = pulled_back(made, i, gy, y, arguments, parent._value), parent._order
             gradients[key] = gradients[key] + dx if key in gradients else dx
         if made.keeps:
             arguments[-1] = None  # type: ignore[index]  # what the forward kept for the rules is used once
@@ -125,7 +126,7 @@ def unbroadcast(dx: Any, x: np.ndarray, made: Any, i: int) -> Any:
 
 def cotangent(output: Node, g: Any) -> Any:
     """The gradient to start from, checked."""
-    y = output._data
+    y = output._value
     if not output._requires_grad:
         raise RuntimeError(
             "backward: this Tensor requires no grad: nothing it was made of does, or it was made inside no_grad() or "
@@ -139,10 +140,7 @@ def cotangent(output: Node, g: Any) -> Any:
             )
         return y.dtype.type(1) if not y.ndim else np.ones(y.shape, y.dtype)
     if not isinstance(g, Node):
-        g = np.asarray(g)
-        if g.dtype.kind not in "fiub":
-            raise TypeError(f"backward: g has dtype {g.dtype}, expected real numbers")
-        g = g.astype(y.dtype)
+        g = real("backward: g", g).astype(y.dtype)
     if g.shape != y.shape:
         raise ValueError(f"backward: g has shape {g.shape}, expected the output's shape {y.shape}")
     return g
@@ -153,7 +151,7 @@ def owned(array: Any) -> np.ndarray:
     if type(array) is np.ndarray and array.base is None and sys.getrefcount(array) <= _SOLE:
         array.setflags(True)  # type: ignore[call-arg]  # a layer may have frozen it
         return array
-    return np.array(array)
+    return np.asarray(array).copy()
 
 
 # What sys.getrefcount reads, on this interpreter, of an array that a function's argument alone holds.

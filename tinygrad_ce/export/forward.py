@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import nn
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.node import Node, at_once, recording
 from tinygrad_ce.engine.reverse import tape
 from tinygrad_ce.tensor import Tensor
@@ -18,7 +19,7 @@ def batches(model: nn.Module, example: Any) -> list[np.ndarray]:
     """Batches of 1, 2 and 3 inputs like the example, in the model's dtype; indices as 64-bit integers."""
     dtype = next((t.dtype for _, t in model.named_tensors() if t.dtype.kind == "f"), np.dtype(np.float32))
     example = _like_first(model) if example is None else example
-    given = np.asarray(example._data if isinstance(example, Node) else example)
+    given = plain(example, "example")
     if given.dtype.kind not in "fiu" or given.ndim < 1 or not given.size:
         raise ValueError(f"onnx: example has dtype {given.dtype} and shape {given.shape}, expected numbers (N, …)")
     rng, values = np.random.default_rng(0), np.unique(given)

@@ -37,7 +37,7 @@ class Graph:
         self.forwards = a, b = forwards
         self.nodes: list[Any] = []
         self.initializers: dict[int, tuple[str, np.ndarray]] = {}
-        self.tensors = {id(t._data): name for name, t in model.named_tensors()}
+        self.tensors = {id(t._value): name for name, t in model.named_tensors()}
         self.used = {"input", "output"}
         self.input = Operand("input", (a.x.shape, b.x.shape), a.x.dtype)
         # What has been written, by the order in which the first forward made it.
@@ -88,8 +88,8 @@ class Translation:
         self.made = a._primitive
         self.count = len(a._arguments) - a._primitive.keeps
         self.nodes = a, b
-        self.shapes = a._data.shape, b._data.shape
-        self.dtype = a._data.dtype
+        self.shapes = a._value.shape, b._value.shape
+        self.dtype = a._value.dtype
 
     def refused(self, why: str) -> NotImplementedError:
         """An error that names the operator."""

@@ -47,7 +47,7 @@ def safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
         if t.dtype.itemsize > 8:
             raise TypeError(f"safetensors: {first} has dtype {t.dtype}, expected numbers of at most 8 bytes")
         # The library writes a buffer as it lies in memory, whatever its strides say.
-        found[first] = np.array(t._data, order="C")
+        found[first] = np.array(t._value, order="C")
         also.update(dict.fromkeys(others, first))
     write(path, library.save(found, metadata=also or None))
 
@@ -83,7 +83,7 @@ def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: NumPy has no dtype {error}; expected float16, float32 or float64") from None
     try:
-        at_once([(t, "_data", array) for t, array in _fitted(_all_names(model), found)])
+        at_once([(t, "_value", array) for t, array in _fitted(_all_names(model), found)])
     except Damage as error:
         raise CheckpointError(f"{path}: {error}; another model's?") from None
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import validate
-from tinygrad_ce.losses.targets import given, plain, reduced
+from tinygrad_ce.losses.targets import given, reduced
 from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
 from tinygrad_ce.ops.example import fractions, normal
 
@@ -19,9 +20,9 @@ def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -
     x, y = given(input), given(target)
     if x.shape != y.shape:
         raise ValueError(f"{where}: target has shape {y.shape}, expected input's shape {x.shape}: it is not broadcast")
-    validate.check_probabilities(where, "target", plain(y))
-    if np.isnan(plain(y)).any():
-        raise ValueError(f"{where}: target{validate.first(np.isnan(plain(y)))} is nan")
+    validate.check_probabilities(where, "target", plain(y, "target"))
+    if np.isnan(plain(y, "target")).any():
+        raise ValueError(f"{where}: target{validate.first(np.isnan(plain(y, 'target')))} is nan")
     y = y.astype(x.dtype) if isinstance(y, np.ndarray) else y
     w = 1.0 if weight is None else np.asarray(weight, x.dtype)
     if weight is not None and np.broadcast_shapes(np.shape(w), x.shape) != x.shape:
@@ -73,7 +74,7 @@ def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
         array([0.69314718, 0.10536052])
     """
     p, y, w = _checked("binary_cross_entropy", input, target, weight, reduction)
-    validate.check_probabilities("binary_cross_entropy", "input", plain(p))
+    validate.check_probabilities("binary_cross_entropy", "input", plain(p, "input"))
     return reduced(-w * (xlogy(y, p) + xlog1py(1 - y, -p)), reduction)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.formulas import Written, product
-from tinygrad_ce.losses.targets import Targets, plain
+from tinygrad_ce.losses.targets import Targets
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.softmax import centred, log_softmax, softmax
 
@@ -151,7 +152,7 @@ def _per_row(g, input, axis, *_):
 
 
 def _targets(input, target, *options):
-    return Targets("cross_entropy", plain(target), input.shape, input.dtype, *options)
+    return Targets("cross_entropy", plain(target, "target"), input.shape, input.dtype, *options)
 
 
 cross_entropy.vjp(input=gradient_in_logits, target=gradient_in_target)

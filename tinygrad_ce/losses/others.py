@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
-from tinygrad_ce.losses.targets import Targets, given, plain, reduced, share
+from tinygrad_ce.losses.targets import Targets, given, reduced, share
 from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.reduction import logsumexp
@@ -67,10 +68,10 @@ def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
     validate.check_options(name, reduction)
     p = given(input)
     axis = validate.check_axis(name, p.shape, axis)
-    validate.check_probabilities(name, "input", plain(p), axis)
-    if plain(target).shape == p.shape:
+    validate.check_probabilities(name, "input", plain(p, "input"), axis)
+    if plain(target, "target").shape == p.shape:
         target = given(target)
-        validate.check_soft(name, plain(target))
+        validate.check_soft(name, plain(target, "target"))
         return reduced(-xlogy(target, p).sum(axis=axis), reduction)
     found, weights = picked(p, Targets(name, target, p.shape, p.dtype, axis, None, None, soft=False))
     return reduced(-xlogy(weights, found), reduction)
@@ -105,7 +106,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     if x.shape != y.shape:
         raise ValueError(f"kl_div: target has shape {y.shape}, expected input's shape {x.shape}")
     if not log_target:
-        validate.check_probabilities("kl_div", "target", plain(y))
+        validate.check_probabilities("kl_div", "target", plain(y, "target"))
     terms = exp(y) * (y - x) if log_target else xlogy(y, y) - y * x
     if reduction == "batchmean":
         return reduced(terms, "mean", share(x.shape[0] if x.ndim else 1))
@@ -188,6 +189,6 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int 
     y = softmax((x + noise) / tau, axis=axis)
     if not hard:
         return y
-    soft = plain(y)
+    soft = plain(y, "target")
     chosen = validate.one_hot(soft.argmax(axis=axis), x.shape[axis], x.dtype)
     return np.moveaxis(chosen, -1, axis) + (y - soft)

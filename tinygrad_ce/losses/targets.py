@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.losses import validate
@@ -131,10 +132,5 @@ def given(x: Any) -> Any:
     """A Tensor, or anything else as an array of floats."""
     if isinstance(x, Node):
         return x
-    x = np.asarray(x)
+    x = plain(x, "input")
     return x if x.dtype.kind == "f" else x.astype(float)
-
-
-def plain(x: Any) -> Any:
-    """The array of a Tensor."""
-    return x._data if isinstance(x, Node) else np.asarray(x)

@@ -163,7 +163,7 @@ class _Together(Callback):
                 rng.bit_generator.state = rng.bit_generator.jumped(self.team.rank).state
 
     def on_epoch_end(self, training: Training) -> None:
-        sums = np.array([float(np.sum(p._data, dtype=float)) for p in training.optimizer.parameters])
+        sums = np.array([float(np.sum(p._value, dtype=float)) for p in training.optimizer.parameters])
         if not np.array_equal(sums, self.team.agreed(sums)):
             raise RuntimeError(
                 f"mpi.fit: after epoch {training.epoch} rank {self.team.rank} has other weights than rank 0; does a "

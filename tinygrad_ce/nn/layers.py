@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, ops
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
@@ -87,7 +88,7 @@ class Embedding(Module):
 
     def forward(self, input: Any) -> Any:
         """Indices of any shape to (…, embedding_dim). Whole numbers in floats, as ``fit`` hands them out, will do."""
-        index = np.asarray(input)
+        index = plain(input, "Embedding: input")
         # Up to 1 / eps every whole number has a float of its own: none was rounded to another.
         if index.dtype.kind == "f" and np.abs(index).max(initial=0) < 1 / np.finfo(index.dtype).eps:
             whole = index.astype(np.intp)
@@ -373,8 +374,8 @@ class Standardize(Module):
         if self.mean.shape != self.scale.shape:
             raise ValueError(f"Standardize: mean has shape {self.mean.shape}, but scale {self.scale.shape}")
         for name, found, right in (
-            ("mean", self.mean._data, np.isfinite(self.mean._data)),
-            ("scale", self.scale._data, np.isfinite(self.scale._data) & (self.scale._data != 0)),
+            ("mean", self.mean._value, np.isfinite(self.mean._value)),
+            ("scale", self.scale._value, np.isfinite(self.scale._value) & (self.scale._value != 0)),
         ):
             if not right.all():
                 place = ", ".join(map(str, np.argwhere(~right)[0]))
@@ -394,7 +395,7 @@ class Standardize(Module):
         """
         if hasattr(x, "moments"):
             return cls(*x.moments())
-        x = np.asarray(x[0] if isinstance(x, tuple) else x, np.float64)
+        x = plain(x[0] if isinstance(x, tuple) else x, "Standardize.of: x").astype(np.float64)
         deviation = x.std(axis=0)
         return cls(x.mean(axis=0), np.where(deviation > 0, deviation, 1))
 

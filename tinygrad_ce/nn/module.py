@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import real
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
 
@@ -109,7 +110,7 @@ class Module:
         for name, t in tensors.items():
             if np.shape(state[name]) != t.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {np.shape(state[name])}, expected {t.shape}")
-        at_once((t, "_data", t._fitting(state[name])) for name, t in tensors.items())
+        at_once((t, "_value", t._fitting(state[name])) for name, t in tensors.items())
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
         """The random generators of layers that draw as they run (Dropout), with dotted names."""
@@ -132,4 +133,4 @@ class Module:
 
 def as_input(x: Any, parameter: Tensor) -> Any:
     """What a layer is given: a Tensor as it is, a plain array in the dtype of the layer's parameter."""
-    return x if isinstance(x, Tensor) else np.asarray(x, parameter.dtype)
+    return x if isinstance(x, Tensor) else real("a layer's input", x).astype(parameter.dtype, copy=False)

@@ -61,8 +61,8 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for p, memory in zip(self.parameters, self.memory, strict=True):
             if p._grad is not None:
-                p._data.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
-                p._data = self._updated(p._data, p._grad, memory)
+                p._value.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
+                p._value = self._updated(p._value, p._grad, memory)
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         """A parameter's new numbers, from the old ones, the gradient and what is remembered; writes to none of them."""

@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
     """A value with arrays in the places of its Tensors."""
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return value._data if isinstance(value, Tensor) else value
+    return value._value if isinstance(value, Tensor) else value
 
 
 def _verdict(answer: Any, truth: Any, rtol: float, atol: float) -> str:

@@ -124,7 +124,7 @@ def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "exp
 def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
     """What the reverse pass starts from, and its tape. Errors name who asks."""
     try:
-        return np.asarray(cotangent(output, g._data if isinstance(g, Node) else g)), tape((output,))
+        return np.asarray(cotangent(output, g._value if isinstance(g, Node) else g)), tape((output,))
     except (RuntimeError, ValueError, TypeError) as error:
         raise type(error)(str(error).replace("backward:", f"{what}:", 1)) from None
 
@@ -161,7 +161,7 @@ class _Values:
                 settings[name] = a
                 if a is not None and not isinstance(a, Tally) and not self._is_default(node, name, a):
                     options[name] = a
-        result = Value(self.names.get(id(node), ""), node._data, "result", named=id(node) in self.names)
+        result = Value(self.names.get(id(node), ""), node._value, "result", named=id(node) in self.names)
         call = Call(number, made.name, operands, options, settings, result, node)
         result.made_by = call
         self.of[node._order] = result
@@ -214,7 +214,7 @@ def _names(given: Mapping[str, Any]) -> tuple[dict[int, str], list[tuple[str, np
             full = "g′" if full == "g" else full  # g is the upstream gradient
             if isinstance(part, Node):
                 tensors.setdefault(id(part), full)
-            arrays.append((full, part._data if isinstance(part, Node) else part))
+            arrays.append((full, part._value if isinstance(part, Node) else part))
     return tensors, arrays
 
 
@@ -260,7 +260,7 @@ def _shares(call: Call, values: _Values) -> Iterable[Share]:
         assert rule is not None
         operand = values.of[parent._order]
         # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.
-        product = np.asarray(rule(g if g is None or g.ndim else g[()], node._data, *arguments))
+        product = np.asarray(rule(g if g is None or g.ndim else g[()], node._value, *arguments))
         fitted = np.asarray(unbroadcast(product, operand.array, made, i))
         before = operand.gradient
         total = fitted if before is None else np.asarray(before + fitted)
@@ -273,7 +273,7 @@ def _shares(call: Call, values: _Values) -> Iterable[Share]:
 
 def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> np.ndarray | None:
     """dy/dx, where the rule multiplies upstream by it entry by entry: what the rule gives for an upstream of 1."""
-    y = node._data
+    y = node._value
     if y.size != 1 and product.shape != y.shape:
         return None
     with np.errstate(all="ignore"):

@@ -196,7 +196,7 @@ class EMA(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         """The average begins with the weights as they are."""
-        weights = [p._data for p in training.optimizer.parameters]
+        weights = [p._value for p in training.optimizer.parameters]
         if not self._others:
             self._others = weights
         elif [(a.shape, a.dtype) for a in self._others] != [(w.shape, w.dtype) for w in weights]:
@@ -211,7 +211,7 @@ class EMA(Callback):
         """Average."""
         d = min(self.decay, (1 + self._updates) / (10 + self._updates))
         pairs = zip(self._others, training.optimizer.parameters, strict=True)
-        averages = [np.asarray(d * a + (1 - d) * p._data) for a, p in pairs]
+        averages = [np.asarray(d * a + (1 - d) * p._value) for a, p in pairs]
         at_once([(self, "_others", averages), (self, "_updates", self._updates + 1)])
 
     def before_validation(self, training: Training) -> None:
@@ -226,8 +226,8 @@ class EMA(Callback):
 
     def _swap(self, training: Training) -> None:
         parameters = training.optimizer.parameters
-        changes = [(p, "_data", a) for p, a in zip(parameters, self._others, strict=True)]
-        at_once([*changes, (self, "_others", [p._data for p in parameters]), (self, "_inside", not self._inside)])
+        changes = [(p, "_value", a) for p, a in zip(parameters, self._others, strict=True)]
+        at_once([*changes, (self, "_others", [p._value for p in parameters]), (self, "_inside", not self._inside)])
 
     def state_dict(self) -> dict[str, Any]:
         """The weights that the model doesn't hold, whether it holds the averages, and how many updates there were."""

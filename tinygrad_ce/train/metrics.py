@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.node import at_once, no_grad
 from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
@@ -53,7 +54,7 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
             parts = [model(piece) for piece in pieces]
     finally:
         at_once(modes)
-    return np.concatenate([part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts])
+    return np.concatenate([plain(part) for part in parts])
 
 
 def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:
@@ -140,7 +141,7 @@ def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
         >>> tg.train.top_k_accuracy([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]], [1, 2], k=2)
         0.5
     """
-    z = logits._data if isinstance(logits, Tensor) else np.asarray(logits)
+    z = plain(logits, "top_k_accuracy: logits")
     if not isinstance(k, int | np.integer) or z.ndim != 2 or not 1 <= k <= z.shape[1]:
         raise ValueError(f"top_k_accuracy: k is {k!r} for logits of shape {z.shape}, expected 1 to C of (N, C)")
     _, index = _pair("top_k_accuracy", z, y, z.shape[1])
@@ -149,8 +150,7 @@ def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
 
 
 def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
-    p = predicted._data if isinstance(predicted, Tensor) else np.asarray(predicted)
-    y = y._data if isinstance(y, Tensor) else np.asarray(y)
+    p, y = plain(predicted, f"{where}: predicted"), plain(y, f"{where}: y")
     if p.ndim == y.ndim + 1:
         classes = p.shape[-1] if classes is None else classes
         p = p.argmax(axis=-1)

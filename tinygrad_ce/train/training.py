@@ -71,7 +71,7 @@ class Training:
         self.sums = dict.fromkeys(SUMS, 0.0)
         self.rate = optimizer.lr  # at the beginning of the epoch
         self._why_stop = ""
-        self._previous = [p._data for p in optimizer.parameters]  # the weights before the last step
+        self._previous = [p._value for p in optimizer.parameters]  # the weights before the last step
         self._hooks = {name: self._hooks_named(name) for name in HOOKS}
 
     def _hooks_named(self, name: str) -> list[Callable[[Training], None]]:
@@ -145,7 +145,7 @@ class Training:
     def _update(self, parts: list[Batch]) -> None:
         """Forward, backward, update. Whatever goes wrong, the parameters are those before or those after it."""
         parameters = self.optimizer.parameters
-        before = [p._data for p in parameters]
+        before = [p._value for p in parameters]
         memory = [dict(kept) for kept in self.optimizer.memory]
         try:
             self.optimizer.zero_grad()
@@ -160,7 +160,7 @@ class Training:
                 self._previous = before
                 self.optimizer.step()
         except BaseException:
-            kept = [(p, "_data", data) for p, data in zip(parameters, before, strict=True)]
+            kept = [(p, "_value", data) for p, data in zip(parameters, before, strict=True)]
             at_once([*kept, (self.optimizer, "memory", memory)])
             raise
         for name, value in zip(SUMS, sums, strict=True):
@@ -182,8 +182,8 @@ class Training:
                 output = self.model(Tensor._leaf(part.x))
                 loss = self.loss(output, part.y) if part.weight is None else self._weighed(output, part, counted)
                 loss.backward(None if alone else np.asarray(counted, loss.dtype), retain_graph=False)
-                total += float(loss) * counted
-                right += _right(output._data, part.y)
+                total += loss.item() * counted
+                right += _right(output._value, part.y)
                 count += counted
         mean, everywhere = total / (count or 1), count
         if self.team.size > 1:
@@ -225,15 +225,15 @@ class Training:
     def _check_weights(self) -> None:
         """Refuse weights that aren't finite, where no other step follows whose loss would show it."""
         parameters = self.optimizer.parameters
-        if self.step and not all(np.isfinite(p._data).all() for p in parameters):
+        if self.step and not all(np.isfinite(p._value).all() for p in parameters):
             words = self._why("weights are nan or infinite after", [])
-            at_once((p, "_data", data) for p, data in zip(parameters, self._previous, strict=True))
+            at_once((p, "_value", data) for p, data in zip(parameters, self._previous, strict=True))
             raise FloatingPointError(words)
 
     def _why(self, what: str, parts: list[Batch]) -> str:
         """What went wrong, where, and the likely cause."""
-        wrong = [name for name, t in self.model.named_tensors() if not np.isfinite(t._data).all()]
-        size = max(float(np.abs(p._data).max(initial=0)) for p in self.optimizer.parameters)
+        wrong = [name for name, t in self.model.named_tensors() if not np.isfinite(t._value).all()]
+        size = max(float(np.abs(p._value).max(initial=0)) for p in self.optimizer.parameters)
         reach = max((float(np.abs(part.x).max(initial=0)) for part in parts), default=0.0)
         if wrong:
             cause = f"{wrong[0]} holds nan or inf: the learning rate {self.optimizer.lr:g} is likely too high"

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.tensor import Tensor
 
 
 def numbers(where: str, name: str, value: Any, ndim: int | None, finite: bool = True) -> np.ndarray:
     """An argument as a float64 array, not empty, with so many axes (None: any)."""
     try:
-        array = value._data if isinstance(value, Tensor) else np.asarray(value)
+        array = plain(value, name)
     except ValueError:
         raise ValueError(f"{where}: {name} is no array of numbers: rows of different lengths?") from None
     shape = {None: "any shape", 1: "shape (n)", 2: "shape (n, m)"}[ndim]

@@ -9,10 +9,10 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data.dataset import as_dataset
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.losses import validate
 from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import check_entries, names_of, numbers
-from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.metrics import logits as evaluate
 
 
@@ -170,7 +170,7 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
     """
     where = "plot.reliability"
     p = _checked_probabilities(where, probabilities)
-    y, _ = validate.check_indices(where, labels._data if isinstance(labels, Tensor) else np.asarray(labels), p.shape, 1)
+    y, _ = validate.check_indices(where, plain(labels, "labels"), p.shape, 1)
     whole(where, "bins", bins, 1)
     count, accuracy, confidence = _calibration(p, y, bins)
     error = float(np.sum(count / count.sum() * np.abs(accuracy - confidence)))
@@ -191,7 +191,7 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 10, ax: Any = No
 
 
 def _checked_probabilities(where: str, probabilities: Any) -> np.ndarray:
-    p = probabilities._data if isinstance(probabilities, Tensor) else np.asarray(probabilities)
+    p = plain(probabilities, "probabilities")
     if p.ndim == 1:
         raise ValueError(
             f"{where}: probabilities has shape {p.shape}, expected (N, C); of two classes with p for class 1, give "

@@ -73,9 +73,9 @@ def _gradient(where: str, f: Callable[[Any], Any], point: np.ndarray) -> np.ndar
                 f"{where}: f returned {type(y).__name__}, expected a Tensor; does it leave the graph, by .data, "
                 f".numpy(), .item() or float(), or by a function of another library?"
             )
-        if y.size != 1 or not np.isfinite(y._data).all():
-            raise ValueError(f"{where}: f(x) is {y._data} of shape {y.shape}, expected a single finite number")
-        exact = np.asarray(grad(y, leaf, np.ones(y.shape))._data) if y.requires_grad else np.zeros(point.shape)
+        if y.size != 1 or not np.isfinite(y._value).all():
+            raise ValueError(f"{where}: f(x) is {y._value} of shape {y.shape}, expected a single finite number")
+        exact = np.asarray(grad(y, leaf, np.ones(y.shape))._value) if y.requires_grad else np.zeros(point.shape)
     if not np.isfinite(exact).all() or not exact.any():
         raise ValueError(
             f"{where}: the gradient at x is {exact}, and there is no error relative to it; choose another x"
@@ -90,7 +90,7 @@ def _difference_errors(
     directions = np.eye(point.size).reshape(-1, *point.shape)
 
     def value(x: np.ndarray) -> Any:
-        return np.asarray(f(Tensor(x))._data, float).item()
+        return np.asarray(f(Tensor(x))._value, float).item()
 
     def imaginary(x: np.ndarray) -> float:
         try:

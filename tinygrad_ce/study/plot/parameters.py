@@ -175,7 +175,7 @@ def landscape(
 ) -> tuple[np.ndarray, float]:
     """The loss at every point of the grid (a along the second axis, b along the first), and at the weights."""
     parameters = model.parameters()
-    before = [p._data for p in parameters]
+    before = [p._value for p in parameters]
     rng = np.random.default_rng(seed)
     one, other = ([_direction(data, rng) for data in before] for _ in range(2))
     if not any(d.any() for d in one):
@@ -183,7 +183,7 @@ def landscape(
 
     def height(a: float, b: float) -> float:
         for p, data, d, e in zip(parameters, before, one, other, strict=True):
-            p._data = (data + a * d + b * e).astype(data.dtype)
+            p._value = (data + a * d + b * e).astype(data.dtype)
         value = loss(evaluate(model, rows.x), rows.y)
         if np.size(value) != 1:
             raise ValueError(f"{where}: loss gave shape {np.shape(value)}, expected a single number")
@@ -194,7 +194,7 @@ def landscape(
             return np.array([[height(a, b) for a in steps] for b in steps]), height(0, 0)
     finally:
         for p, data in zip(parameters, before, strict=True):
-            p._data = data
+            p._value = data
 
 
 def _direction(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
