@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.engine.constants import real, unmasked
-from tinygrad_ce.engine.node import Node, at_once, is_recording, lock
+from tinygrad_ce.engine.node import Node, is_recording
 from tinygrad_ce.engine.primitive import Operator, numpy_functions
 from tinygrad_ce.engine.reverse import backward
 
@@ -20,7 +19,9 @@ from tinygrad_ce.engine.reverse import backward
 def _plain(value: Any) -> Any:
     """A value with every Tensor in it replaced by its array, read-only: NumPy may be told to write to it by out=."""
     if isinstance(value, Tensor):
-        return _read_only(value._value.view())
+        view = value._value.view()
+        view.setflags(write=False)
+        return view
     if isinstance(value, list | tuple):
         return type(value)(_plain(v) for v in value)
     return value
@@ -51,9 +52,34 @@ def _in_place(operator: Operator) -> Any:
     return update
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array
+class _Shown(np.ndarray):
+    """What ``t.data`` shows: a read-only copy that can say what to write. What is computed from it is a plain array."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not self.flags.writeable:
+            raise ValueError(
+                "t.data is a copy, and read-only: write t.data = array, t.data -= step, or change a copy of your own "
+                "and assign it: a = t.numpy(); a[index] = value; t.data = a"
+            )
+        super().__setitem__(index, value)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else array
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+
+def _updated(ufunc: np.ufunc) -> Any:
+    """``t.data -= d``: Python assigns the result to ``t.data``."""
+    return lambda self, other: ufunc(self, other, out=self if self.flags.writeable else None)
+
+
+for _name, _ufunc in {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power,
+    "matmul": np.matmul,
+}.items():  # fmt: skip
+    setattr(_Shown, f"__i{_name}__", _updated(_ufunc))
 
 
 def _numbers(data: Any, dtype: Any) -> np.ndarray:
@@ -92,8 +118,8 @@ class Tensor(Node):
         requires_grad: whether ``backward`` shall leave a gradient in ``.grad``; for floating dtypes only.
         dtype: a NumPy dtype to convert to.
 
-    Graphs keep the numbers that the forward saw. What you write to ``w.data`` of a leaf, or assign to it, counts from
-    the next operator on.
+    What operators need of a Tensor cannot change under them: its array is never written. ``.data`` shows a copy;
+    assigning ``t.data = array`` gives the Tensor other numbers, and graphs made before keep theirs.
 
     Raises:
         ValueError: ragged or non-numeric data.
@@ -110,9 +136,7 @@ class Tensor(Node):
         array([2., 4.])
     """
 
-    __slots__ = ("_known", "_lent")
-    _lent: Any  # the array that readers of .data got, while it may be held; None afterwards
-    _known: Any  # the numbers that were last seen in it
+    __slots__ = ()
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -125,36 +149,17 @@ class Tensor(Node):
 
     @property
     def data(self) -> np.ndarray:
-        """The numbers. Those of a leaf are yours to write, and to assign; those of a result are a read-only copy.
+        """The numbers, as a copy that is read-only. Assign an array of the same shape to give the Tensor others.
 
-        No graph reads this array: what was recorded before keeps its numbers. While somebody holds the array of a leaf,
-        each operator takes a copy of it.
+        ``t.data = array`` and ``t.data -= step`` give a leaf other numbers; graphs made before keep theirs.
         """
-        if self._parents:
-            return _read_only(self._value.copy())
-        with lock:
-            if _is_lent(self):
-                lent = self._lent
-            else:
-                self._lent, self._known = lent, _ = self._value.copy(), self._value
-                del self._value
-        return lent.view()  # type: ignore[no-any-return]
+        shown = self._value.copy().view(_Shown)
+        shown.setflags(write=False)
+        return shown
 
     @data.setter
     def data(self, data: Any) -> None:
         self._value = self._fitting(data)
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "_value":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        # The numbers are lent to readers of .data, who may have written to them. The engine gets a copy.
-        with lock:
-            known = self._known
-            if not _same_bits(self._lent, known):
-                self._known = known = self._lent.copy()
-            if sys.getrefcount(self._lent) <= _UNHELD:  # no reader is left
-                at_once([(self, "_value", known), (self, "_lent", None), (self, "_known", None)])
-        return known
 
     def _fitting(self, data: Any) -> np.ndarray:
         """A copy of data that this leaf can take for its own."""
@@ -444,24 +449,6 @@ def _no_primitive(called: str, more: str) -> TypeError:
         f"(dir(tinygrad_ce) lists them), add a primitive with @tg.primitive, or, if no gradient is needed, "
         f"call it on t.numpy()"
     )
-
-
-def _is_lent(tensor: Tensor) -> bool:
-    """Whether the numbers are in the array that readers of .data got, and nowhere else."""
-    try:
-        Node.__dict__["_value"].__get__(tensor)
-    except AttributeError:
-        return True
-    return False
-
-
-def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8))
-
-
-_seen = Tensor(0.0)
-_seen.data  # noqa: B018
-_UNHELD = sys.getrefcount(_seen._lent)  # what it reads where no reader is left
 
 
 def _unpickle(kind: type[Tensor], data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:

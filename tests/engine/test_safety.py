@@ -115,10 +115,7 @@ def test_what_is_written_through_data_reaches_no_graph(write):
         for shown in (t.data, np.asarray(t.detach()), t.data.view(), t.data[:]):
             with contextlib.suppress(ValueError, TypeError, BufferError, AttributeError):
                 write(shown)
-        if not t.is_leaf:
-            assert (t.numpy() == before).all()
-        assert t.shape == (4,)
-        assert t.dtype == float
+        assert (t.numpy() == before).all()
     y.backward()
     assert w.grad.tolist() == [12, 4, 40, 24]
     assert result.tolist() == [4, 1, 16, 9]
@@ -663,7 +660,7 @@ def test_our_own_operators_write_to_nothing_and_hand_out_nothing_twice():
         for guarded in (False, True):
             leaves = [leaf(a) if a.dtype.kind == "f" else tg.Tensor(a) for a in drawn]
             for t in leaves if guarded else ():
-                t.data  # noqa: B018 (lent, and given back)
+                t.data  # noqa: B018
             args, kwargs = put(leaves)
             ys = op(*args, **kwargs)
             ys = ys if isinstance(ys, list) else [ys]

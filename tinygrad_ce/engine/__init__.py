@@ -2,7 +2,7 @@
 
 1. ``node.py``: a value on the tape, and ``no_grad``.
 2. ``primitive.py``: an operator, made of a forward and one rule per argument.
-3. ``record.py``: how a call is written on the tape.
+3. ``record.py``: how a call is written on the tape; ``constants.py`` copies what is no Tensor in it.
 4. ``reverse.py``: the reverse pass; ``backward`` is its loop.
 
 These four are the engine. Two layers stand on them, and the four import neither: ``guard.py`` wraps the forwards and

@@ -34,19 +34,15 @@ def real(where: str, a: Any) -> np.ndarray:
     return array
 
 
-def refuse_masks(made: Any, values: list[Any], named: dict[str, Any], loose: list[int | str]) -> None:
-    """Refuse a masked array among the loose arguments."""
-    for key in loose:
-        name, a = (key, named[key]) if isinstance(key, str) else (made.argument(key), values[key])
-        unmasked(f"{made.name}: argument {name!r}", a)
-
-
-def secure(made: Any, values: list[Any], named: dict[str, Any], loose: list[int | str]) -> None:
-    """Put a copy in the place of each loose argument."""
+def secure(made: Any, values: list[Any], named: dict[str, Any], loose: list[int | str], copies: bool) -> None:
+    """Refuse masked arrays among the loose arguments; if copies, put a copy in the place of each."""
     for key in loose:
         place: Any = named if isinstance(key, str) else values
         a = place[key]
-        place[key] = a.copy() if type(a) is np.ndarray else secured(made, key, a)
+        if type(a) is not np.ndarray:
+            unmasked(f"{made.name}: argument {(key if isinstance(key, str) else made.argument(key))!r}", a)
+        if copies:
+            place[key] = a.copy() if type(a) is np.ndarray else secured(made, key, a)
 
 
 def secured(made: Any, key: int | str, a: Any) -> Any:
@@ -60,7 +56,7 @@ def secured(made: Any, key: int | str, a: Any) -> Any:
 
 def settled(made: Any, y: Any, copied: bool) -> Any:
     """A result of loose arguments: of real numbers and, where these were not copied, no view of them."""
-    if np.iscomplexobj(y):
+    if y.dtype.kind == "c":
         raise TypeError(f"{made.name}: the result is complex; gradients are defined for real numbers here")
     return y if copied or y.base is None else y.copy()
 

@@ -44,8 +44,8 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     last argument ``keep=()``. In a recorded call it lists the positions that need a gradient, and the forward returns
     ``(y, kept)``: the rules get kept as their last argument in the first reverse pass, and None later.
 
-    Where Tensors take part, the arrays that a forward or a rule is given are read-only, and one that it returns but
-    holds on to is copied: it can't change a graph by anything but its results.
+    Where Tensors take part, the arrays that a forward or a rule is given are read-only copies, and one that it returns
+    but holds on to is copied: it can't change a graph by anything but its results.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.constants import IMMUTABLE, PLAIN, refuse_masks, secure, settled
+from tinygrad_ce.engine.constants import IMMUTABLE, PLAIN, secure, settled
 from tinygrad_ce.engine.node import Node, is_recording, tick
 
 Primitive = Any  # what primitive.py makes, and hands to the functions here
@@ -127,9 +127,10 @@ def of_any(made: Primitive) -> Callable[..., Any]:
                         parents.append((made.operand(name), a))
                 elif type(a) not in IMMUTABLE:
                     loose.append(name)
-        if loose:
-            refuse_masks(made, values, named, loose)
-        return function(*given, **named) if like is None else _written(made, like, values, named, parents, loose)
+        if like is not None:
+            return _written(made, like, values, named, parents, loose)
+        secure(made, values, named, loose, copies=False)
+        return function(*given, **named)
 
     return call
 
@@ -147,9 +148,9 @@ def _written(
         parents: the Tensors that require grad, each with its position.
         loose: where the arguments stand that their owner may write to afterwards.
     """
-    count, recorded = len(values), parents and is_recording()
-    if loose and (recorded or made.always_copies):
-        secure(made, values, named, loose)
+    count, recorded = len(values), bool(parents) and is_recording()
+    if loose:
+        secure(made, values, named, loose, copies=recorded or made.always_copies)
     try:
         if recorded and made.keeps:
             y, kept = made.forward(*values, keep=[*dict(parents)], **named)
@@ -159,7 +160,7 @@ def _written(
         error.add_note("in " + made.describe(values, named))
         raise
     if loose:
-        y = settled(made, y, bool(recorded))
+        y = settled(made, y, recorded)
     if not recorded:
         return like._leaf(y)  # type: ignore[no-any-return]
     rest = made.rest_after[count]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, ops
-from tinygrad_ce.engine.constants import plain
+from tinygrad_ce.engine.constants import plain, unmasked
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
@@ -88,7 +88,7 @@ class Embedding(Module):
 
     def forward(self, input: Any) -> Any:
         """Indices of any shape to (…, embedding_dim). Whole numbers in floats, as ``fit`` hands them out, will do."""
-        index = plain(input, "Embedding: input")
+        index = np.asarray(unmasked("Embedding: input", input))
         # Up to 1 / eps every whole number has a float of its own: none was rounded to another.
         if index.dtype.kind == "f" and np.abs(index).max(initial=0) < 1 / np.finfo(index.dtype).eps:
             whole = index.astype(np.intp)
