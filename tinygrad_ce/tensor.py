@@ -52,7 +52,7 @@ def _in_place(operator: Operator) -> Any:
     return update
 
 
-class _Shown(np.ndarray):
+class ReadOnlyArray(np.ndarray):
     """What ``t.data`` shows: a read-only copy that can say what to write. What is computed from it is a plain array."""
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -79,7 +79,7 @@ for _name, _ufunc in {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power,
     "matmul": np.matmul,
 }.items():  # fmt: skip
-    setattr(_Shown, f"__i{_name}__", _updated(_ufunc))
+    setattr(ReadOnlyArray, f"__i{_name}__", _updated(_ufunc))
 
 
 def _numbers(data: Any, dtype: Any) -> np.ndarray:
@@ -153,7 +153,7 @@ class Tensor(Node):
 
         ``t.data = array`` and ``t.data -= step`` give a leaf other numbers; graphs made before keep theirs.
         """
-        shown = self._value.copy().view(_Shown)
+        shown = self._value.copy().view(ReadOnlyArray)
         shown.setflags(write=False)
         return shown
 

@@ -195,7 +195,7 @@ relu.vjp(x=lambda g, y, x: g)
         (lambda x, w: tg.exp(x) if len(x) > 1 else tg.sin(x), ValueError, "for one row the graph gives"),
         (lambda x, w: x.squeeze(), ValueError, "for one row the graph gives"),
         (lambda x, w: x * 2 if x.data.sum() == 1e9 else w * 2, ValueError, "doesn't depend on its input"),
-        (lambda x, w: x.data, TypeError, "returned a ndarray, expected one Tensor"),
+        (lambda x, w: x.data, TypeError, "returned a ReadOnlyArray, expected one Tensor"),
         (lambda x, w: x.detach(), ValueError, "doesn't depend on its input"),
     ],
 )

@@ -572,12 +572,6 @@ def test_empty_arrays_can_be_played(browser, save, shape, dtype):
         assert [(card["about"], card["line"]) for card in cards] == [(f"{shape} {w.dtype}", "empty")]
 
 
-def test_complex_constants_can_be_played():
-    w = tg.Tensor([1.0, 2.0], requires_grad=True)
-    with pytest.warns(np.exceptions.ComplexWarning):
-        assert '"1+2j"' in player((w * np.array([1 + 2j, 0.5])).sum()).html
-
-
 def test_a_page_stays_small_by_holding_smaller_corners():
     h = tg.Tensor(np.linspace(-1, 1, 100 * 100).reshape(100, 100), requires_grad=True)
     loss = h

@@ -655,7 +655,7 @@ def test_a_sweep_of_a_loss_inside_no_grad():
 @pytest.mark.parametrize(
     ("f", "x", "options", "kind", "message"),
     [
-        (lambda x: float(x) ** 2, 1.0, {}, TypeError, "f returned float, expected a Tensor; does it leave the graph"),
+        (lambda x: x.item() ** 2, 1.0, {}, TypeError, "f returned float, expected a Tensor; does it leave the graph"),
         (tg.exp, [1.0, 2.0], {}, ValueError, r"of shape \(2,\), expected a single finite number"),
         (lambda x: x * 0.0, 1.0, {}, ValueError, "the gradient at x is 0.0, .* choose another x"),
         (tg.exp, 1.0, {"steps": [0.1, 0.0]}, ValueError, r"steps\[1\] is 0.0, expected a step above 0"),

@@ -61,9 +61,9 @@ def test_history_measures_what_it_says(blobs):
     history = tg.fit(model, blobs, epochs=1, batch_size=90, validation=held, progress=False)
     fresh = nn.Linear(2, 3, rng=0)
     fresh.load_state_dict(before)
-    assert history["loss"][0] == pytest.approx(float(tg.cross_entropy(fresh(blobs.x), blobs.y)), rel=1e-6)
+    assert history["loss"][0] == pytest.approx(tg.cross_entropy(fresh(blobs.x), blobs.y).item(), rel=1e-6)
     assert history["accuracy"][0] == pytest.approx(tg.accuracy(fresh(blobs.x), blobs.y))
-    assert history["val_loss"][0] == pytest.approx(float(tg.cross_entropy(model(held.x), held.y)), rel=1e-6)
+    assert history["val_loss"][0] == pytest.approx(tg.cross_entropy(model(held.x), held.y).item(), rel=1e-6)
     assert history["val_accuracy"][0] == pytest.approx(tg.accuracy(model(held.x), held.y))
     assert history["lr"] == [0.1]
     assert (history.epoch, history.history["loss"]) == ([0], history["loss"])

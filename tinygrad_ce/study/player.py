@@ -178,6 +178,4 @@ def _held(array: np.ndarray, corner: tuple[int, int]) -> dict[str, Any]:
 
 def _rounded(value: Any) -> Any:
     """A number with as many digits as are shown."""
-    if isinstance(value, complex):
-        return f"{value:.{DIGITS}g}"
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
