@@ -1,16 +1,16 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_ce import data, nn, optim, train
 from tinygrad_ce.check.gradcheck import gradcheck, gradgradcheck
 from tinygrad_ce.check.report import GradientError
+from tinygrad_ce.common import spellings
 from tinygrad_ce.engine.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.engine.guard import guard_rules, primitive
 from tinygrad_ce.engine.node import no_grad
-from tinygrad_ce.engine.primitive import registry
+from tinygrad_ce.engine.primitive import Primitive, registry
 from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.losses import *  # noqa: F403
 from tinygrad_ce.losses import __all__ as _losses
@@ -25,6 +25,8 @@ from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import grad, hessian, hvp, jacobian, value_and_grad
 
+Primitive.unexpected = staticmethod(spellings.unexpected)
+del globals()["tensor"]  # the module, which would hide what __getattr__ says of PyTorch's torch.tensor
 for _operator in registry.values():  # whoever gives one of them another rule from here on is a user
     if _operator.primitive is not None:
         guard_rules(_operator)
@@ -42,8 +44,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     """The modules that not every program needs, imported when they are first asked for."""
     if name in ("export", "mpi", "sklearn", "study"):
         return importlib.import_module(f"tinygrad_ce.{name}")
-    raise AttributeError(f"module 'tinygrad_ce' has no attribute {name!r}")
+    return spellings.missing(__name__, __all__)(name)  # raises

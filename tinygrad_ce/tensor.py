@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.engine.constants import real, unmasked
-from tinygrad_ce.engine.node import Node, is_recording
+from tinygrad_ce.common import spellings
+from tinygrad_ce.contents import numbers, shown
+from tinygrad_ce.engine.constants import real
+from tinygrad_ce.engine.node import Node, at_once, is_recording
 from tinygrad_ce.engine.primitive import Operator, numpy_functions
 from tinygrad_ce.engine.reverse import backward
 
@@ -52,62 +54,11 @@ def _in_place(operator: Operator) -> Any:
     return update
 
 
-class ReadOnlyArray(np.ndarray):
-    """What ``t.data`` shows: a read-only copy that can say what to write. What is computed from it is a plain array."""
+class _Size(int):
+    """A number that says what PyTorch's ``t.size()`` is here."""
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        if not self.flags.writeable:
-            raise ValueError(
-                "t.data is a copy, and read-only: write t.data = array, t.data -= step, or change a copy of your own "
-                "and assign it: a = t.numpy(); a[index] = value; t.data = a"
-            )
-        super().__setitem__(index, value)
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        return array[()] if return_scalar else array
-
-    def __repr__(self) -> str:
-        return repr(self.view(np.ndarray))
-
-
-def _updated(ufunc: np.ufunc) -> Any:
-    """``t.data -= d``: Python assigns the result to ``t.data``."""
-    return lambda self, other: ufunc(self, other, out=self if self.flags.writeable else None)
-
-
-for _name, _ufunc in {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power,
-    "matmul": np.matmul,
-}.items():  # fmt: skip
-    setattr(ReadOnlyArray, f"__i{_name}__", _updated(_ufunc))
-
-
-def _numbers(data: Any, dtype: Any) -> np.ndarray:
-    """A copy of data as an array of real numbers."""
-    data = _constants(data, inside=False)
-    try:
-        array = np.asarray(data)
-        if array.dtype == object and dtype is not None:  # such as fractions
-            array = np.asarray(data, dtype)
-    except (ValueError, TypeError) as error:
-        cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
-        raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
-    try:
-        with np.errstate(over="raise"):
-            return np.array(real("Tensor: data", array), dtype)  # a copy, whatever __array__ gave
-    except FloatingPointError:
-        raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
-
-
-def _constants(data: Any, inside: bool) -> Any:
-    """Data with arrays in the place of Tensors; what would lose something is refused."""
-    if isinstance(data, list | tuple):
-        return [_constants(part, inside=True) for part in data]
-    if not isinstance(data, Tensor):
-        return unmasked("Tensor: data", data)
-    if inside and data._requires_grad:
-        raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
-    return data._value
+    def __call__(self, *axes: Any) -> Any:
+        raise TypeError("t.size is the number of entries; here it is t.shape, or t.shape[axis]")
 
 
 class Tensor(Node):
@@ -140,7 +91,7 @@ class Tensor(Node):
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        leaf = self._leaf(_numbers(data, dtype))
+        leaf = self._leaf(numbers(data, dtype))
         for slot in ("_value", "_parents", "_order", "_requires_grad", "_grad"):
             setattr(self, slot, getattr(leaf, slot))
         self.requires_grad = requires_grad
@@ -153,9 +104,7 @@ class Tensor(Node):
 
         ``t.data = array`` and ``t.data -= step`` give a leaf other numbers; graphs made before keep theirs.
         """
-        shown = self._value.copy().view(ReadOnlyArray)
-        shown.setflags(write=False)
-        return shown
+        return shown(self._value)
 
     @data.setter
     def data(self, data: Any) -> None:
@@ -163,7 +112,7 @@ class Tensor(Node):
 
     def _fitting(self, data: Any) -> np.ndarray:
         """A copy of data that this leaf can take for its own."""
-        array = _numbers(data, self.dtype)
+        array = numbers(data, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"data: got shape {array.shape}, expected this Tensor's shape {self.shape}")
         if self._parents:
@@ -204,7 +153,7 @@ class Tensor(Node):
     @property
     def size(self) -> int:
         """How many numbers it holds."""
-        return self._value.size
+        return _Size(self._value.size)
 
     @property
     def dtype(self) -> np.dtype:
@@ -238,8 +187,17 @@ class Tensor(Node):
 
     @property
     def grad(self) -> np.ndarray | None:
-        """The gradient that ``backward`` added up: an array of this Tensor's shape, yours to write; None before."""
-        return self._grad
+        """The gradient that ``backward`` added up: an array of this Tensor's shape, yours to write; None before.
+
+        A result has one if its ``retain_grad()`` was called before ``backward``.
+        """
+        if self._parents and self._requires_grad and self._grad is None:
+            warnings.warn(
+                f"grad: this Tensor was made by {self._primitive.name}, and backward keeps gradients of leaves alone; "
+                f"call its retain_grad() before backward, or use tg.grad(loss, t)",
+                stacklevel=2,
+            )
+        return self._gradient()
 
     @grad.setter
     def grad(self, grad: Any) -> None:
@@ -250,9 +208,43 @@ class Tensor(Node):
             grad = grad.astype(self.dtype)  # a copy: no two Tensors share one
         self._grad = grad
 
+    def _gradient(self) -> np.ndarray | None:
+        found: np.ndarray | None = self._grad._grad if isinstance(self._grad, Node) else self._grad
+        return found
+
     def zero_grad(self) -> None:
         """Forget the gradient: ``.grad`` becomes None."""
-        self._grad = None
+        (self._grad if isinstance(self._grad, Node) else self)._grad = None
+
+    def retain_grad(self) -> None:
+        """Let ``backward`` leave a gradient in ``.grad``, though this Tensor is a result and no leaf.
+
+        Example:
+            >>> import tinygrad_ce as tg
+            >>> x = tg.Tensor(3.0, requires_grad=True)
+            >>> h = x * x
+            >>> h.retain_grad()
+            >>> (h * h).backward()
+            >>> h.grad, x.grad
+            (array(18.), array(108.))
+        """
+        if not self._requires_grad:
+            raise RuntimeError("retain_grad: this Tensor requires no grad")
+        if not self._parents or isinstance(self._grad, Node):
+            return
+        # It becomes what it was, plus a leaf of zeros, to which its gradient flows, too. Both are a bit older than it.
+        made, zeros = (
+            object.__new__(type(self)),
+            self._leaf(np.broadcast_to(np.zeros((), self.dtype), self.shape), True),
+        )
+        for slot in Node.__slots__:
+            setattr(made, slot, getattr(self, slot))
+        made._order, zeros._order = self._order - 0.5, self._order - 0.25  # type: ignore[assignment]
+        changes = {
+            "_primitive": ops.add.primitive, "_arguments": (self._value, zeros._value),
+            "_parents": ((0, made), (1, zeros)), "_grad": zeros,
+        }  # fmt: skip
+        at_once((self, slot, value) for slot, value in changes.items())
 
     backward = backward
 
@@ -277,6 +269,7 @@ class Tensor(Node):
     __imatmul__ = _in_place(ops.matmul)
     __rmatmul__ = _reflected(ops.matmul)
     __neg__ = ops.negative
+    __pos__ = ops.positive
     __abs__ = ops.abs
 
     __eq__ = _comparison(np.equal)
@@ -286,6 +279,20 @@ class Tensor(Node):
     __gt__ = _comparison(np.greater)
     __ge__ = _comparison(np.greater_equal)
 
+    copy = ops.positive
+    relu = ops.relu
+    exp = ops.exp
+    log = ops.log
+    log1p = ops.log1p
+    sqrt = ops.sqrt
+    square = ops.square
+    abs = ops.abs
+    sin = ops.sin
+    cos = ops.cos
+    tanh = ops.tanh
+    sigmoid = ops.sigmoid
+    softmax = ops.softmax
+    log_softmax = ops.log_softmax
     dot = ops.dot
     sum = ops.sum
     prod = ops.prod
@@ -387,7 +394,7 @@ class Tensor(Node):
         cells = "".join(
             f'<td style="text-align: left; vertical-align: top">{name}<pre>'
             f"{html.escape(np.array2string(array, separator=', ', threshold=100))}</pre></td>"
-            for name, array in (("value", self._value), ("grad", self._grad))
+            for name, array in (("value", self._value), ("grad", self._gradient()))
             if array is not None
         )
         return f"<div>Tensor: {html.escape(what)}</div><table><tr>{cells}</tr></table>"
@@ -429,6 +436,20 @@ class Tensor(Node):
         if function.__name__ in _PLAIN_RESULT:
             return function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
         raise _no_primitive(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1), "")
+
+
+class _Elsewhere:
+    """A name that Tensors have in other packages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        raise AttributeError(f"'Tensor' has no attribute {self.name!r}{spellings.instead(self.name, ())}")
+
+
+for _name in spellings.NAMES.keys() - dir(Tensor):
+    setattr(Tensor, _name, _Elsewhere(_name))
 
 
 # NumPy's names of our own functions under another one, and functions whose result has no gradient: they get the arrays.

@@ -908,3 +908,71 @@ def test_gradients_of_many_consumers_add_up_in_one_array():
     y.backward()  # adds into a new array: the one handed out before stays as it was
     assert first[0] == sum(c)
     assert x.grad[0] == 2 * sum(c)
+
+
+# Gradients of results
+
+
+def test_a_result_keeps_its_gradient_where_it_was_asked_to():
+    x = leaf(1.0, 2.0)
+    h = x * x
+    early = h.sum()
+    h.retain_grad()
+    h.retain_grad()
+    (h * h).sum().backward()
+    assert h.tolist() == [1, 4]
+    assert h.grad.tolist() == [2, 8]
+    assert x.grad.tolist() == [4, 32]
+    early.backward(retain_graph=False)  # it was recorded before
+    assert h.grad.tolist() == [3, 9]
+    h.zero_grad()
+    assert h.grad is None
+    with pytest.raises(RuntimeError, match="used up"):
+        h.sum().backward()
+
+
+def test_a_retained_result_is_differentiated_twice_and_grad_touches_it_not():
+    x = leaf(2.0)
+    h = x**3
+    h.retain_grad()
+    first = tg.grad(h * x, x, create_graph=True)
+    assert first == 32.0
+    assert tg.grad(first, x) == 48.0
+    assert h.grad is None
+    x.retain_grad()  # a leaf does so anyway
+    h.backward()
+    assert h.grad == 1.0
+    assert x.grad == 12.0
+    with pytest.raises(RuntimeError, match="requires no grad"):
+        x.detach().retain_grad()
+
+
+def test_the_gradient_of_a_result_says_why_there_is_none():
+    x = leaf(2.0)
+    h = x * x
+    h.backward()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            assert h.grad is None
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert "made by multiply" in str(caught[0].message)
+    assert "retain_grad()" in str(caught[0].message)
+    assert x.grad == 4
+    assert x.detach().grad is None
+
+
+@pytest.mark.parametrize("name", [
+    "relu", "exp", "log", "log1p", "sqrt", "square", "abs", "tanh", "sigmoid", "softmax", "log_softmax", "sin", "cos",
+    "prod", "std", "var", "cumsum", "ravel", "copy", "__pos__", "__neg__", "__abs__",
+])  # fmt: skip
+def test_methods_are_the_operators(name):
+    x, u = leaf(0.5, 2.0), leaf(0.5, 2.0)
+    operators = {"ravel": lambda t: tg.reshape(t, -1), "copy": tg.positive, "__pos__": tg.positive,
+                 "__neg__": tg.negative, "__abs__": tg.abs}  # fmt: skip
+    made, other = getattr(x, name)(), operators.get(name, getattr(tg, name, None))(u)
+    made.sum().backward()
+    other.sum().backward()
+    np.testing.assert_array_equal(made.numpy(), other.numpy())
+    np.testing.assert_array_equal(x.grad, u.grad)

@@ -17,7 +17,8 @@ BELOW = {  # the floors that a floor may import, beside itself
     "kernels": NUMPY_ALONE,
     "ops": {"common", "engine", "kernels"},
     "losses": {"common", "engine", "kernels", "ops"},
-    "tensor": {"common", "engine", "kernels", "ops", "losses"},
+    "contents": {"engine"},
+    "tensor": {"common", "contents", "engine", "kernels", "ops", "losses"},
 }
 
 

@@ -1,6 +1,7 @@
 """Data: sets that ship with the package, seeded toy sets, readers of files, splitting, batches, and streams."""
 
 # ruff: noqa: F403
+from tinygrad_ce.common import spellings
 from tinygrad_ce.data.dataset import *
 from tinygrad_ce.data.dataset import __all__ as _dataset
 from tinygrad_ce.data.readers import *
@@ -8,3 +9,5 @@ from tinygrad_ce.data.readers import __all__ as _readers
 from tinygrad_ce.data.stream import Stream, stream
 
 __all__ = [*_dataset, *_readers, "Stream", "stream"]
+
+__getattr__ = spellings.missing(__name__, __all__)

@@ -36,7 +36,7 @@ class Node:
     _arguments: Sequence[Any]  # what that was given, in the forward's order, with arrays in the place of Tensors,
     _parents: Sequence[tuple[int, Node]]  # and the Tensors that a gradient flows to, each with its position
     _order: int
-    _grad: np.ndarray | None
+    _grad: Any  # an array, or None
 
     @classmethod
     def _leaf(cls, data: Any, requires_grad: bool = False) -> Any:

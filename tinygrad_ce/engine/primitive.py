@@ -42,6 +42,9 @@ class Primitive:
     users' own, ``anomaly`` for a while.
     """
 
+    # What is said of an unknown argument; a layer may put a message that knows more in its place.
+    unexpected: Any = staticmethod("{}() got an unexpected keyword argument {!r}".format)
+
     def __init__(self, function: Callable[..., Any], forward: Callable[..., Any] | None = None) -> None:
         parameters = [*inspect.signature(function).parameters.values()]
         self.name, self.arguments = function.__name__, [p.name for p in parameters]
@@ -102,6 +105,11 @@ class Primitive:
         known = self.variadic is not None or position < len(self.rules)
         return known and self.rules[position] is not None
 
+    def check_names(self, named: Mapping[str, Any]) -> None:
+        """Refuse arguments by names that the operator has not."""
+        for name in named.keys() - self.names:
+            raise TypeError(self.unexpected(self.name, name, self.names))
+
     def operand(self, name: str) -> int:
         """The position of the argument of this name, into which a gradient shall flow."""
         position = self.arguments.index(name)
@@ -157,7 +165,7 @@ def operator(function: Callable[..., Any], forward: Callable[..., Any] | None = 
         recorder = record.of_x_and_settings
     call: Any = functools.wraps(function)(recorder(made))
     call.__signature__, call.primitive, call.vjp, call.formula = made.signature, made, made.vjp, made.formula
-    return _with_examples(call)
+    return with_examples(call)
 
 
 def _by_position(forward: Callable[..., Any], signature: inspect.Signature, *given: Any, **named: Any) -> Any:
@@ -174,22 +182,18 @@ def primitive(function: Callable[..., Any] | None = None, *, forward: Callable[.
     """
     if function is None:
         return functools.partial(primitive, forward=forward)
-    return _registered(operator(function, forward))
+    return register(operator(function, forward))
 
 
-def composite(function: Any) -> Operator:
-    """Register a function made of primitives, so that NumPy's function of that name and the checks find it."""
-    function.primitive = None
-    return _registered(_with_examples(function))
-
-
-def _with_examples(function: Any) -> Any:
+def with_examples(function: Any) -> Any:
+    """Give a function an ``example``, as every operator has."""
     function.examples = []
     function.example = lambda *args, **kwargs: function.examples.append((args, kwargs))
     return function
 
 
-def _registered(function: Operator) -> Operator:
+def register(function: Operator) -> Operator:
+    """Let an operator be found by its name, and by NumPy's function of that name."""
     registry[function.__name__] = function
     if callable(numpy_function := getattr(np, function.__name__, None)):
         numpy_functions[numpy_function] = function

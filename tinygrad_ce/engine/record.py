@@ -78,6 +78,8 @@ def of_x_and_settings(made: Primitive) -> Callable[..., Any]:
     function, general = made.function, of_any(made)
 
     def call(x: Any, *settings: Any, **named: Any) -> Any:
+        if named:
+            made.check_names(named)
         for a in (*settings, *named.values()) if named else settings:
             if type(a) not in IMMUTABLE:
                 return general(x, *settings, **named)
@@ -118,8 +120,7 @@ def of_any(made: Primitive) -> Callable[..., Any]:
             elif type(a) not in IMMUTABLE:
                 loose.append(i)
         if named:
-            if not named.keys() <= made.names:
-                made.signature.bind(*given, **named)  # raises, and says which name is unknown
+            made.check_names(named)
             for name, a in named.items():
                 if isinstance(a, Node):
                     like, named[name] = a, a._value

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.targets import given, reduced
+from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
 from tinygrad_ce.ops.example import fractions, normal
 

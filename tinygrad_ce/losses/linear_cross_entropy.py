@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.node import Node
-from tinygrad_ce.engine.primitive import composite, primitive
+from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.kernels.linear import Sweep
 from tinygrad_ce.losses.cross_entropy import gradient_in_logits, gradient_in_target
 from tinygrad_ce.losses.formulas import Written, product
 from tinygrad_ce.losses.targets import Targets, given
+from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.matrix import linear, rows
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.primitive import composite
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
 from tinygrad_ce.losses.targets import Targets, given, reduced, share
+from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
 from tinygrad_ce.ops.example import normal, probabilities
 from tinygrad_ce.ops.reduction import logsumexp

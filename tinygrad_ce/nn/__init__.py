@@ -1,6 +1,7 @@
 """Models: Module, layers, initialisers."""
 
 # ruff: noqa: F403
+from tinygrad_ce.common import spellings
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.images import *
 from tinygrad_ce.nn.images import __all__ as _images
@@ -9,3 +10,5 @@ from tinygrad_ce.nn.layers import __all__ as _layers
 from tinygrad_ce.nn.module import Module
 
 __all__ = [*_images, *_layers, "Module", "init"]
+
+__getattr__ = spellings.missing(__name__, __all__)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common import spellings
 from tinygrad_ce.engine.constants import real
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
@@ -33,6 +34,11 @@ class Module:
     """
 
     training = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = spellings.told(cls.__init__)  # type: ignore[method-assign]
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes; a subclass says it."""

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import composite, primitive
-from tinygrad_ce.ops.example import fixed, normal, positive, spaced
+from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.ops.composite import composite
+from tinygrad_ce.ops.example import fixed, normal, spaced
+from tinygrad_ce.ops.example import positive as above_zero
 
 __all__ = [
     "abs", "add", "astype", "clip", "cos", "divide", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
-    "logsigmoid", "maximum", "minimum", "multiply", "negative", "normal_cdf", "power", "relu", "sigmoid", "silu",
-    "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where", "xlog1py", "xlogy",
+    "logsigmoid", "maximum", "minimum", "multiply", "negative", "normal_cdf", "positive", "power", "relu", "sigmoid",
+    "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 
@@ -74,7 +76,7 @@ def divide(a, b):
 
 divide.vjp(a=lambda g, y, a, b: g / b, b=lambda g, y, a, b: -g * y / b)
 divide.formula(r"\frac{a}{b}")
-divide.example(normal(3, 4), positive(4))
+divide.example(normal(3, 4), above_zero(4))
 
 
 @primitive(forward=np.power)
@@ -101,7 +103,7 @@ def _exponent_rule(g, y, a, b):
 
 power.vjp(a=_power_rule, b=_exponent_rule)
 power.formula("a^{b}", a=r"g \cdot b \cdot a^{b - 1}", b=r"g \cdot y \cdot \log a")
-power.example(positive(3, 4), normal(4))
+power.example(above_zero(3, 4), normal(4))
 power.example(spaced(3, 4), 3)
 power.example(2.0, normal(3))
 
@@ -119,6 +121,21 @@ def negative(x):
 negative.vjp(x=lambda g, y, x: -g)
 negative.formula("-x")
 negative.example(normal(3, 4))
+
+
+@primitive(forward=np.positive)
+def positive(x):
+    """x, as a Tensor of its own.
+
+    Example:
+        >>> positive([1.0, -2.0])
+        array([ 1., -2.])
+    """
+
+
+positive.vjp(x=lambda g, y, x: g)
+positive.formula("x")
+positive.example(normal(3, 4))
 
 
 @primitive(forward=np.abs)
@@ -163,7 +180,7 @@ def sqrt(x):
 
 sqrt.vjp(x=lambda g, y, x: g / (2 * y))
 sqrt.formula(r"\sqrt{x}")
-sqrt.example(positive(3, 4))
+sqrt.example(above_zero(3, 4))
 
 
 @primitive(forward=np.exp)
@@ -208,7 +225,7 @@ def log(x):
 
 log.vjp(x=lambda g, y, x: g / x)
 log.formula(r"\log x")
-log.example(positive(3, 4))
+log.example(above_zero(3, 4))
 
 
 @primitive(forward=np.log1p)
@@ -223,7 +240,7 @@ def log1p(x):
 
 log1p.vjp(x=lambda g, y, x: g / (1 + x))
 log1p.formula(r"\log(1 + x)")
-log1p.example(positive(3, 4))
+log1p.example(above_zero(3, 4))
 
 
 @primitive(forward=np.sin)
@@ -344,7 +361,7 @@ def _weak(log: Any, x: Any) -> Any:
 
 xlogy.vjp(x=lambda g, y, a, b: g * _weak(np.log, b), y=lambda g, y, a, b: g * a / np.where((a == 0) & (b == 0), 1, b))
 xlogy.formula(r"x \cdot \log y", x=r"g \cdot \log y", y=r"g \cdot \frac{x}{y}\text{, and 0 where } x \text{ is } 0")
-xlogy.example(normal(3, 4), positive(4))
+xlogy.example(normal(3, 4), above_zero(4))
 
 
 @primitive
@@ -365,7 +382,7 @@ xlog1py.vjp(
 xlog1py.formula(
     r"x \cdot \log(1 + y)", x=r"g \cdot \log(1 + y)", y=r"g \cdot \frac{x}{1 + y}\text{, and 0 where } x \text{ is } 0"
 )
-xlog1py.example(normal(3, 4), positive(4))
+xlog1py.example(normal(3, 4), above_zero(4))
 
 
 @primitive

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import composite, primitive
+from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal
 
 __all__ = [

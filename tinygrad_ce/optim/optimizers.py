@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import finite
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
@@ -33,6 +34,10 @@ class Optimizer:
 
     remembers: Set[str] = frozenset()
     """The names of what a step keeps of each parameter."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__init__ = spellings.told(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         name = type(self).__name__

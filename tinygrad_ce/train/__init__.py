@@ -1,6 +1,7 @@
 """Training: fit, what takes part in it, its history, checkpoints and metrics."""
 
 # ruff: noqa: F403
+from tinygrad_ce.common import spellings
 from tinygrad_ce.train import checkpoint, classifier
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm, ClipGradValue, EarlyStopping
@@ -16,3 +17,5 @@ __all__ = [
     "EMA", "CSVLog", "Callback", "Checkpoint", "CheckpointError", "ClipGradNorm", "ClipGradValue", "EarlyStopping",
     "History", "TensorBoard", "Training", "checkpoint", "classifier", "fit", *_metrics,
 ]  # fmt: skip
+
+__getattr__ = spellings.missing(__name__, __all__)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses
+from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
@@ -25,6 +26,7 @@ from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training
 
 
+@spellings.told
 def fit(
     model: Module, data: Any, *,
     epochs: int = 20, batch_size: int = 32, accumulate: int = 1, optimizer: Optimizer | None = None,
