@@ -570,6 +570,7 @@ OPERATORS = {
     "divide": Operator(np.divide, two, by_place(anywhere, positive)),
     "power": Operator(np.power, power_call, by_place(positive, anywhere)),
     "negative": Operator(np.negative, one),
+    "positive": Operator(np.positive, one),
     "abs": kinked(np.abs, one),
     "square": Operator(np.square, one),
     "sqrt": Operator(np.sqrt, one, positive),

@@ -200,7 +200,7 @@ def test_an_optimiser_goes_on_from_its_state():
         (lambda w: optim.SGD([w], lr=np.nan), ValueError, "lr is nan"),
         (lambda w: optim.SGD([], lr=0.1), ValueError, "SGD: no parameters"),
         (lambda w: optim.SGD(w, lr=0.1), TypeError, "parameters is a Tensor, expected a list"),
-        (lambda w: optim.SGD([w.data], lr=0.1), TypeError, r"parameters\[0\] is ndarray"),
+        (lambda w: optim.SGD([w.data], lr=0.1), TypeError, r"parameters\[0\] is ReadOnlyArray"),
         (lambda w: optim.SGD([w * 2], lr=0.1), TypeError, "no leaf requiring grad"),
         (lambda w: optim.SGD([w], lr=0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
         (lambda w: optim.Adam([w], betas=(0.9, 1.0)), ValueError, r"betas\[1\] is 1.0"),
