@@ -7,11 +7,13 @@ given changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.node import Node, is_recording, no_grad, recording
+from tinygrad_ce.engine.no_grad import no_grad
+from tinygrad_ce.engine.node import Node, is_recording, recording
 from tinygrad_ce.engine.reverse import cotangent, pulled_back, tape
 from tinygrad_ce.tensor import Tensor
 
@@ -25,7 +27,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool
         outputs: a Tensor, or a list of them; the gradient is that of their sum.
         inputs: a Tensor or a list of them, leaves or in between.
         grad_outputs: the cotangent of each output, in its shape; None stands for 1 and needs a scalar output.
-        create_graph: record the reverse pass itself, so that the gradients can be differentiated again.
+        create_graph: record the reverse pass itself, so that the gradients can be differentiated again; also inside
+            ``no_grad()``.
 
     Returns:
         A Tensor like ``inputs``, or a list of them where a list was given.
@@ -72,8 +75,9 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
         arguments, made = node._arguments, node._primitive
         if create_graph:
             g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
-        for i, parent in parents:
-            add(parent, pulled_back(made, i, g, y, arguments, parent._data))
+        with recording() if create_graph else nullcontext():
+            for i, parent in parents:
+                add(parent, pulled_back(made, i, g, y, arguments, parent._data))
         if made.keeps:
             node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)

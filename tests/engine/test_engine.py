@@ -752,3 +752,44 @@ def test_gradients_of_many_consumers_add_up_in_one_array():
     y.backward()  # adds into a new array: the one handed out before stays as it was
     assert first[0] == sum(c)
     assert x.grad[0] == 2 * sum(c)
+
+
+@pytest.mark.parametrize("einsum", [tg.einsum, np.einsum])
+@pytest.mark.parametrize(
+    ("letters", "lists"),
+    [
+        ("ij,jk->ik", ([0, 1], [1, 2], [0, 2])),
+        ("ij,jk", ([3, 1], [1, 30])),  # without a result it has the axes in their order, as in NumPy
+        ("ji,ik->kj", ((40, 1), (1, 2))),
+        ("...i,ij->...j", ([..., 0], [0, 1], [..., 1])),
+        ("ij,jk->", ([0, np.int64(1)], [1, 2], [])),
+    ],
+)
+def test_einsum_takes_numpys_lists_of_axes(einsum, letters, lists):
+    def differentiated(call):
+        a = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+        b = tg.Tensor(np.arange(12.0).reshape(3, 4) ** 0.5, requires_grad=True)
+        y = call(a, b)
+        (y * np.arange(1.0, y.size + 1).reshape(y.shape)).sum().backward()
+        return [y.data, a.grad, b.grad]
+
+    result = lists[2:]
+    got = differentiated(lambda a, b: einsum(a, lists[0], b, lists[1], *result))
+    for one, other in zip(got, differentiated(lambda a, b: tg.einsum(letters, a, b)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    plain = np.einsum(np.ones((2, 3)), lists[0], np.ones((3, 4)), lists[1], *result)
+    np.testing.assert_array_equal(tg.einsum(np.ones((2, 3)), lists[0], np.ones((3, 4)), lists[1], *result), plain)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda t: tg.einsum(t, t), TypeError, "einsum: subscripts is a Tensor, expected text such as 'ij,jk->ik', or"),
+        (lambda t: tg.einsum(t, 0, t, 1), TypeError, "subscripts is a Tensor, expected text"),
+        (lambda t: tg.einsum(t, [0], t, [52]), ValueError, r"the list \[52\] has 52, expected axes from 0 to 51, or"),
+        (lambda t: tg.einsum(t, [0], t, ["i"]), ValueError, "has 'i', expected axes"),
+    ],
+)
+def test_einsum_says_what_it_takes(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(tg.Tensor([1.0, 2.0], requires_grad=True))

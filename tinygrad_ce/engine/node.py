@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from itertools import starmap
+from itertools import chain, compress, starmap
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -50,7 +48,7 @@ class Node:
 
 @contextlib.contextmanager
 def recording(on: bool = True) -> Iterator[None]:
-    """Record inside, also where the caller does not. ``recording(False)`` is ``no_grad()``."""
+    """Record inside, also where the caller does not. ``no_grad`` makes use of it."""
     before = _recording.get()
     try:
         _recording.set(on)
@@ -59,29 +57,19 @@ def recording(on: bool = True) -> Iterator[None]:
         _recording.set(before)
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """Record nothing inside: results require no grad, and cost no memory for a reverse pass.
-
-    A context manager and a decorator. It holds for this thread (and asyncio task) alone.
-
-    Example:
-        >>> import tinygrad_ce as tg
-        >>> w = tg.Tensor([1.0, 2.0], requires_grad=True)
-        >>> with tg.no_grad():
-        ...     (w * w).requires_grad
-        False
-    """
-    return recording(False)
-
-
-lock = threading.Lock()  # for a change that reads before it writes
-if hasattr(os, "register_at_fork"):  # a forked process starts with a lock that no thread of its parent holds
-    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]
-
-
 def at_once(changes: Iterable[tuple[Any, str, Any]]) -> None:
     """Set attributes, each given as (object, name, value): all of them or none.
 
     It is one call of compiled code. Python handles Ctrl-C, and switches threads, only before or after such a call.
     """
     deque(starmap(setattr, list(changes)), maxlen=0)
+
+
+def compare_and_swap(objects: Sequence[Any], names: Iterable[str], old: Sequence[Any], new: Sequence[Any]) -> bool:
+    """Set the named attribute of each object from old to new: all of them, or none if one is no longer the old one.
+
+    What is read, worked on and written back this way needs no lock, on which a signal handler could wait for the code
+    that it interrupts. False: another thread or a handler came between; read again. One call, as in ``at_once``.
+    """
+    unchanged = map(all, [map(is_, map(getattr, objects, names), old)])
+    return bool([*map(setattr, chain.from_iterable(compress([objects], unchanged)), names, new)])

@@ -77,8 +77,8 @@ class Module:
         return [t for _, t in self.named_parameters()]
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for t in self.parameters():
+        """Forget the gradients of all Tensors, also of those that no longer require one."""
+        for _, t in self.named_tensors():
             t._grad = None
 
     def train(self, mode: bool = True) -> Module:
