@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,10 +55,14 @@ def _numbers(data: Any, dtype: Any) -> np.ndarray:
     if isinstance(data, list | tuple) and any(isinstance(t, Node) and t._requires_grad for t in data):
         raise TypeError("Tensor: data is a list of Tensors that require grad, which would be cut off; use tg.stack")
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", invalid="ignore"):
             array = np.array(_plain(data), dtype=dtype)
+        if dtype is not None and array.dtype.kind in "iu":
+            _check_range(_plain(data), array.dtype)
     except FloatingPointError:
         raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
+    except OverflowError as error:
+        raise ValueError(f"overflow: {error}") from None
     except (ValueError, TypeError) as error:
         cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
         raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
@@ -67,6 +72,16 @@ def _numbers(data: Any, dtype: Any) -> np.ndarray:
         )
         raise TypeError(f"Tensor: data has dtype {what}, expected real numbers: floating, integer or bool")
     return array
+
+
+def _check_range(data: Any, dtype: np.dtype) -> None:
+    """Refuse numbers that an integer dtype doesn't reach to: NumPy would wrap them around."""
+    given, reach = np.asarray(data), np.iinfo(dtype)
+    for number in (given.min(), given.max()) if given.size and given.dtype.kind in "fiuO" else ():
+        if not math.isfinite(number) or not reach.min <= int(number) <= reach.max:
+            raise OverflowError(
+                f"data has {number}, expected numbers from {reach.min} to {reach.max}, as {dtype} holds"
+            )
 
 
 class Tensor(Node):

@@ -199,13 +199,13 @@ def einsum(subscripts, *operands):
 _einsum_of_letters = einsum
 
 
-@functools.wraps(_einsum_of_letters)
-def _einsum(subscripts, *operands):
+def _einsum_of_letters_or_lists(subscripts, *operands):
     if not isinstance(subscripts, str):
         subscripts, *operands = _in_letters(subscripts, *operands)
     return _einsum_of_letters(subscripts, *operands)
 
 
+_einsum: Any = functools.wraps(_einsum_of_letters)(_einsum_of_letters_or_lists)
 einsum = numpy_functions[np.einsum] = registry["einsum"] = _einsum
 
 

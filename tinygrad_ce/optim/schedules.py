@@ -81,7 +81,7 @@ class Schedule:
         return {"epoch": self.epoch, "start": self.start, "lr": self.optimizer.lr}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state. The optimiser has the rate that it had then, whichever of the two was made or loaded first.
+        """Go on from a state; the optimiser gets the rate that it had then, whichever of the two is loaded first.
 
         Raises:
             ValueError: it isn't a schedule's; nothing has changed then.
