@@ -76,7 +76,8 @@ def _numbers(data: Any, dtype: Any) -> np.ndarray:
 
 def _check_range(data: Any, dtype: np.dtype) -> None:
     """Refuse numbers that an integer dtype doesn't reach to: NumPy would wrap them around."""
-    given, reach = np.asarray(data), np.iinfo(dtype)
+    given = data if isinstance(data, np.ndarray) else np.asarray(data, object)  # Python's numbers are exact
+    reach = np.iinfo(dtype)
     for number in (given.min(), given.max()) if given.size and given.dtype.kind in "fiuO" else ():
         if not math.isfinite(number) or not reach.min <= int(number) <= reach.max:
             raise OverflowError(

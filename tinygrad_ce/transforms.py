@@ -7,7 +7,6 @@ given changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -66,20 +65,20 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
     def add(node: Node, g: Any) -> None:
         found[node._order] = found[node._order] + g if node._order in found else g
 
-    for output, g in zip(ys, gs, strict=True):
-        add(output, cotangent(output, g._data if isinstance(g, Node) and not create_graph else g))
     wanted = {x._order for x in xs if x._requires_grad}
-    for node, parents in reversed(_between(ys, wanted)):
-        g = found[node._order] if node._order in wanted else found.pop(node._order)
-        y: Any = node._data
-        arguments, made = node._arguments, node._primitive
-        if create_graph:
-            g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
-        with recording() if create_graph else nullcontext():
+    with recording(bool(create_graph) | is_recording()):
+        for output, g in zip(ys, gs, strict=True):
+            add(output, cotangent(output, g._data if isinstance(g, Node) and not create_graph else g))
+        for node, parents in reversed(_between(ys, wanted)):
+            g = found[node._order] if node._order in wanted else found.pop(node._order)
+            y: Any = node._data
+            arguments, made = node._arguments, node._primitive
+            if create_graph:
+                g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
             for i, parent in parents:
                 add(parent, pulled_back(made, i, g, y, arguments, parent._data))
-        if made.keeps:
-            node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
+            if made.keeps:
+                node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)
     return [None if dx is None else _as_tensor(dx, ys[0]) for dx in picked]
 

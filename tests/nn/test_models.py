@@ -121,7 +121,7 @@ def test_two_parts_of_one_name_are_refused():
         Held({"a.b": tensor, "a": {"b": other}}), nn.Sequential(Held({None: other, "None": tensor})),
     ]  # fmt: skip
     for model in doubled:
-        with pytest.raises(ValueError, match="two parts of the model are named '.*, and one would be lost"):
+        with pytest.raises(ValueError, match=r"two parts of the model are named '.*, and one would be lost"):
             model.state_dict()
         with pytest.raises(ValueError, match="two parts of the model are named"):
             model.load_state_dict({})

@@ -168,14 +168,14 @@ def warn_of_probabilities(where: str, rows: np.ndarray) -> None:
         return
     few = rows[:16]
     if few.min() >= 0 and few.max() <= 1.001 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
-        _warn(
+        warn(
             f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
             f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "
             f"warnings.filterwarnings('ignore', message='.*looks like probabilities')"
         )
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn at the innermost line outside of this package."""
     frame: Any = sys._getframe(1)
     level = 2
@@ -198,7 +198,7 @@ def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None =
         if (off > 1e-3).any():
             row = np.argwhere(off > 1e-3)[0]
             total = float(p.sum(axis=axis)[tuple(row)])
-            _warn(
+            warn(
                 f"{where}: row {_at(row)} of {name} sums to {total:.4g}, not 1; "
                 f"for logits use cross_entropy; if this is meant, silence it with "
                 f"warnings.filterwarnings('ignore', message='.*not 1')"

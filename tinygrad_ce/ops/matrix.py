@@ -201,7 +201,7 @@ _einsum_of_letters = einsum
 
 def _einsum_of_letters_or_lists(subscripts, *operands):
     if not isinstance(subscripts, str):
-        subscripts, *operands = _in_letters(subscripts, *operands)
+        return _einsum_of_letters(*_in_letters(subscripts, *operands))
     return _einsum_of_letters(subscripts, *operands)
 
 

@@ -67,7 +67,7 @@ class ArrayRows:
 
     def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
         """Hold out a fraction of the rows."""
-        out = hold_out(self.data.y, fraction, seed)
+        out = hold_out(self.data.y, fraction, seed, self.classes)
         kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
         return kept, held
 
