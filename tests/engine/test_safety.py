@@ -1062,6 +1062,20 @@ def test_a_signal_handler_may_look_for_anomalies_and_use_threads_while_others_do
         threads.set_num_threads(before)
 
 
+def test_a_signal_handler_within_the_pool_works_alone(monkeypatch):
+    class Pool:
+        def submit(self, task):
+            handled.append(threads._start(task, 1))
+            raise RuntimeError("shutting down")
+
+    handled = []
+    monkeypatch.setattr(threads, "_pool", Pool())
+    monkeypatch.setattr(threads, "_size", 4)
+    assert threads._start(lambda: None, 1) == []
+    assert handled == [[]]
+    assert not threads._starting
+
+
 def stepped(make, work):
     """What the parameters and the optimiser's state are after some work on an optimiser that made a step already."""
     parameters = [leaf(1.0, 2.0), leaf(3.0), leaf(4.0)]
