@@ -67,7 +67,7 @@ class ArrayRows:
 
     def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
         """Hold out a fraction of the rows."""
-        out = hold_out(self.data.y, fraction, seed)
+        out = hold_out(self.data.y, fraction, seed, self.classes)
         kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
         return kept, held
 
@@ -163,6 +163,25 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
         _index(where, y)
         break
     return _weights(where, "class_weight", given, classes, "classes")
+
+
+def check_weights(where: str, rows: Rows, team: Team) -> None:
+    """Refuse weights that leave nothing of any labelled row: the loss would be 0, and nothing be learned."""
+    of_rows = rows.weight if isinstance(rows, ArrayRows) else None
+    given = {"sample_weight": of_rows, "class_weight": rows.class_weight}
+    names = [name for name, weight in given.items() if weight is not None and not weight.all()]
+    if not team.sum(np.array([len(names)])).any():
+        return
+    labelled = heavy = False
+    for y in rows.labels():
+        part = _weighed(y, y, of_rows, rows.class_weight)
+        labelled = labelled or part.counted > 0
+        heavy = heavy or bool(part.counted and (part.weight is None or np.any(part.weight[part.known])))
+        if heavy:
+            break
+    labelled, heavy = team.sum(np.array([labelled, heavy], np.int64)).tolist()
+    if labelled and not heavy:
+        raise ValueError(f"{where}: {' times '.join(names)} is 0 for every labelled row, expected some above 0")
 
 
 def _index(where: str, y: np.ndarray) -> np.ndarray:
