@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.losses import validate
 
@@ -60,7 +61,7 @@ def as_dataset(where: str, data: Any) -> Dataset:
         row = np.argwhere(~np.isfinite(x))[0].tolist()
         raise ValueError(f"{where}: x{row} is {x[tuple(row)]}; a missing value? fill it or drop the row")
     if len(data) == 3:
-        return Dataset(x, y, tuple(str(name) for name in data[2]))
+        return Dataset(x, y, tuple(normal(str(name)) for name in data[2]))
     if y.ndim == 1 and y.dtype.kind in "iu":
         count = int(y.max()) + 1
         names = tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.losses import validate
@@ -154,7 +155,8 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
     if isinstance(given, Mapping):
         weight = np.ones(classes)
         for key, value in given.items():
-            index = rows.classes.index(key) if key in rows.classes else key
+            name = normal(key) if isinstance(key, str) else key
+            index = rows.classes.index(name) if name in rows.classes else key
             if not isinstance(index, int | np.integer) or not 0 <= index < classes:
                 raise ValueError(f"{where}: class_weight has {key!r}, expected classes of {', '.join(rows.classes)}")
             weight[index] = value
