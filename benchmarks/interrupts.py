@@ -56,6 +56,10 @@ class Interrupt:
             if collects:
                 gc.enable()
 
+    def come(self) -> None:
+        """What the signal's handler does."""
+        raise KeyboardInterrupt
+
     def _enter(self, frame: Any, event: str, argument: Any) -> Any:
         code = self.codes.setdefault(frame.f_code, frame.f_code.co_code)
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -67,7 +71,7 @@ class Interrupt:
                 if last in _LOOKS:
                     self.seen += 1
                     if self.seen == self.at:
-                        raise KeyboardInterrupt
+                        self.come()
                 last = code[frame.f_lasti]
             return watch
 

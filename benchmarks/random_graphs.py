@@ -481,40 +481,42 @@ OPERATORS = dict([
            tg.add, [tg.sum(tg.multiply(v, w)) for v, w in zip(values, weights, strict=True)])),
 ])  # fmt: skip
 
-CHOICES = [name for name in OPERATORS if name != "total"]
-
 
 def draw_program(seed: int, most: int = 200) -> Program:
     """A program of 1 to so many instructions, few more often, whose values are tame, and of which none is in vain."""
     rng = np.random.default_rng(seed)
     shapes = [(), (3,), (2, 3), (3, 2), (3, 3), (2, 1), (2, 2, 3), (1, 3), (4,)]
     leaves = [np.asarray(rng.uniform(-1.5, 1.5, shapes[rng.integers(len(shapes))])) for _ in range(rng.integers(1, 6))]
-    d = Draw(rng, leaves)
+    instructions = draw_instructions(Draw(rng, leaves), most, OPERATORS, lambda value: np.abs(value).max() <= LARGEST)
+    return Program(leaves, int(rng.integers(1, len(leaves) + 1)), instructions)
+
+
+def draw_instructions(d: Draw, most: int, operators: Any, tame: Callable[[Any], Any]) -> list[Instruction]:
+    """1 to so many instructions, few more often, and the weighted sum of all that none of them uses."""
     instructions: list[Instruction] = []
-    count = int(np.exp(rng.uniform(0, np.log(most + 1))))
-    while len(instructions) < count:
-        instruction = drawn(d)
+    count, first = int(np.exp(d.rng.uniform(0, np.log(most + 1)))), len(d.values)
+    choices = [name for name in operators if name != "total"]
+    while len(d.values) < first + count:
+        instruction = drawn(d, d.among(*choices), operators, tame)
         if instruction is not None:
             instructions.append(instruction)
     used = {place for i in instructions for place in i.places}
     ends = tuple(place for place in range(len(d.values)) if place not in used)
-    weights = [rng.uniform(-1, 1, d.shape(place)) for place in ends]
-    instructions.append(Instruction("total", ends, {"weights": weights}))
-    return Program(leaves, int(rng.integers(1, len(leaves) + 1)), instructions)
+    weights = [d.rng.uniform(-1, 1, d.shape(place)) for place in ends]
+    return [*instructions, Instruction("total", ends, {"weights": weights})]
 
 
-def drawn(d: Draw) -> Instruction | None:
-    """An instruction whose value is tame, which is appended to the values; None if the one drawn has none."""
-    name = d.among(*CHOICES)
-    found = OPERATORS[name].draw(d)
+def drawn(d: Draw, name: str, operators: Any, tame: Callable[[Any], Any]) -> Instruction | None:
+    """An instruction whose value is small and tame, which is appended to the values; None if there is none."""
+    found = operators[name].draw(d)
     if found is None:
         return None
     places, options = found
     try:
-        value = np.asarray(OPERATORS[name].plain(*(d.values[place] for place in places), **options))
+        value = np.asarray(operators[name].plain(*(d.values[place] for place in places), **options))
     except ValueError:  # shapes that don't fit after all
         return None
-    if not 0 < value.size <= MOST or value.ndim > 4 or not np.abs(value).max() <= LARGEST:
+    if not 0 < value.size <= MOST or value.ndim > 4 or not tame(value):
         return None
     d.values.append(value)
     return Instruction(name, places, options)

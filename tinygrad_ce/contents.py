@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,16 @@ from tinygrad_ce.engine.node import Node
 def numbers(data: Any, dtype: Any) -> np.ndarray:
     """A copy of data as an array of real numbers."""
     data = _constants(data, inside=False)
+    integral = dtype is not None and np.dtype(dtype).kind in "iu"
     try:
         array = np.asarray(data)
-        if array.dtype == object and dtype is not None:  # such as fractions
+        if integral and array.dtype.kind in "fiuO":
+            exact = array if isinstance(data, np.ndarray) else np.asarray(data, object)
+            array = _in_range(exact, np.dtype(dtype))
+        elif array.dtype == object and dtype is not None:  # such as fractions
             array = np.asarray(data, dtype)
+    except OverflowError as error:
+        raise ValueError(f"overflow: {error}") from None
     except (ValueError, TypeError) as error:
         cause = "rows of different lengths?" if "inhomogeneous" in str(error) else str(error)
         raise ValueError(f"Tensor: data is no array of numbers: {cause}") from None
@@ -25,6 +32,17 @@ def numbers(data: Any, dtype: Any) -> np.ndarray:
             return np.array(real("Tensor: data", array), dtype)  # a copy, whatever __array__ gave
     except FloatingPointError:
         raise ValueError(f"overflow: data has numbers beyond the largest of {np.dtype(dtype)}") from None
+
+
+def _in_range(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array in an integer dtype; refused are numbers that this doesn't reach to: NumPy would wrap them around."""
+    reach = np.iinfo(dtype)
+    for number in (array.min(), array.max()) if array.size else ():
+        if not math.isfinite(number) or not reach.min <= int(number) <= reach.max:
+            raise OverflowError(
+                f"data has {number}, expected numbers from {reach.min} to {reach.max}, as {dtype} holds"
+            )
+    return array.astype(dtype)
 
 
 def _constants(data: Any, inside: bool) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_ce import losses, nn, ops, optim
 from tinygrad_ce.common.options import whole
+from tinygrad_ce.common.terminal import say
 from tinygrad_ce.engine.node import recording
 from tinygrad_ce.tensor import Tensor
 
@@ -397,7 +398,7 @@ class _Watch:
             if self.best is None or loss < self.lowest:
                 self.best = now
         if self.owner.verbose:
-            print(words)
+            say(words)
         self.worse = 0 if loss < self.lowest - self.owner.tol else self.worse + 1
         self.lowest = min(self.lowest, loss)
         return self.patient and self.worse >= self.owner.n_iter_no_change

@@ -26,7 +26,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool
         outputs: a Tensor, or a list of them; the gradient is that of their sum.
         inputs: a Tensor or a list of them, leaves or in between.
         grad_outputs: the cotangent of each output, in its shape; None stands for 1 and needs a scalar output.
-        create_graph: record the reverse pass itself, so that the gradients can be differentiated again.
+        create_graph: record the reverse pass itself, so that the gradients can be differentiated again; also inside
+            ``no_grad()``.
 
     Returns:
         A Tensor like ``inputs``, or a list of them where a list was given.
@@ -64,19 +65,20 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
     def add(node: Node, g: Any) -> None:
         found[node._order] = found[node._order] + g if node._order in found else g
 
-    for output, g in zip(ys, gs, strict=True):
-        add(output, cotangent(output, g._value if isinstance(g, Node) and not create_graph else g))
     wanted = {x._order for x in xs if x._requires_grad}
-    for node, parents in reversed(_between(ys, wanted)):
-        g = found[node._order] if node._order in wanted else found.pop(node._order)
-        y: Any = node._value
-        arguments, made = node._arguments, node._primitive
-        if create_graph:
-            g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
-        for i, parent in parents:
-            add(parent, pulled_back(made, i, g, y, arguments, parent._value))
-        if made.keeps:
-            node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
+    with recording(bool(create_graph) | is_recording()):
+        for output, g in zip(ys, gs, strict=True):
+            add(output, cotangent(output, g._value if isinstance(g, Node) and not create_graph else g))
+        for node, parents in reversed(_between(ys, wanted)):
+            g = found[node._order] if node._order in wanted else found.pop(node._order)
+            y: Any = node._value
+            arguments, made = node._arguments, node._primitive
+            if create_graph:
+                g, y, arguments = _as_tensor(g, node), node, _on_tensors(node)
+            for i, parent in parents:
+                add(parent, pulled_back(made, i, g, y, arguments, parent._value))
+            if made.keeps:
+                node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)
     return [None if dx is None else _as_tensor(dx, ys[0]) for dx in picked]
 

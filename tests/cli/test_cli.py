@@ -17,6 +17,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce import data
 from tinygrad_ce.cli import apply, arguments, config, inputs, main, study
+from tinygrad_ce.common import files
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
 
@@ -100,7 +101,9 @@ def test_train_digits_says_what_it_does_and_writes_a_run(capsys, elsewhere):
     for name in files[-2:]:
         assert Path("digits-run", name).read_bytes().startswith(b"\x89PNG")
     first = Path("digits-run/model.npz").read_bytes()
-    printed(capsys, "train", "digits", "--quiet")
+    assert "digits-run: holds a run of 45 epochs; --resume goes on" in refused(capsys, "train", "digits", "--quiet")
+    assert Path("digits-run/model.npz").read_bytes() == first
+    printed(capsys, "train", "digits", "--quiet", "--replace")
     assert Path("digits-run/model.npz").read_bytes() == first
 
 
@@ -270,13 +273,176 @@ def test_train_refuses_folders_that_are_no_runs_and_labels_that_are_none(capsys,
 def test_a_run_trained_anew_keeps_nothing_of_the_old_one(capsys, elsewhere, monkeypatch):
     printed(capsys, "train", "iris", *QUIET, "--tensorboard")
     before = {path: path.read_bytes() for path in Path("iris-run").rglob("*.*")}
-    assert "no run" not in refused(capsys, "train", "iris", "--warmup", "999")
+    assert "no run" not in refused(capsys, "train", "iris", "--warmup", "999", "--replace")
     assert {path: path.read_bytes() for path in Path("iris-run").rglob("*.*")} == before
     monkeypatch.setattr(tg.optim.SGD, "step", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        main(["train", "iris", *QUIET, "--seed", "1"])
+        main(["train", "iris", *QUIET, "--seed", "1", "--replace"])
     assert sorted(p.name for p in Path("iris-run").rglob("*.*")) == ["config.toml", "metrics.csv"]
     assert tomllib.loads(Path("iris-run/config.toml").read_text())["seed"] == 1
+
+
+# Folders from strangers
+
+
+@pytest.mark.parametrize(
+    "name", ["confusion.csv", "metrics.csv", "model.npz", "config.toml", "figures", "new", "tensorboard/a"]
+)
+@pytest.mark.parametrize("how", ["--resume", "--replace"])
+def test_no_link_in_a_runs_folder_is_followed(name, how, capsys, elsewhere, no_figures):
+    printed(capsys, "train", "iris", *QUIET)
+    link, target = Path("iris-run", name), elsewhere / "mine"
+    link.parent.mkdir(exist_ok=True)
+    if link.exists():
+        os.rename(link, target)
+    else:
+        target.mkdir() if name == "figures" else target.write_text("precious")
+    link.symlink_to(target)
+    before = target.read_bytes() if target.is_file() else os.listdir(target)
+    for argv in (["iris"], ["--config", "iris-run/config.toml"]):
+        error = refused(capsys, "train", *argv, how, "--epochs", "9", "--quiet")
+        assert f"--run iris-run: {name} is a symbolic link, expected none in a run's folder" in error
+    assert before == (target.read_bytes() if target.is_file() else os.listdir(target))
+
+
+def test_a_hard_link_in_a_runs_folder_is_replaced(capsys, elsewhere):
+    printed(capsys, "train", "iris", *QUIET)
+    precious = {}
+    for path in [path for path in Path("iris-run").rglob("*") if path.is_file()]:
+        other = elsewhere / f"mine-{path.name}"
+        os.link(path, other)
+        precious[other] = other.read_bytes()
+    assert len(precious) == 6
+    printed(capsys, "train", "iris", "--quiet", "--epochs", "3", "--resume")
+    assert {path: path.read_bytes() for path in precious} == precious
+
+
+def test_a_config_does_not_say_where_to_write(capsys, elsewhere, no_figures):
+    (elsewhere / "other").mkdir()
+    printed(capsys, "train", "iris", *QUIET, "--run", "other/finished")
+    before = {path: path.read_bytes() for path in Path("other").rglob("*.*")}
+    Path("stranger.toml").write_text(f'data = "iris"\nepochs = 1\nrun = "{elsewhere}/other/finished"\nquiet = true\n')
+    for argv in ([], ["--replace"]):
+        out = printed(capsys, "train", "--config", "stranger.toml", *argv)
+        assert f"iris-run/, {'replaces a run of 1 epoch, ' if argv else ''}not the config's " in " ".join(out.split())
+    assert {path: path.read_bytes() for path in Path("other").rglob("*.*")} == before
+    assert sorted(os.listdir(elsewhere)) == ["iris-run", "other", "stranger.toml"]
+    Path("again.toml").write_text("replace = true\n")
+    assert "replace: no such option" in refused(capsys, "train", "iris", "--config", "again.toml")
+
+
+def test_a_trained_run_is_replaced_only_if_asked(capsys, elsewhere, no_figures):
+    printed(capsys, "train", "iris", *QUIET)
+    before = Path("iris-run/model.npz").read_bytes()
+    words = "--run iris-run: holds a run of 2 epochs; --resume goes on with it, --replace trains it anew"
+    for argv in (["iris"], ["iris", "--seed", "1"], ["--config", "iris-run/config.toml"]):
+        assert words in refused(capsys, "train", *argv)
+    assert "not allowed with argument" in refused(capsys, "train", "iris", "--resume", "--replace")
+    assert Path("iris-run/model.npz").read_bytes() == before
+    assert "replaces a run of 2 epochs\n" in printed(capsys, "train", "iris", *QUIET, "--seed", "1", "--replace")
+    os.rename("iris-run", "b")
+    out = printed(capsys, "train", "--config", "b/config.toml", "--replace", "--seed", "0")
+    assert "run        b/, replaces a run of 2 epochs\n" in out
+    assert Path("b/model.npz").read_bytes() == before
+
+
+def test_two_trainings_of_one_folder_find_out(capsys, elsewhere, no_figures):
+    printed(capsys, "train", "iris", *QUIET)
+    before = Path("iris-run/model.npz").read_bytes()
+    with files.alone("iris-run"):
+        for how in ("--resume", "--replace"):
+            assert "iris-run: another program writes to this folder" in refused(capsys, "train", "iris", how)
+    assert Path("iris-run/model.npz").read_bytes() == before
+    step = tg.optim.SGD.step
+
+    with pytest.MonkeyPatch.context() as changed:
+        found = []
+
+        def meanwhile(self):
+            if not found:
+                found.append(main(["train", "iris", "--replace", "--quiet"]))
+            step(self)
+
+        changed.setattr(tg.optim.SGD, "step", meanwhile)
+        printed(capsys, "train", "iris", *QUIET, "--replace")
+    assert found == [2]
+
+
+def test_what_a_killed_training_left_goes(capsys, elsewhere, no_figures):
+    printed(capsys, "train", "iris", *QUIET)
+    names = ("config.toml", "model.npz", "confusion.csv", "metrics.csv")
+    for name in names:
+        Path("iris-run", f".{name}.{'0a' * 8}.part").write_text("half")
+    printed(capsys, "train", "iris", *QUIET, "--resume")
+    assert sorted(os.listdir("iris-run")) == sorted(names)
+
+
+FULL = """
+import resource, sys
+from tinygrad_ce.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("size", "name"), [(100, "config.toml"), (3000, "model.npz")])
+def test_a_full_disk_is_an_error_with_the_files_name(size, name, elsewhere):
+    argv = ["train", "iris", "--quiet", "--epochs", "40", "--lr", "0.123456789"]
+    done = subprocess.run([sys.executable, "-c", FULL, str(size), *argv], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"error: iris-run/{name}: File too large" in done.stderr
+
+
+@pytest.mark.parametrize("argv", [["explain", "1", "2", "--target", "1"], ["gradcheck", "exp"]])
+def test_a_full_standard_output_is_named(argv):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "tinygrad_ce", *argv]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"tinygrad-ce {argv[0]}: error: standard output: No space left on device\n"
+
+
+CAFE = ("café", "cafe\u0301")  # composed, and decomposed
+HOSTILE = [*CAFE, "a\u202ebad", "\u200bhidden", "=1+2", "$\\frac{$"]
+
+
+def test_hostile_names_of_classes(capsys, elsewhere):
+    rows = [f"{i},{i % 7},{HOSTILE[i % 6]}" for i in range(120)]
+    Path("n.csv").write_text("\n".join(rows), encoding="utf-8")
+    out = printed(capsys, "train", "n.csv", *QUIET)
+    assert "2 features, 5 classes of" in out
+    assert not {"\u202e", "\u200b", "\u0301"} & set(out)
+    for name in ("a\\u202ebad", "\\u200bhidden", "=1+2", "$\\frac{$", "café"):
+        assert f" {name} " in out
+    assert Path("n-run/figures/confusion.png").exists()
+    with open("n-run/confusion.csv", encoding="utf-8") as file:
+        head = next(csv.reader(file))
+    assert "'=1+2" in head
+    assert not [name for name in head if name.startswith("=")]
+    for form in CAFE:
+        Path("new.csv").write_text(f"3,3,{form}\n", encoding="utf-8")
+        assert "on 1 row of new.csv" in printed(capsys, "evaluate", "n-run", "new.csv")
+    Path("x.csv").write_text("4,4\n" * 3, encoding="utf-8")
+    answers = printed(capsys, "predict", "n-run", "x.csv").splitlines()[1:]
+    assert not [line for line in answers if line.startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize("argv", [
+    ["explain", "2", "-1", "0.1", "--target", "1"], ["gradcheck", "exp"], ["train", "größe.csv", *QUIET],
+    ["predict", "größe-run", "x.csv"], ["evaluate", "größe-run"], ["train", "日本.csv"],
+])  # fmt: skip
+def test_terminals_of_ascii_alone(argv, capsys, elsewhere, no_figures):
+    Path("größe.csv").write_text("\n".join(f"{i},{i % 7},{['groß', 'klein'][i % 2]}" for i in range(60)))
+    Path("x.csv").write_text("1,2\n")
+    if "größe-run" in argv:
+        printed(capsys, "train", "größe.csv", *QUIET)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "tinygrad_ce", *argv]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == (2 if argv == ["train", "日本.csv"] else 0), done.stderr
+    assert (done.stdout + done.stderr).isascii()
+    assert b"Traceback" not in done.stderr
 
 
 # --resume
@@ -403,7 +569,8 @@ def test_options_of_the_call_win_over_those_of_the_file(capsys, elsewhere):
     assert "iris: 120 rows" in out
     assert "4 -> 4 -> 3 -> 3 with relu" in out
     assert "learning rate 1, class weights balanced" in out
-    assert "here/" in out
+    assert "iris-run/, not the config's here/, which takes --run" in out
+    assert "run        there/\n" in printed(capsys, "train", "--config", "c.toml", "--dry-run", "--run", "there")
     argv = ["train", "--hidden", "7", "moons", "--no-tensorboard", "--config", "c.toml", "--lr", "0.5", "--dry-run"]
     out = printed(capsys, *argv)
     assert "moons: 240 rows" in out

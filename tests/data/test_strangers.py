@@ -16,6 +16,7 @@ import pytest
 import tinygrad_ce as tg
 from benchmarks import damaged_files
 from tinygrad_ce import cli, data, nn
+from tinygrad_ce.data import arrays
 from tinygrad_ce.train import checkpoint, classifier
 
 MIB = 2**20
@@ -760,3 +761,37 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
         found = checkpoint.load(path)[0][""]
         np.testing.assert_array_equal(found["x"], x)
         np.testing.assert_array_equal(found[""], x)
+
+
+CAFE = ("caf\xe9", "cafe\u0301")  # composed, and decomposed
+
+
+def test_two_forms_of_a_letter_are_one_class(tmp_path):
+    table, archive, twice = (tmp_path / name for name in ("a.csv", "a.npz", "b.npz"))
+    table.write_text("\n".join(f"{i},2,{('tea', *CAFE)[i % 3]}" for i in range(9)), encoding="utf-8")
+    np.savez(archive, x=np.ones((3, 2)), y=np.array(["tea", *CAFE]))
+    for found in (data.load_csv(table), data.load_npz(archive), data.stream(table)):
+        assert tuple(found.classes) == ("caf\xe9", "tea")
+    assert data.load_npz(archive).y.tolist() == [1, 0, 0]
+    for form in CAFE:
+        assert data.stream(table, classes=["tea", form]).classes == ("tea", "caf\xe9")
+    np.savez(twice, x=np.ones((3, 2)), y=np.arange(3), classes=np.array(["tea", *CAFE]))
+    with pytest.raises(data.DataError, match="classes: 'caf\xe9' stands there in two forms of Unicode, expected one"):
+        data.load_npz(twice)
+
+
+def test_weights_of_classes_go_by_either_form(tmp_path):
+    losses = [
+        tg.fit(
+            tg.nn.Linear(1, 2, rng=0), (np.ones((2, 1)), [0, 1], ("tea", name)), epochs=1, class_weight={form: 9.0},
+            progress=False,
+        )["loss"]
+        for name in CAFE
+        for form in CAFE
+    ]  # fmt: skip
+    assert losses == [losses[0]] * 4
+
+
+def test_what_is_unseen_is_escaped_in_messages():
+    assert arrays.word("a\u202eb") == "'a\\u202eb'"
+    assert arrays.word("\u3164") == arrays.shown("\u3164") == "'\\u3164'"

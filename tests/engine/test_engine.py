@@ -976,3 +976,116 @@ def test_methods_are_the_operators(name):
     other.sum().backward()
     np.testing.assert_array_equal(made.numpy(), other.numpy())
     np.testing.assert_array_equal(x.grad, u.grad)
+
+
+@pytest.mark.parametrize("einsum", [tg.einsum, np.einsum])
+@pytest.mark.parametrize(
+    ("letters", "lists"),
+    [
+        ("ij,jk->ik", ([0, 1], [1, 2], [0, 2])),
+        ("ij,jk", ([3, 1], [1, 30])),  # without a result it has the axes in their order, as in NumPy
+        ("ji,ik->kj", ((40, 1), (1, 2))),
+        ("...i,ij->...j", ([..., 0], [0, 1], [..., 1])),
+        ("ij,jk->", ([0, np.int64(1)], [1, 2], [])),
+    ],
+)
+def test_einsum_takes_numpys_lists_of_axes(einsum, letters, lists):
+    def differentiated(call):
+        a = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+        b = tg.Tensor(np.arange(12.0).reshape(3, 4) ** 0.5, requires_grad=True)
+        y = call(a, b)
+        (y * np.arange(1.0, y.size + 1).reshape(y.shape)).sum().backward()
+        return [y.data, a.grad, b.grad]
+
+    result = lists[2:]
+    got = differentiated(lambda a, b: einsum(a, lists[0], b, lists[1], *result))
+    for one, other in zip(got, differentiated(lambda a, b: tg.einsum(letters, a, b)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    plain = np.einsum(np.ones((2, 3)), lists[0], np.ones((3, 4)), lists[1], *result)
+    np.testing.assert_array_equal(tg.einsum(np.ones((2, 3)), lists[0], np.ones((3, 4)), lists[1], *result), plain)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda t: tg.einsum(t, t), TypeError, "einsum: subscripts is a Tensor, expected text such as 'ij,jk->ik', or"),
+        (lambda t: tg.einsum(t, 0, t, 1), TypeError, "subscripts is a Tensor, expected text"),
+        (lambda t: tg.einsum(t, [0], t, [52]), ValueError, r"the list \[52\] has 52, expected axes from 0 to 51, or"),
+        (lambda t: tg.einsum(t, [0], t, ["i"]), ValueError, "has 'i', expected axes"),
+    ],
+)
+def test_einsum_says_what_it_takes(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(tg.Tensor([1.0, 2.0], requires_grad=True))
+
+
+@pytest.mark.parametrize(("join", "axis"), [(tg.concatenate, 0), (np.concatenate, -1), (tg.concatenate, None),
+                                            (tg.stack, 0), (np.stack, -1)])  # fmt: skip
+def test_many_arrays_are_joined_as_few_are(join, axis):
+    rng = np.random.default_rng(0)
+    wide = [rng.standard_normal((2, 2)).astype(np.float32 if k % 3 else np.float16) for k in range(300)]
+    wide[150] = wide[150].astype(np.float64)
+    given = [tg.Tensor(a, requires_grad=True) if k % 2 else a for k, a in enumerate(wide)]
+    y, expected = join(given, axis=axis), join(wide, axis=axis)
+    assert y.dtype == expected.dtype == np.float64
+    np.testing.assert_array_equal(y.data, expected)
+    g = rng.integers(-8, 8, y.shape)
+    y.backward(g)
+    places = join([np.full((2, 2), k) for k in range(300)], axis=axis)
+    for k, x in enumerate(given):
+        if isinstance(x, tg.Tensor):
+            np.testing.assert_array_equal(x.grad, g[places == k].reshape(2, 2))
+
+
+def test_an_error_in_many_arrays_names_the_one_at_fault():
+    given = [tg.Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(300)]
+    given[200] = tg.Tensor(np.ones((3, 3)))
+    with pytest.raises(ValueError, match="index 200 has size 3"):
+        tg.concatenate(given)
+    for given, axis, message in (
+        ([tg.Tensor(1.0)] * 300, 0, "zero-dimensional"),
+        ([tg.Tensor([1.0])] * 300, 1, "axis 1 is out of bounds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tg.concatenate(given, axis)
+    with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer"):
+        tg.concatenate([tg.Tensor([1.0])] * 300, "x")
+
+
+def test_the_rule_of_a_join_is_given_few_arrays_however_many_are_joined():
+    for n in (300, 3000):
+        node, most = tg.stack([tg.Tensor([1.0], requires_grad=True) for _ in range(n)]), 0
+        nodes = [node]
+        while nodes:
+            node = nodes.pop()
+            most = max(most, len(node._parents))
+            nodes += [parent for _, parent in node._parents]
+        assert most <= 64
+
+
+@pytest.mark.parametrize("values", [[300], [300.0], [-1], [256, 0], [np.nan], [np.inf], [-np.inf, 0], [2**70]])
+@pytest.mark.parametrize(
+    "kind", [list, np.array, lambda v: np.array(v, object), lambda v: tg.Tensor(np.array(v, float))]
+)
+def test_numbers_that_an_integer_dtype_does_not_hold_are_an_error(values, kind):
+    with pytest.raises(ValueError, match=r"overflow|cannot convert float (NaN|infinity) to integer"):
+        tg.Tensor(kind(values), dtype=np.uint8)
+    t = tg.Tensor([1] * len(values), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"overflow|cannot convert float (NaN|infinity) to integer"):
+        t.data = kind(values)
+    assert t.tolist() == [1] * len(values)
+
+
+def test_an_integer_dtype_takes_what_it_holds():
+    for dtype in (np.int8, np.uint8, np.int64, np.uint64):
+        ends = [np.iinfo(dtype).min, np.iinfo(dtype).max]
+        assert tg.Tensor(ends, dtype=dtype).tolist() == ends
+        assert tg.Tensor(np.array(ends, object), dtype=dtype).tolist() == ends
+    with pytest.raises(
+        ValueError, match=r"overflow: data has 9.22\d+e\+18, expected numbers from -9223372036854775808 to"
+    ):
+        tg.Tensor(np.array([2.0**63]), dtype=np.int64)
+    with pytest.raises(ValueError, match="data has 300, expected numbers from 0 to 255, as uint8 holds"):
+        tg.Tensor(np.array([7, 300]), dtype=np.uint8)
+    assert tg.Tensor(np.array([2.9, -2.9]), dtype=np.int8).tolist() == [2, -2]  # cut off, as NumPy does
+    assert tg.Tensor([], dtype=np.uint8).shape == (0,)

@@ -1,10 +1,13 @@
 """Safety: nothing writes to what a graph needs; threads, errors, Ctrl-C, kills and copies leave everything whole."""
 
 import array
+import asyncio
 import contextlib
 import copy
 import ctypes
+import functools
 import gc
+import inspect
 import io
 import operator
 import os
@@ -816,6 +819,118 @@ def test_no_grad_stays_in_its_thread_and_ends_with_it():
     assert found == [[False] * 300, [True] * 300, [True] * 300]
 
 
+# no_grad as a decorator
+
+
+def records():
+    return (leaf(1.0) * 2).requires_grad
+
+
+def test_no_grad_decorates_with_and_without_parentheses():
+    class Model:
+        @tg.no_grad
+        def method(self, a, *, b):
+            return records(), a, b
+
+    decorated = tg.no_grad()(records)
+    assert [tg.no_grad(records)(), decorated(), decorated(), records()] == [False, False, False, True]
+    assert Model().method(1, b=2) == (False, 1, 2)
+    assert (decorated.__name__, decorated.__wrapped__) == ("records", records)
+    again = tg.no_grad()
+    with again, again:
+        assert not records()
+    with again:
+        assert not records()
+    assert records()
+    with pytest.raises(TypeError, match="no_grad: got 3, expected a function to decorate"):
+        tg.no_grad(3)
+
+
+@pytest.mark.parametrize("decorator", [tg.no_grad, tg.no_grad()])
+def test_no_grad_holds_in_the_body_of_a_generator_and_not_around_it(decorator):
+    seen = []
+
+    @decorator
+    def steps(first):
+        sent = first
+        try:
+            while True:
+                try:
+                    sent = yield sent, records()
+                except KeyError as error:
+                    sent = error
+                if sent == "end":
+                    return records()
+        finally:
+            seen.append(records())
+
+    assert inspect.isgeneratorfunction(steps)
+    going, error = steps("a"), KeyError("b")
+    assert [next(going), records(), going.send("c"), records()] == [("a", False), True, ("c", False), True]
+    assert [going.throw(error), records()] == [(error, False), True]
+    with pytest.raises(StopIteration) as end:
+        going.send("end")
+    assert [end.value.value, records(), seen] == [False, True, [False]]
+    closed = steps("a")
+    with tg.no_grad():
+        next(closed)
+    closed.close()
+    assert [records(), seen] == [True, [False, False]]
+    going = steps("a")
+    next(going)
+    with pytest.raises(ZeroDivisionError):
+        going.throw(ZeroDivisionError)
+    assert records()
+    assert [tg.no_grad(functools.partial(steps, "a"))().send(None), records()] == [("a", False), True]
+
+
+def test_no_grad_holds_in_the_body_of_coroutines():
+    @tg.no_grad
+    async def waits():
+        await asyncio.sleep(0)
+        return records()
+
+    @tg.no_grad()
+    async def values():
+        for k in range(3):
+            await asyncio.sleep(0)
+            try:
+                yield k, records()
+            except KeyError:
+                yield "caught", records()
+
+    async def others():
+        found = []
+        for _ in range(6):
+            found.append(records())
+            await asyncio.sleep(0)
+        return found
+
+    async def main():
+        assert inspect.iscoroutinefunction(waits)
+        assert inspect.isasyncgenfunction(values)
+        assert [*await asyncio.gather(waits(), others(), waits())] == [False, [True] * 6, False]
+        found = [(k, inside, records()) async for k, inside in values()]
+        assert found == [(0, False, True), (1, False, True), (2, False, True)]
+        going = values()
+        assert [await anext(going), await going.athrow(KeyError()), records()] == [(0, False), ("caught", False), True]
+        await going.aclose()
+        assert records()
+
+    asyncio.run(main())
+
+
+def test_create_graph_records_inside_no_grad_too():
+    x = leaf(3.0)
+    y = x**3
+    with tg.no_grad():
+        dy = tg.grad(y, x, create_graph=True)
+        assert not records()
+        assert dy.requires_grad
+        assert tg.grad(dy, x).item() == 18
+        assert not tg.grad(y, x).requires_grad
+
+
 # Inside of each other
 
 
@@ -943,7 +1058,114 @@ def test_ctrl_c_in_a_reverse_pass_gives_all_gradients_or_none():
         with pytest.raises(KeyboardInterrupt):
             interrupts.Interrupt(at).during(y.backward)
         assert len({x.grad is None for x in leaves}) == 1
-    y.backward()  # and no lock is held
+    y.backward()
+
+
+class Handler(interrupts.Interrupt):
+    """A signal handler that does some work."""
+
+    def __init__(self, at, work):
+        super().__init__(at)
+        self.come = work
+
+
+def test_a_signal_handler_that_calls_backward_within_a_backward_adds_its_own():
+    shared, rows, classes = leaf(2.0), leaf(np.eye(3)), leaf(np.eye(3))
+    y, z = shared * shared * leaf(1.0), shared * 3
+    blocks = tg.linear_cross_entropy(rows, classes, [0, 1, 2]) * shared
+
+    def outer():
+        y.backward()
+        blocks.backward()
+
+    def once(work):
+        for x in (shared, rows, classes):
+            x.zero_grad()
+        work()
+        return [0 if x.grad is None else x.grad.copy() for x in (shared, rows, classes)]
+
+    whole = interrupts.Interrupt()
+    alone, handled = once(lambda: whole.during(outer)), once(lambda: (z.backward(), blocks.backward()))
+    for at in range(1, whole.seen + 1, 1 + whole.seen // 400):
+        both = once(lambda at=at: Handler(at, lambda: (z.backward(), blocks.backward())).during(outer))
+        for got, a, b in zip(both, alone, handled, strict=True):
+            np.testing.assert_allclose(got, a + b, rtol=1e-14)
+
+
+def test_a_signal_handler_may_look_for_anomalies_and_use_threads_while_others_do(monkeypatch):
+    monkeypatch.setattr(threads, "BLOCK", 64)
+    x = np.linspace(-1, 1, 400).reshape(40, 10)
+    expected = tg.softmax(x).tobytes()
+
+    def work():
+        with tg.detect_anomaly():
+            assert tg.softmax(x).tobytes() == expected
+
+    before = threads.get_num_threads()
+    threads.set_num_threads(2)
+    try:
+        work()
+        whole = interrupts.Interrupt()
+        whole.during(work)
+        for at in range(1, whole.seen + 1, 1 + whole.seen // 100):
+            Handler(at, work).during(work)
+        assert not threads._starting
+    finally:
+        threads.set_num_threads(before)
+
+
+def test_a_signal_handler_within_the_pool_works_alone(monkeypatch):
+    class Pool:
+        def submit(self, task):
+            handled.append(threads._start(task, 1))
+            raise RuntimeError("shutting down")
+
+    handled = []
+    monkeypatch.setattr(threads, "_pool", Pool())
+    monkeypatch.setattr(threads, "_size", 4)
+    assert threads._start(lambda: None, 1) == []
+    assert handled == [[]]
+    assert not threads._starting
+
+
+def stepped(make, work):
+    """What the parameters and the optimiser's state are after some work on an optimiser that made a step already."""
+    parameters = [leaf(1.0, 2.0), leaf(3.0), leaf(4.0)]
+    optimizer = make(parameters)
+    for p in parameters:
+        p.grad = p.data * 0.5
+    optimizer.step()
+    with contextlib.suppress(KeyboardInterrupt):
+        work(optimizer)
+    state = {**dict(enumerate(p.data for p in parameters)), **optimizer.state_dict()}
+    return {name: a.tobytes() for name, a in state.items()}
+
+
+OPTIMISERS = [
+    lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9),
+    lambda ps: optim.Adam(ps, lr=0.1),
+    lambda ps: optim.AdamW(ps, lr=0.1),
+]
+
+
+@pytest.mark.parametrize("make", OPTIMISERS)
+def test_ctrl_c_in_a_step_of_ones_own_loop_gives_all_of_it_or_nothing(make):
+    whole = interrupts.Interrupt()
+    after = stepped(make, lambda o: whole.during(o.step))
+    found = [stepped(make, lambda o, at=at: interrupts.Interrupt(at).during(o.step)) for at in range(1, whole.seen + 1)]
+    before = stepped(make, lambda o: None)
+    assert before != after
+    assert all(state in (before, after) for state in found)
+    assert found[0] == before
+
+
+@pytest.mark.parametrize("make", OPTIMISERS)
+def test_a_signal_handler_that_makes_a_step_within_a_step_makes_its_own(make):
+    whole = interrupts.Interrupt()
+    stepped(make, lambda o: whole.during(o.step))
+    twice = stepped(make, lambda o: (o.step(), o.step()))
+    for at in range(1, whole.seen + 1, 1 + whole.seen // 60):
+        assert stepped(make, lambda o, at=at: Handler(at, o.step).during(o.step)) == twice
 
 
 # Memory

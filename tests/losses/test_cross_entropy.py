@@ -250,3 +250,18 @@ def test_position_in_many_axes_is_named():
         tg.cross_entropy(np.zeros((2, 3, 4)), [[0, 0, 0, 0], [0, 0, 9, 0]])
     with pytest.raises(ValueError, match="single number"):
         tg.cross_entropy(np.float64(1.0), 0)
+
+
+@pytest.mark.parametrize("ignored", [0.5, -100.0, np.float64(1), True, "1", [1], np.array([1])])
+@pytest.mark.parametrize("loss", [tg.cross_entropy, tg.nll_loss, tg.focal_loss])
+def test_a_label_to_ignore_is_an_integer(loss, ignored):
+    x = np.log(np.full((2, 2), 0.5))
+    targets = [[0, 1], np.array([1, 1])] + ([np.full((2, 2), 0.5)] if loss is tg.cross_entropy else [])
+    for target in targets:
+        with pytest.raises(TypeError, match=r"ignore_index is .*, expected an integer, the label of rows to ignore"):
+            loss(x, target, ignore_index=ignored)
+    with pytest.raises(TypeError, match="linear_cross_entropy: ignore_index is"):
+        tg.linear_cross_entropy(x, x, [0, 1], ignore_index=ignored)
+    for fine in (1, np.int8(1), np.array(1)):
+        assert loss(x, [0, 1], ignore_index=fine) == loss(x[:1], [0])
+    assert loss(x, [0, 1], ignore_index=None) == loss(x, [0, 1])

@@ -1,6 +1,7 @@
 """Training by several processes: real ones, started by mpiexec."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -56,6 +57,54 @@ def test_ranks_that_differ_are_named(what, message):
     done = mpiexec(2, "differ.py", what)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("metrics", "options differ: metrics: rank 0 has none, rank 1 has tinygrad_ce.train.metrics.macro_f1"),
+        ("order", "rows differ: data.0: rank 0 has float32 (60, 2) "),
+        ("stream", "rows differ: data.rows: "),
+        ("sample_weight", "rows differ: sample_weight: rank 0 has float64 (60,) "),
+        ("validation", "rows differ: validation: rank 0 has None, rank 1 has 0.2"),
+        ("shards", "kinds of rows differ: validation: rank 0 has None, rank 1 has "),
+        ("rate", "options differ: optimizer.lr: rank 0 has 0.1, rank 1 has 0.2"),
+        ("schedule", "options differ: schedule: rank 0 has none, rank 1 has tinygrad_ce.optim.schedules.StepLR"),
+        ("callback", "options differ: callbacks: rank 0 has list of 1, rank 1 has []"),
+        ("loss", "options differ: loss.scale: rank 0 has 1, rank 1 has 2"),
+        ("model", "options differ: model.1.p: rank 0 has 0.2, rank 1 has 0.4"),
+    ],
+)
+def test_every_difference_is_found_before_the_first_step(what, message):
+    done = mpiexec(2, "settings.py", what)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "a step" not in done.stdout
+
+
+@pytest.mark.parametrize("what", ["nothing", "logs"])
+def test_what_the_first_rank_alone_may_have(what, tmp_path):
+    done = mpiexec(2, "settings.py", what, tmp_path / "log.csv")
+    assert (done.returncode, done.stdout.count("a step")) == (0, 2), done.stderr
+
+
+@pytest.mark.parametrize("how", ["exit", "_exit"])
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [("before", "ended, and another rank waits for it in mpi.fit"), ("within", "within mpi.fit|training.stop")],
+)
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_that_leaves_ends_all_with_an_error(how, when, message, rank):
+    done = mpiexec(3, "leave.py", when, how, rank)
+    assert done.returncode not in (0, None)
+    assert re.search(message, done.stderr)
+    assert "trained" not in done.stdout
+
+
+@pytest.mark.parametrize("how", ["exit", "_exit"])
+def test_ranks_that_have_trained_may_end_as_they_like(how):
+    done = mpiexec(2, "leave.py", "after", how, -1)
+    assert (done.returncode, done.stdout.count("trained"), done.stderr) == (0, 2, "")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Layers, optimisers, schedules."""
 
+import collections
+import math
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,137 @@ def test_parameters_are_found_in_attributes_lists_and_dicts():
     assert net.blocks[0].weight.grad is None
     net.zero_grad()
     assert net.blocks[1].weight.grad is None
+
+
+class Held(nn.Module):
+    """A module that has one attribute."""
+
+    def __init__(self, held):
+        self.held = held
+
+
+def objects(*held, shape=None):
+    """An array of objects."""
+    array = np.frompyfunc(held.__getitem__, 1, 1)(np.arange(len(held)))
+    return array if shape is None else array[: math.prod(shape)].reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("hold", "names"),
+    [
+        (lambda a, b: collections.deque([a, b]), ["held.0", "held.1"]),
+        (lambda a, b: objects(a, b), ["held.0", "held.1"]),
+        (lambda a, b: objects(a, b, shape=(2, 1)), ["held.0.0", "held.1.0"]),
+        (lambda a, b: objects(a, shape=()), ["held"]),
+        (lambda a, b: {"x": [a], 2: (b,)}, ["held.x.0", "held.2.0"]),
+        (lambda a, b: [a, collections.deque([{"y": b}])], ["held.0", "held.1.0.y"]),
+        (lambda a, b: [a, {"none", ("of", "them")}, a], ["held.0"]),
+    ],
+)
+def test_layers_are_found_wherever_they_have_a_name(hold, names):
+    a, b = nn.Linear(1, 2, rng=0), nn.Linear(1, 2, rng=1)
+    model = Held(hold(a, b))
+    assert list(model.state_dict()) == [f"{name}.{what}" for name in names for what in ("weight", "bias")]
+    model.eval()
+    assert not a.training
+    tensors = Held(hold(tg.Tensor(1.0, requires_grad=True), tg.Tensor(2.0, requires_grad=True)))
+    assert list(tensors.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    ("hold", "what"),
+    [
+        (lambda a: {a}, "a set"),
+        (lambda a: [[frozenset([a])]], "a frozenset"),
+        (lambda a: {a: "first"}, "keys of a dict"),
+        (lambda a: {"x": {a: 1}}, "keys of a dict"),
+    ],
+)
+@pytest.mark.parametrize("part", [nn.ReLU(), tg.Tensor(1.0, requires_grad=True)])
+def test_layers_without_a_name_are_refused(hold, what, part):
+    model = Held(hold(part))
+    for walk in (model.state_dict, model.parameters, model.eval, model.zero_grad, lambda: list(model.named_modules())):
+        with pytest.raises(TypeError, match=f"Module: Held.held.* has Tensors or Modules as {what}, .* use a list"):
+            walk()
+
+
+def test_two_parts_of_one_name_are_refused():
+    def linear():
+        return nn.Linear(1, 2, rng=0)
+
+    model = Held(Held(linear()))
+    vars(model)["held.held"] = linear()
+    tensor, other = tg.Tensor(1.0, requires_grad=True), tg.Tensor(2.0)
+    doubled = [
+        model, Held({1: linear(), "1": linear()}), Held({True: tensor, "True": other}),
+        Held({"a.b": tensor, "a": {"b": other}}), nn.Sequential(Held({None: other, "None": tensor})),
+    ]  # fmt: skip
+    for model in doubled:
+        with pytest.raises(ValueError, match=r"two parts of the model are named '.*, and one would be lost"):
+            model.state_dict()
+        with pytest.raises(ValueError, match="two parts of the model are named"):
+            model.load_state_dict({})
+    shared = linear()
+    assert list(Held({1: shared, "1": shared}).state_dict()) == ["held.1.weight", "held.1.bias"]
+
+
+def test_models_that_contain_themselves_share_or_are_deep():
+    inner = nn.Linear(1, 2, rng=0)
+    model = Held([inner, Held(inner)])
+    model.held += [model.held, model]
+    model.me = vars(model.held[1])["parent"] = model
+    assert list(model.state_dict()) == ["held.0.weight", "held.0.bias"]
+    assert [name for name, _ in model.named_modules()] == ["", "held.0", "held.1"]
+    every = ["", "held.0", "held.1", "held.1.held"]
+    assert [name for name, _ in model.named_modules(remove_duplicate=False)] == every
+    assert repr(model).count("(me): ...") == 1
+    deep = inner
+    for _ in range(400):
+        deep = nn.Sequential(deep)
+    assert [*deep.state_dict()] == ["0." * 400 + "weight", "0." * 400 + "bias"]
+    deep.eval().zero_grad()
+    assert not inner.training
+    for _ in range(60):  # every layer twice in the next one: 2 ** 60 names
+        inner = nn.Sequential(inner, inner)
+    assert len(inner.state_dict()) == 2
+
+
+def test_a_frozen_parameter_stays_where_it_is():
+    def frozen(zero_grad, step, make=optim.Adam):
+        model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Linear(3, 2, rng=1))
+        optimizer = make(model.parameters(), lr=0.1)
+        moved = []
+        for epoch in range(4):
+            w = model[0].weight
+            if epoch == 2:
+                w.requires_grad = False
+            zero_grad(model, optimizer)
+            tg.cross_entropy(model(np.eye(2)), [0, 1]).backward()
+            before = w.numpy(), model[1].weight.numpy()
+            step(model, optimizer)
+            moved.append(((w.data != before[0]).any(), (model[1].weight.data != before[1]).any()))
+        return moved
+
+    expected = [(True, True), (True, True), (False, True), (False, True)]
+    for make in (optim.SGD, optim.Adam, lambda p, lr: optim.AdamW(p, lr, weight_decay=0.1)):
+        assert frozen(lambda m, o: m.zero_grad(), lambda m, o: o.step(), make) == expected
+        assert frozen(lambda m, o: o.zero_grad(), lambda m, o: o.step(), make) == expected
+        assert frozen(lambda m, o: None, lambda m, o: o.step(), make) == expected
+    model = nn.Linear(2, 2, rng=0)
+    model.weight.grad = np.ones((2, 2))
+    model.weight.requires_grad = False
+    model.zero_grad()
+    assert model.weight.grad is None
+
+
+def test_clipping_passes_over_what_is_frozen():
+    w, frozen = tg.Tensor([1.0, 2.0], requires_grad=True), tg.Tensor([5.0], requires_grad=True)
+    w.grad, frozen.grad = [3.0, 4.0], [100.0]
+    frozen.requires_grad = False
+    assert optim.clip_grad_norm([w, frozen], 10.0) == 5.0
+    optim.clip_grad_value([w, frozen], 3.5)
+    assert w.grad.tolist() == [3, 3.5]
+    assert frozen.grad.tolist() == [100]
 
 
 def test_state_goes_out_and_in():

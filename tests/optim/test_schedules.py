@@ -1,5 +1,7 @@
 """Learning-rate schedules: PyTorch's rates, in loops of one's own and in fit, and going on from a state."""
 
+import contextlib
+import functools
 import json
 import pathlib
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
+from benchmarks.interrupts import Interrupt
 from tinygrad_ce import data, nn, optim
 
 
@@ -193,11 +196,68 @@ def test_a_loop_goes_on_from_a_state(kind, stop):
     second.load_state_dict(first.state_dict())
     assert rates + list(run(second, going_on, losses[stop:])) == whole
     before = going_on.state_dict()
-    for wrong in ({"epoch": -1}, {"epoch": 1.5}, {"epoch": [1, 2]}, {"start": np.nan}, {"x": 1}, {}):
+    for wrong in ({"lr": np.nan}, {"epoch": -1}, {"epoch": 1.5}, {"epoch": [1, 2]}, {"start": np.nan}, {"x": 1}, {}):
         state = {**before, **wrong} if wrong else {}
         with pytest.raises(ValueError, match=type(going_on).__name__):
             going_on.load_state_dict(state)
         assert going_on.state_dict() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stop", range(7))
+@pytest.mark.parametrize("order", ["osl", "slo", "sol"])
+def test_a_loop_goes_on_whatever_is_made_and_loaded_first(kind, stop, order):
+    """o: load the optimiser, s: make the schedule, l: load it."""
+
+    def step(schedule, loss=1.0):
+        schedule.step(*([loss] if kind == "plateau" else []))
+
+    first, second = sgd(), sgd(0.9)
+    whole = KINDS[kind](first)
+    for _ in range(stop):
+        step(whole)
+    for what in order:
+        if what == "o":
+            second.load_state_dict(first.state_dict())
+        elif what == "s":
+            going_on = KINDS[kind](second)
+        else:
+            going_on.load_state_dict(whole.state_dict())
+    for _ in range(8):
+        assert second.lr == first.lr
+        step(whole)
+        step(going_on)
+
+
+def test_a_rate_set_in_between_is_the_schedules_state_too():
+    first, second = sgd(), sgd()
+    schedule = optim.StepLR(first, 4)
+    first.lr = 0.05
+    going_on = optim.StepLR(second, 4)
+    going_on.load_state_dict(schedule.state_dict())
+    assert second.lr == 0.05
+    old = {name: value for name, value in schedule.state_dict().items() if name != "lr"}
+    second.lr = 0.03
+    going_on.load_state_dict(old)  # a state of an older version says nothing about it
+    assert second.lr == 0.03
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_in_a_schedules_step_gives_all_of_it_or_nothing(kind):
+    def stepped(work):
+        schedule = KINDS[kind](sgd())
+        step = functools.partial(schedule.step, *([1.0] if kind == "plateau" else []))
+        for _ in range(2):
+            step()
+        with contextlib.suppress(KeyboardInterrupt):
+            work(step)
+        return schedule.state_dict()
+
+    whole = Interrupt()
+    before, after = stepped(lambda step: None), stepped(whole.during)
+    assert before != after
+    for at in range(1, whole.seen + 1):
+        assert stepped(Interrupt(at).during) in (before, after)
 
 
 # What is refused

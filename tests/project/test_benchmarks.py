@@ -41,6 +41,31 @@ def test_what_is_printed_is_written_down(tmp_path):
     assert "no benchmark 'tapes'" in wrong.stderr
 
 
+TORCH = "torch, an optional peer, isn't installed"
+
+
+def test_random_programs_and_losses_agree_with_pytorch_or_are_a_named_case():
+    pytest.importorskip("torch", reason=TORCH)
+    done = run("benchmarks.torch_fuzz", "--quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "300 random programs and 150 random losses" in done.stdout
+
+
+def test_a_wrong_operator_is_reported_by_the_smallest_program_that_shows_it(monkeypatch, capsys):
+    torch = pytest.importorskip("torch", reason=TORCH)
+    from benchmarks import torch_fuzz
+
+    wrong = torch_fuzz.ALL["tanh"]._replace(theirs=lambda x: 1.00001 * torch.tanh(x))
+    monkeypatch.setitem(torch_fuzz.ALL, "tanh", wrong)
+    counts, unexplained = torch_fuzz.agreement(range(100), range(0))
+    assert {d.name for _, d in unexplained} == {"tanh"}
+    assert counts["program", "unexplained"] == len({label for label, _ in unexplained})
+    label, _ = unexplained[0]
+    monkeypatch.setattr("sys.argv", ["torch_fuzz", "--only", label])
+    assert torch_fuzz.main() == 1
+    assert f"{label}: it differs in" in capsys.readouterr().out
+
+
 PEER = """
 from benchmarks import turns
 def ours(n): return lambda: sum(range(n))

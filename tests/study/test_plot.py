@@ -668,3 +668,27 @@ def test_a_sweep_of_a_loss_inside_no_grad():
 def test_wrong_sweeps(f, x, options, kind, message):
     with pytest.raises(kind, match=f"plot.step_sweep: .*{message}"):
         plot.step_sweep(f, x, **options)
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "$x$", "a\u202eb", "\\alpha ^_{}"])
+def test_names_are_drawn_as_they_are(name):
+    shown = name.replace("\u202e", "\\u202e")
+    data = tg.data.make_blobs(40, classes=2)._replace(classes=(name, "b"))
+    model = nn.Linear(2, 2, rng=0)
+    drawn = [
+        plot.confusion_matrix([[1, 2], [3, 4]], [name, "b"]).get_xticklabels()[0],
+        plot.confusion_matrix([[1, 2], [3, 4]], [name, "b"]).get_yticklabels()[0],
+        plot.decision_boundary(model, data, resolution=9).get_legend().get_texts()[0],
+        plot.probabilities([1.0, 2.0], names=[name, "b"]).get_xticklabels()[0],
+        plot.temperature_sweep([1.0, 2.0], names=[name, "b"]).get_legend().get_texts()[0],
+        plot.loss_curves({name: [2.0, 1.0], "b": [3.0, 2.0]}).get_legend().get_texts()[0],
+        plot.weights(np.ones((2, 400)), (20, 20), names=[name, "b"]).texts[0],
+    ]
+    assert [text.get_text() for text in drawn] == [shown] * 7
+    assert not any(text.get_parse_math() or text.get_usetex() for text in drawn)
+
+
+def test_a_measure_with_any_name_can_be_drawn():
+    history = tg.History()
+    history.add(0, {"$\\frac{$": 1.0})
+    assert plot.loss_curves(history, names="$\\frac{$").get_title() == "$\\frac{$"

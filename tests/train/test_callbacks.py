@@ -1,10 +1,12 @@
 """Callbacks: what they do to a training, what they write, and that a resumed training comes to the same bits."""
 
 import csv
+import io
 import json
 import math
 import pathlib
 import struct
+import sys
 import types
 
 import numpy as np
@@ -626,3 +628,33 @@ def test_a_checkpoint_holds_what_all_callbacks_made_of_the_turn(blobs, tmp_path)
     for step in (2, 4, 6):
         run(resumed, 4, checkpoint=tmp_path / f"c{step}.npz", resume=True)
         assert bits(resumed) == bits(straight)
+
+
+def test_errors_of_a_full_disk_name_the_log():
+    callbacks = [tg.train.CSVLog("/dev/full")]
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        tg.fit(tg.nn.Linear(4, 3, rng=0), tg.data.load_iris(), epochs=1, callbacks=callbacks, progress=False)
+
+
+def test_a_log_follows_no_link_and_no_name_of_a_measure_is_a_formula(tmp_path):
+    path, mine = tmp_path / "log.csv", tmp_path / "mine"
+    mine.write_text("precious")
+    path.symlink_to(mine)
+    metrics = {"=1+2": tg.train.macro_f1}
+    model = tg.nn.Linear(4, 3, rng=0)
+    tg.fit(model, tg.data.load_iris(), epochs=1, metrics=metrics, callbacks=[tg.train.CSVLog(path)], progress=False)
+    assert mine.read_text() == "precious"
+    assert path.read_text().splitlines()[0] == "epoch,loss,accuracy,lr,'=1+2"
+
+
+def test_progress_in_a_program_without_windows(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert len(tg.fit(tg.nn.Linear(4, 3, rng=0), tg.data.load_iris(), epochs=2)) == 2
+
+
+def test_progress_on_a_terminal_of_ascii_alone(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
+    tg.fit(tg.nn.Linear(4, 3, rng=0), tg.data.load_iris(), epochs=1, metrics={"größe": tg.train.macro_f1})
+    assert b"gr\\xf6\\xdfe 0." in raw.getvalue()

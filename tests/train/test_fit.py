@@ -486,3 +486,60 @@ def test_updates_are_counted_over_resumptions_with_other_batches(blobs, tmp_path
             callbacks=[Counts()], progress=False,
         )  # fmt: skip
     assert seen == [20, 22]
+
+
+# What would train nothing
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_weight": np.zeros(90)}, "sample_weight is 0 for every labelled row, expected some above 0"),
+        ({"class_weight": [0, 0, 0]}, "class_weight is 0 for every labelled row"),
+        ({"class_weight": dict.fromkeys(range(3), 0)}, "class_weight is 0 for every labelled row"),
+        ({"sample_weight": [1, 0, 0] * 30, "class_weight": {0: 0}}, "sample_weight times class_weight is 0 for every"),
+    ],
+)
+def test_weights_that_leave_nothing_are_refused(options, message):
+    x, y = np.ones((90, 2)), np.arange(90) % 3
+    model = nn.Linear(2, 3, rng=0)
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        tg.fit(model, (x, y), epochs=1, progress=False, **options)
+    if "sample_weight" not in options:
+        with pytest.raises(ValueError, match=message):
+            tg.fit(model, tg.data.stream((x, y)), epochs=1, progress=False, **options)
+    labelled = (x, np.where(y == 0, 0, -100))
+    with pytest.raises(ValueError, match="0 for every labelled row"):
+        tg.fit(model, labelled, epochs=1, progress=False, sample_weight=[0, 1, 1] * 30)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    one = np.zeros(90)
+    one[7] = 1
+    assert tg.fit(model, (x, y), epochs=1, progress=False, sample_weight=one)["loss"][0] > 0
+
+
+def test_rows_without_any_label_are_an_error():
+    x, y = np.ones((40, 2)), np.arange(40) % 3
+    nothing = np.full(40, -100)
+    model = nn.Linear(2, 3, rng=0)
+    with pytest.raises(FloatingPointError, match="fit: the loss is nan: no row has a label, all are ignored"):
+        tg.fit(model, (x, nothing), epochs=1, progress=False)
+    with pytest.raises(FloatingPointError, match="fit: the loss is nan: no row has a label"):
+        tg.fit(model, (x, nothing), epochs=1, accumulate=3, progress=False)
+    with pytest.raises(FloatingPointError, match="the validation's loss is nan: none of its rows has a label"):
+        tg.fit(model, (x, y), epochs=1, validation=(x, nothing), progress=False)
+
+
+def test_a_class_of_one_row_is_told_where_rows_are_held_out():
+    x, y = np.ones((21, 2)), np.array([0, 1] * 10 + [3])
+    names = ("a", "b", "c", "dd")
+    message = r"split: class 'dd' has but one row, so it is trained on or measured, not both; is the label misspelt\?"
+    with pytest.warns(UserWarning, match=message) as caught:
+        tg.data.split(tg.data.Dataset(x, y, names))
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message):
+        tg.fit(nn.Linear(2, 4, rng=0), (x, y, names), epochs=1, validation=0.2, progress=False)
+    y[:2] = 2, 4
+    with pytest.warns(UserWarning, match=r"class 'c' \(and 2 more like it\) has but one row"):
+        tg.data.split(tg.data.Dataset(x, y, names))

@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_whole_steps_and_a_whole_checkpoint(blobs, tmp_path):
             model, blobs, epochs=3, optimizer=Interrupted(model.parameters(), lr=0.1), checkpoint=path, progress=False
         )
     assert weights(model) == steps[16]
-    assert steps[18] != steps[16]
+    assert steps[18] == steps[16] != steps[12]  # a step writes nothing before all of it is computed
     assert checkpoint.load(path)[1]["history"]["epoch"] == [0]
     assert np.isfinite(model(blobs.x).data).all()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +16,9 @@ from tinygrad_ce.cli import config, inputs
 from tinygrad_ce.cli.arguments import column
 from tinygrad_ce.cli.runs import open_model
 from tinygrad_ce.cli.summary import score, table
+from tinygrad_ce.cli.tables import write_rows
 from tinygrad_ce.common.files import replacing
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.data.arrays import listed
 from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import columns
@@ -69,8 +70,8 @@ def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) ->
 
 def _matched(rows: Rows, names: list[str], where: str, about: dict[str, Any]) -> Iterator[Pair]:
     """Rows in pieces, with the model's features and classes, which the files name in any order."""
-    place = {name: i for i, name in enumerate(about["classes"])}
-    index = np.array([place.get(name, -1) for name in rows.classes])
+    place = {normal(name): i for i, name in enumerate(about["classes"])}
+    index = np.array([place.get(normal(name), -1) for name in rows.classes])
     picked = _columns(names, where, about)
     for x, y in inputs.pieces(rows):
         if y.ndim > 1:
@@ -103,11 +104,10 @@ def predict(args: argparse.Namespace) -> int:
         if args.output is not None and args.output.exists() and args.output.samefile(read):
             raise ValueError(f"--output {args.output}: the file that is read; choose another")
     x = data.load_features(args.file, about["features"], about.get("names", ()))
+    pieces = (x[first : first + MEASURED] for first in range(0, len(x), MEASURED))
+    answers = (row for piece in pieces for row in _answers(model, piece, about["classes"]))
     with _output(args.output) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["prediction", *(f"p({name})" for name in about["classes"])])
-        for first in range(0, len(x), MEASURED):
-            writer.writerows(_answers(model, x[first : first + MEASURED], about["classes"]))
+        write_rows(file, ["prediction", *(f"p({name})" for name in about["classes"])], answers)
     if args.output is not None:
         print(f"{len(x):,} predictions in {args.output}")
     return 0

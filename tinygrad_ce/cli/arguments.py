@@ -26,6 +26,7 @@ examples:
   tinygrad-ce train images.gz labels.gz              a pair of IDX files, as MNIST comes
   tinygrad-ce train digits --epochs 60 --resume      go on from the model in digits-run/
   tinygrad-ce train --run digits-run --resume        go on after Ctrl-C, with the run's own settings
+  tinygrad-ce train --config digits-run/config.toml --replace
   tinygrad-ce train --config digits-run/config.toml --lr 0.1 --run other
   mpiexec -n 4 tinygrad-ce train digits --data-parallel
 """
@@ -95,7 +96,9 @@ def add_train(train: argparse.ArgumentParser) -> None:
 
     run = train.add_argument_group("run")
     run.add_argument("--run", type=Path, metavar="FOLDER", help="where all that it writes goes (DATA-run)")
-    run.add_argument("--resume", action="store_true", help="go on from the run's model")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the run's model")
+    again.add_argument("--replace", action="store_true", help="train a run anew that has a model already")
     run.add_argument("--checkpoint-steps", type=count, metavar="N", help="save after every N steps, too")
     _flag(run, "--tensorboard", "log for TensorBoard, too")
     _flag(run, "--data-parallel", "share the steps among the processes that mpiexec started")

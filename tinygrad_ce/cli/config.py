@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -16,28 +17,32 @@ from tinygrad_ce.data.arrays import word
 
 FILE = "config.toml"  # of a run
 MARK = "# tinygrad-ce "  # what a run's config begins with
-_OF_ONE_CALL = ("argv", "command", "config", "dry_run", "resume")
+_OF_ONE_CALL = ("argv", "command", "config", "dry_run", "resume", "replace", "passed_over")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
     """The options of a call. Those of its --config file come first, so that those on the command line win.
 
-    To resume a run, its folder or its config file is enough: one lies in the other.
+    A file says what to train. Where to write says the command line alone, as the file may be a stranger's: the run that
+    a file names is passed over. To resume or to replace a run, its folder or its config file is enough: one lies in the
+    other.
 
     Raises:
         ValueError: the file is no TOML, or has an unknown key or a wrong value; file and key are named.
         OSError: it can't be opened.
     """
     path, folder = given.config, given.run
-    if given.resume and folder and not given.data:
+    if (given.resume or given.replace) and folder and not given.data:
         path = path or folder / FILE
     if path is None:
         return given
     there, data = read(path)
     args = parser.parse_args([argv[0], *there, *argv[1:]])
-    if given.resume and folder is None and path.name == FILE and is_run(path.parent):
+    named, args.run = args.run, folder
+    if (given.resume or given.replace) and folder is None and path.name == FILE and is_run(path.parent):
         args.run = path.parent
+    args.passed_over = named if args.run is None else None
     args.data = args.data or data
     return args
 
@@ -45,7 +50,7 @@ def merged(parser: argparse.ArgumentParser, argv: Sequence[str], given: argparse
 def is_run(folder: Path) -> bool:
     """Whether train has written a folder."""
     try:
-        with open(folder / FILE, "rb") as file:
+        with open(folder / FILE if (folder / FILE).is_file() else os.devnull, "rb") as file:  # a pipe would block
             return file.read(len(MARK)) == MARK.encode()
     except OSError:
         return False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.cli import config
+from tinygrad_ce.cli.tables import write_rows
 from tinygrad_ce.cli.wording import counted
-from tinygrad_ce.common.files import replacing, write
+from tinygrad_ce.common.files import alone, remove_leftovers, replacing, write
+from tinygrad_ce.common.words import visible
 from tinygrad_ce.study import plot
 from tinygrad_ce.train import checkpoint, classifier
 from tinygrad_ce.train.callback import Callback
@@ -25,6 +28,8 @@ from tinygrad_ce.train.training import Training
 
 class Run(Callback):
     """A run's folder. Nothing is written to it before the training begins, so an error until then loses nothing.
+
+    It may come from a stranger, so there are no symbolic links in it: what is written stays in it.
 
     Args:
         folder: where it is.
@@ -43,18 +48,25 @@ class Run(Callback):
         self.confusion, self.figures = folder / "confusion.csv", folder / "figures"
         self.tensorboard = folder / "tensorboard"
         self.drawings = {name: self.figures / f"{name}.png" for name in ("training", "confusion")}
+        self.files = (self.config, self.metrics, self.model, self.confusion, *self.drawings.values())
 
-    def check(self, resume: bool) -> None:
-        """Refuse a folder that holds other things, and to go on from nothing.
+    def check(self) -> None:
+        """Refuse a folder that holds other things, or a model that nobody wants replaced; and to go on from nothing.
 
         Raises:
-            ValueError: it is no run.
+            ValueError: it is no run, holds a symbolic link, or a model, and neither --resume nor --replace is given.
             FileNotFoundError: there is nothing to go on from, or no folder to put it in.
         """
         if self.folder.exists() and not config.is_run(self.folder) and not _is_empty(self.folder):
             raise ValueError(f"--run {self.folder}: exists and is no run of this program; choose another")
-        if resume and not self.model.is_file():
+        for link in _links(self.folder):
+            expected = "expected none in a run's folder: writing there would write elsewhere; remove it"
+            raise ValueError(f"--run {self.folder}: {link} is a symbolic link, {expected}")
+        if self.args.resume and not self.model.is_file():
             raise FileNotFoundError(f"--resume: {self.model}: there is no such model to go on from")
+        if self.model.exists() and not self.args.resume and not self.args.replace and not self.args.dry_run:
+            what = f"holds a run of {self._epochs()}; --resume goes on with it, --replace trains it anew"
+            raise ValueError(f"--run {self.folder}: {what}, or choose another folder")
         if not self.folder.absolute().parent.is_dir():
             raise FileNotFoundError(f"--run {self.folder}: the folder {self.folder.parent} does not exist")
 
@@ -62,12 +74,26 @@ class Run(Callback):
         """What a training from the beginning replaces, if there is any."""
         if not config.is_run(self.folder):
             return ""
-        lines = self.metrics.read_bytes().count(b"\n") if self.metrics.is_file() else 1
-        return f"replaces a run of {counted(max(lines - 1, 0), 'epoch')}"
+        return f"replaces a run of {self._epochs()}"
 
-    def make(self) -> None:
-        """Make the folder."""
+    def _epochs(self) -> str:
+        lines = self.metrics.read_bytes().count(b"\n") if self.metrics.is_file() else 1
+        return counted(max(lines - 1, 0), "epoch")
+
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """The folder, there and for this program alone; what those that were killed left half written goes.
+
+        Raises:
+            BlockingIOError: another training writes to it.
+            ValueError: another one has in the meantime.
+        """
         self.folder.mkdir(exist_ok=True)
+        with alone(self.folder):
+            self.check()
+            for path in self.files:
+                remove_leftovers(path)
+            yield
 
     def on_train_begin(self, training: Training) -> None:
         """Write the options. What an earlier training left goes, unless this one goes on from it."""
@@ -75,8 +101,9 @@ class Run(Callback):
             return
         if not training.updates:
             logs = self.tensorboard.glob("*/events.out.tfevents.*")
-            for path in (self.model, self.metrics, self.confusion, *self.drawings.values(), *logs):
-                path.unlink(missing_ok=True)
+            for path in (*self.files, *logs):
+                if path != self.config:
+                    path.unlink(missing_ok=True)
         write(self.config, config.as_toml(self.args, f"{config.MARK[2:]}{self.comment}"))
 
     def on_train_end(self, training: Training) -> None:
@@ -93,10 +120,9 @@ class Run(Callback):
 
     def write_confusion(self, confusion: np.ndarray, classes: Sequence[str]) -> None:
         """The table of counts: a line for each true class, a column for each predicted one."""
+        counted = ([name, *map(str, counts)] for name, counts in zip(classes, confusion.tolist(), strict=True))
         with replacing(self.confusion, text=True) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["true \\ predicted", *classes])
-            writer.writerows([name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True))
+            write_rows(file, ["true \\ predicted", *classes], counted)
 
     def draw(self, history: History, confusion: np.ndarray, classes: Sequence[str]) -> bool:
         """Draw how training went and what was confused, if matplotlib is there."""
@@ -114,17 +140,16 @@ class Run(Callback):
             plot.loss_curves(history, names="lr", ax=ax).get_legend().remove()
             ax.title.set_text("Learning rate")
             ax.yaxis.label.set_text("learning rate")
-        figure.savefig(self.drawings["training"], dpi=120)
+        _save(figure, self.drawings["training"])
         side = min(4 + 0.2 * len(classes), 20)
         figure = Figure(figsize=(side, side), layout="constrained")
         plot.confusion_matrix(confusion, classes, ax=figure.subplots()).title.set_text("Confusion on the test rows")
-        figure.savefig(self.drawings["confusion"], dpi=120)
+        _save(figure, self.drawings["confusion"])
         return True
 
     def contents(self) -> list[str]:
         """The names of what it holds."""
-        drawings = self.drawings.values()
-        paths = (self.config, self.metrics, self.model, self.confusion, *drawings, self.tensorboard)
+        paths = (*self.files, self.tensorboard)
         return [path.relative_to(self.folder).as_posix() for path in paths if path.exists()]
 
 
@@ -132,6 +157,19 @@ def reached(meta: dict[str, Any]) -> str:
     """How far the training of a checkpoint was."""
     epochs, under_way = len(meta["history"]["epoch"]), meta.get("under_way")
     return f"in epoch {epochs + 1}, after step {under_way['step']:,}" if under_way else f"after epoch {epochs}"
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _links(folder: Path) -> Iterator[str]:
+    """The symbolic links anywhere in a folder, which may be one itself."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if Path(place, name).is_symlink():
+                yield visible(str(Path(place, name).relative_to(folder)))
 
 
 def _is_empty(folder: Path) -> bool:

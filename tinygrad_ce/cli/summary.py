@@ -14,6 +14,7 @@ from tinygrad_ce import losses
 from tinygrad_ce.cli.arguments import OPTIMIZERS
 from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.wording import counted
+from tinygrad_ce.common.words import visible
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 from tinygrad_ce.train.rows import MEASURED
 
@@ -65,18 +66,24 @@ def plan(args: argparse.Namespace, parts: Parts, found: str) -> str:
     each = f"{counted(args.epochs, 'epoch')} of {counted(steps, 'step')}"
     between = f" with {args.activation}" if args.hidden else ""
     lines = {
-        "data": f"{' '.join(args.data)}: {_rows(parts)}",
+        "data": f"{visible(' '.join(args.data))}: {_rows(parts)}",
         "": f"{counted(parts.features, 'feature')}, {len(parts.classes):,} classes of {_span(parts.each)}",
         "model": f"{' -> '.join(map(str, layers))}{between}, {parameters(layers):,} parameters",
         "optimiser": _optimiser(args),
         "steps": f"{each} = {args.epochs * steps:,}, {_size(args, parts)}",
         "memory": str(memory(args, parts)),
-        "run": ", ".join(filter(None, [f"{args.run}/", found])),
+        "run": ", ".join(filter(None, [f"{args.run}/", found, _passed_over(args)])),
     }
     return "\n".join(
         textwrap.fill(line, 100, initial_indent=f"{name:<11}", subsequent_indent=" " * 11, break_on_hyphens=False)
         for name, line in lines.items()
     )
+
+
+def _passed_over(args: argparse.Namespace) -> str:
+    """That a config names another folder, which only the command line can choose."""
+    named = getattr(args, "passed_over", None)
+    return f"not the config's {visible(str(named))}/, which takes --run" if named not in (None, args.run) else ""
 
 
 def _rows(parts: Parts) -> str:
@@ -137,6 +144,7 @@ def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: 
 def table(confusion: np.ndarray, classes: Sequence[str]) -> str:
     """A confusion matrix as text, with recall beside it and precision below."""
     precision, recall = precision_recall(confusion)
+    classes = list(map(visible, classes))
     width = max(4, *(len(name) for name in classes), len(str(confusion.max()))) + 1
     label = max(width, len("precision") + 1)
     lines = ["rows: what it is; columns: what was predicted"]

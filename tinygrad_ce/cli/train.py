@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,16 @@ def run(args: argparse.Namespace) -> int:
         parts, folder = _prepare(args, first)
     if args.dry_run:
         return 0
-    with ready(team):  # only now the run's folder is there for all of them
+    with contextlib.ExitStack() as held:
+        with ready(team):
+            if first:
+                held.enter_context(folder.made())
+        return _train(args, team, parts, folder)
+
+
+def _train(args: argparse.Namespace, team: Team, parts: Parts, folder: Run) -> int:
+    """Train, where the folder is this program's, and write down what came of it."""
+    with ready(team):  # only now the folder is there for all of them
         widths = parts.features, len(parts.classes), args.hidden
         model = classifier.make(*widths, args.activation, x=parts.train, seed=args.seed)
         options = _options(args, parts, model, folder)
@@ -49,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data_parallel:
         from tinygrad_ce.mpi import fit as together  # if one process fails, it says why and ends all
     history = together(model, parts.train, **options)
-    if first:
+    if not team.rank:
         _report(args, parts, model, folder, history)
     return 0
 
@@ -72,12 +82,12 @@ def _team(wanted: bool) -> Team:
 
 
 def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
-    """Read the data, settle what was left open, say what is planned, and make the run's folder."""
+    """Read the data, settle what was left open, and say what is planned."""
     stem = args.data[0] if args.data[0] in inputs.SETS else Path(args.data[0]).resolve().name.partition(".")[0]
     args.run = args.run or Path(f"{stem or 'data'}-run")
     folder = Run(args.run, args, f"{__version__}: {shlex.join(['tinygrad-ce', *args.argv])}")
     if first:
-        folder.check(args.resume)
+        folder.check()
     found = "" if args.resume else folder.replaced()
     label = None if args.label is None else column(args.label)
     parts = inputs.parts_of(*inputs.load(args.data, label, args.stream), args.data[0], bool(args.patience))
@@ -87,8 +97,6 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
         folder.done, found = len(meta["history"]["epoch"]), f"goes on {reached(meta)}"
     if first:
         print(summary.plan(args, parts, found), flush=True)
-    if first and not args.dry_run:
-        folder.make()
     return parts, folder
 
 

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from tinygrad_ce.common.words import visible
+
 FACTOR, FLOOR = 100, 64 << 20  # a compressed file may unpack to so many times its size, or to so many bytes
 
 # What zipfile, gzip and zlib raise of damaged bytes.
@@ -47,12 +49,12 @@ class Damage(ValueError):
 
 def shown(value: Any) -> str:
     """A value from a file for a message: its repr, never long, never deep, with nothing that a terminal obeys."""
-    return _short.repr(value)
+    return visible(_short.repr(value))
 
 
 def word(name: str) -> str:
     """A name from a file for a message: as it is, if it is short and prints."""
-    return name if name.isprintable() and len(name) <= 40 else shown(name)
+    return name if name.isprintable() and visible(name) == name and len(name) <= 40 else shown(name)
 
 
 def listed(names: Sequence[str], written: Callable[[str], str] = word) -> str:

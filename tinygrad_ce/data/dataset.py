@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.engine.constants import plain
+from tinygrad_ce.losses import validate
 
 __all__ = ["Dataset", "batches", "load_digits", "load_iris", "make_blobs", "make_moons", "make_spirals", "split"]
 
@@ -59,7 +61,7 @@ def as_dataset(where: str, data: Any) -> Dataset:
         row = np.argwhere(~np.isfinite(x))[0].tolist()
         raise ValueError(f"{where}: x{row} is {x[tuple(row)]}; a missing value? fill it or drop the row")
     if len(data) == 3:
-        return Dataset(x, y, tuple(str(name) for name in data[2]))
+        return Dataset(x, y, tuple(normal(str(name)) for name in data[2]))
     if y.ndim == 1 and y.dtype.kind in "iu":
         count = int(y.max()) + 1
         names = tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong
@@ -165,6 +167,9 @@ def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
     Raises:
         ValueError: the fraction isn't between 0 and 1, or too small or large for any row on either side.
 
+    Warns:
+        UserWarning: a class has but one row, and so is on one side alone.
+
     Example:
         >>> import tinygrad_ce as tg
         >>> train, test = tg.data.split(tg.data.load_iris())
@@ -172,12 +177,12 @@ def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
         (120, 30)
     """
     data = as_dataset("split", data)
-    held = hold_out(data.y, fraction, seed)
+    held = hold_out(data.y, fraction, seed, data.classes)
     return data._replace(x=data.x[~held], y=data.y[~held]), data._replace(x=data.x[held], y=data.y[held])
 
 
-def hold_out(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which rows ``split`` holds out, given all labels."""
+def hold_out(y: np.ndarray, fraction: float, seed: int, classes: Sequence[str]) -> np.ndarray:
+    """Which rows ``split`` holds out, given all labels and the names of the classes."""
     if not 0 < fraction < 1:
         raise ValueError(f"split: fraction is {fraction!r}, expected a number between 0 and 1")
     rng = np.random.default_rng(seed)
@@ -188,7 +193,19 @@ def hold_out(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         held[rows[: round(fraction * len(rows))]] = True
     if held.all() or not held.any():
         raise ValueError(f"split: fraction {fraction} of {len(label)} rows leaves one side empty")
+    warn_of_single_rows("split", np.bincount(label[label >= 0]), classes)
     return held
+
+
+def warn_of_single_rows(where: str, counts: np.ndarray, classes: Sequence[str]) -> None:
+    """Warn of classes that have but one row, given how many rows each has."""
+    single = [classes[c] if c < len(classes) else str(c) for c in np.flatnonzero(counts == 1).tolist()]
+    if single:
+        others = f" (and {len(single) - 1} more like it)" if len(single) > 1 else ""
+        validate.warn(
+            f"{where}: class {single[0]!r}{others} has but one row, so it is trained on or measured, not both; is the "
+            f"label misspelt? leave the row out, or give more of them"
+        )
 
 
 def batches(

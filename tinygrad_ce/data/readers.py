@@ -11,12 +11,14 @@ import os
 import re
 from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tinygrad_ce.common.files import AnyPath
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.dataset import Dataset
 
@@ -387,7 +389,7 @@ class Table:
             yield self._label(number, column, cells[column], look)
 
     def _label(self, number: int, column: int, cell: str, look: Callable[[str, str], None]) -> str:
-        name = cell.strip()
+        name = normal(cell.strip())
         if name not in self._labels:
             look(f"{self.path}: line {number}, column {_quoted(self.names[column])}", name)
             self._labels.add(name)
@@ -483,7 +485,16 @@ def _dataset(path: Any, x: np.ndarray, y: np.ndarray, classes: Sequence[Any] | n
     names = tuple(map(str, range(count) if classes is None else classes))
     for name in names:
         check_name(path, name)
+    _check_forms(path, names)
     return Dataset(x, y.astype(np.int64, copy=False), names)
+
+
+def _check_forms(path: Any, names: Sequence[str]) -> None:
+    """Refuse classes that were told apart by nothing but the form of a letter."""
+    composed = sorted(name for name in names if not name.isascii())
+    for name, other in pairwise(composed):
+        if name == other:
+            raise DataError(f"{path}: classes: {arrays.shown(name)} stands there in two forms of Unicode, expected one")
 
 
 def check_count(path: Any, classes: int, rows: int) -> None:
@@ -493,9 +504,10 @@ def check_count(path: Any, classes: int, rows: int) -> None:
 
 
 def words(path: Any, name: str, array: np.ndarray) -> np.ndarray:
-    """An array of bytes as one of text; others as they are."""
+    """An array of names, in bytes or as text, as text in Unicode's composed form; others as they are."""
     try:
-        return array.astype(str) if array.dtype.kind == "S" else array
+        array = array.astype(str) if array.dtype.kind == "S" else array
+        return np.array(list(map(normal, array.tolist()))) if array.dtype.kind == "U" else array
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {name}: {error}, expected names in ASCII, or an array of str") from None
 

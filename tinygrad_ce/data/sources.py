@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.data import arrays, readers
 from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import DataError
@@ -108,7 +109,7 @@ class Names:
     """
 
     def __init__(self, classes: Sequence[str] | None) -> None:
-        self._classes = None if classes is None else {name: i for i, name in enumerate(classes)}
+        self._classes = None if classes is None else {normal(name): i for i, name in enumerate(classes)}
         self._index: dict[str, int] = {}
 
     def note(self, where: str, label: str) -> None:

@@ -6,5 +6,5 @@
 4. ``reverse.py``: the reverse pass; ``backward`` is its loop.
 
 These four are the engine. Two layers stand on them, and the four import neither: ``guard.py`` wraps the forwards and
-rules that users write, ``anomaly.py`` finds the operator that made the first nan.
+rules that users write, ``anomaly.py`` finds the operator that made the first nan. (``inside.py`` helps ``no_grad``.)
 """

@@ -7,6 +7,7 @@ import linecache
 import os
 import pathlib
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -14,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.node import lock
 from tinygrad_ce.engine.primitive import Primitive, Rule, primitives
 
 _PACKAGE = str(pathlib.Path(__file__).parents[1]) + os.sep
 
 watching: list[Watch] = []  # those of all threads: while there is one, every operator is watched
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_lock = threading.RLock()  # reentrant, for signal handlers
+if hasattr(os, "register_at_fork"):  # a forked process starts with a lock that no thread of its parent holds
+    os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class AnomalyError(FloatingPointError):
@@ -115,14 +118,14 @@ def detect_anomaly() -> Iterator[None]:
     watch = Watch()
     token = _watch.set(watch)
     try:
-        with lock:
+        with _lock:
             watching.append(watch)
             for made in [*primitives]:
                 look_at(made)
         with np.errstate(all="ignore"):  # the error says it better
             yield
     finally:
-        with lock:
+        with _lock:
             if watch in watching:
                 watching.remove(watch)
             for made in [*primitives] if not watching else ():

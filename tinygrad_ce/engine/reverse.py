@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.engine.constants import real
-from tinygrad_ce.engine.node import Node, lock
+from tinygrad_ce.engine.node import Node, compare_and_swap
 
-_set_grad = Node.__dict__["_grad"].__set__
 _by_order = attrgetter("_order")
 
 
@@ -56,12 +55,12 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         if not retain_graph:
             node._parents, node._arguments = _USED_UP, ()
     gy = dx = None  # so that owned, below, finds nothing else that holds a gradient
-    with lock:  # another thread may add to the same leaf
-        sums = [
-            owned(gradients.pop(x._order)) if x._grad is None else np.asarray(x._grad + gradients[x._order])
-            for x in leaves
-        ]
-        deque(map(_set_grad, leaves, sums), maxlen=0)  # at once: Ctrl-C comes before or after
+    found = [owned(gradients.pop(x._order)) for x in leaves]
+    while True:  # until no other thread, nor a signal handler, adds to the same leaves meanwhile
+        before = [x._grad for x in leaves]
+        sums = [g if old is None else np.asarray(old + g) for old, g in zip(before, found, strict=True)]
+        if compare_and_swap(leaves, repeat("_grad"), before, sums):
+            return
 
 
 def tape(outputs: Iterable[Node]) -> list[Node]:

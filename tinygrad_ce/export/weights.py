@@ -91,7 +91,7 @@ def load_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def _all_names(model: nn.Module) -> list[tuple[Tensor, list[str]]]:
     """Every Tensor of a model with all the names that it goes by."""
     found: dict[int, tuple[Tensor, list[str]]] = {}
-    for prefix, module in model.named_modules():
+    for prefix, module in model.named_modules(remove_duplicate=False):
         for name, child in module._children():
             if isinstance(child, Tensor):
                 found.setdefault(id(child), (child, []))[1].append(f"{prefix}.{name}" if prefix else name)

@@ -63,7 +63,7 @@ class Sweep:
         self._seen = _Seen.nothing(len(x), x.dtype)
         self._kept: np.ndarray | None = None  # the gradient in the logits, if they are one block
         self._found: tuple[Any, dict[str, np.ndarray]] | None = None  # the last gradients, and for which g
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may go back through the graph, too
         one_block = 0 < len(x) <= _ROWS and len(x) * len(w) <= BLOCK
         with np.errstate(all="ignore"):
             if one_block and label is not None and class_weights is None:

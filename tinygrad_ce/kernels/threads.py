@@ -6,6 +6,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ BLOCK = 1 << 21
 
 _chosen: int | None = None
 _pool: ThreadPoolExecutor | None = None
+_starting: dict[int, bool] = {}  # the threads that are handing work to the pool
 _size = 0
 
 
@@ -125,18 +128,20 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
 def _start(task: Callable[[], None], count: int) -> list[Future[None]]:
     """Run a task in so many other threads."""
     global _pool, _size
-    if count < 1:
+    me = get_ident()
+    if count < 1 or me in _starting:  # a signal handler that came while the pool's own locks were held
         return []
     if _pool is None or _size < count:
         from concurrent.futures import ThreadPoolExecutor  # here, as it takes a few milliseconds
 
         _pool, _size = ThreadPoolExecutor(count, "tinygrad_ce"), count
-    started = []
-    for _ in range(count):
-        try:
-            started.append(_pool.submit(task))
-        except RuntimeError:  # Python is shutting down, or the system has no more threads
-            break
+    started: list[Future[None]] = []
+    try:
+        _starting[me] = True
+        with suppress(RuntimeError):  # Python is shutting down, or the system has no more threads
+            started.extend(_pool.submit(task) for _ in range(count))
+    finally:
+        _starting.pop(me, None)
     return started
 
 

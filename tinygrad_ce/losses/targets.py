@@ -41,7 +41,7 @@ class Targets:
         self, where: str, target: Any, shape: tuple[int, ...], dtype: Any, axis: Any = None, weight: Any = None,
         ignore_index: Any = -100, reduction: str = "mean", label_smoothing: float = 0.0, soft: bool = True,
     ) -> None:  # fmt: skip
-        validate.check_options(where, reduction, label_smoothing)
+        validate.check_options(where, reduction, label_smoothing, ignore_index)
         self.axis = validate.check_axis(where, shape, axis)
         self.shape, self.dtype, self.reduction = shape[: self.axis] + shape[self.axis + 1 :], dtype, reduction
         classes, target = shape[self.axis], np.asarray(target)

@@ -18,12 +18,20 @@ _PACKAGE = str(pathlib.Path(__file__).parents[1])
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def check_options(where: str, reduction: Any, label_smoothing: Any = 0.0) -> None:
-    """Reject an unknown reduction, or a smoothing outside [0, 1)."""
+def check_options(where: str, reduction: Any, label_smoothing: Any = 0.0, ignore_index: Any = None) -> None:
+    """Reject an unknown reduction, a smoothing outside [0, 1), or an ignored label that no integer label can be."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"{where}: reduction is {reduction!r}, expected one of {', '.join(map(repr, REDUCTIONS))}")
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"{where}: label_smoothing is {label_smoothing!r}, expected a number in [0, 1)")
+    if type(ignore_index) is not int:
+        _check_ignored(where, ignore_index)
+
+
+def _check_ignored(where: str, ignore_index: Any) -> None:
+    """Reject what isn't one whole number, or None for none."""
+    if ignore_index is not None and (np.ndim(ignore_index) or np.asarray(ignore_index).dtype.kind not in "iu"):
+        raise TypeError(f"{where}: ignore_index is {ignore_index!r}, expected an integer, the label of rows to ignore")
 
 
 def check_axis(where: str, shape: tuple[int, ...], axis: int | None) -> int:
@@ -65,6 +73,8 @@ def check_indices(
     classes = input_shape[axis]
     shape = (input_shape[1 - axis],) if len(input_shape) == 2 else input_shape[:axis] + input_shape[axis + 1 :]
     t = target
+    if type(ignore_index) is not int:
+        _check_ignored(where, ignore_index)
     if t.dtype.kind not in "iu":
         raise TypeError(
             f"{where}: target has dtype {t.dtype} and shape {t.shape}; expected class indices, integers of shape "
@@ -158,14 +168,14 @@ def warn_of_probabilities(where: str, rows: np.ndarray) -> None:
         return
     few = rows[:16]
     if few.min() >= 0 and few.max() <= 1.001 and np.abs(few.sum(axis=1) - 1).max() < 1e-3:
-        _warn(
+        warn(
             f"{where}: input looks like probabilities (rows ≥ 0 that sum to 1), but logits belong there: give the "
             f"logits, or log(p), or use categorical_cross_entropy(p, target); if these are logits, silence this with "
             f"warnings.filterwarnings('ignore', message='.*looks like probabilities')"
         )
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn at the innermost line outside of this package."""
     frame: Any = sys._getframe(1)
     level = 2
@@ -188,7 +198,7 @@ def check_probabilities(where: str, name: str, p: np.ndarray, axis: int | None =
         if (off > 1e-3).any():
             row = np.argwhere(off > 1e-3)[0]
             total = float(p.sum(axis=axis)[tuple(row)])
-            _warn(
+            warn(
                 f"{where}: row {_at(row)} of {name} sums to {total:.4g}, not 1; "
                 f"for logits use cross_entropy; if this is meant, silence it with "
                 f"warnings.filterwarnings('ignore', message='.*not 1')"

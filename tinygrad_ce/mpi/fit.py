@@ -15,10 +15,12 @@ import numpy as np
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
+from tinygrad_ce.mpi.told import Told
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.train import fit as fit_
 from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.leaving import staying
 from tinygrad_ce.train.rows import Rows
 from tinygrad_ce.train.training import Training
 
@@ -33,8 +35,8 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
 
     So the numbers are those of one process, up to the rounding of the sums: whatever the number of ranks, and however
     unevenly the rows are spread. (Dropout draws other numbers on each rank.) The weights are rank 0's to begin with,
-    and stay the same bits on all. Rank 0 alone shows and writes; a rank that fails prints its traceback and ends them
-    all, with the last checkpoint whole. Start it with ``mpiexec -n 4 python train.py``.
+    and stay the same bits on all. Rank 0 alone shows and writes. A rank that fails, leaves or differs from the others
+    says why and ends them all, with the last checkpoint whole. Start it with ``mpiexec -n 4 python train.py``.
 
     Args:
         model: a Module; the other ranks' weights are replaced by rank 0's.
@@ -51,7 +53,9 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     One rank alone raises what ``tg.fit`` raises; of more, an error on any ends all processes.
 
     Raises:
-        ValueError: shards of a Stream; ranks whose number of rows or options differ.
+        ValueError: shards of a Stream; ranks that differ in their rows, in their order, in an option or in the model:
+                a digest of all is compared before the first step (a Stream is read once for it).
+        RuntimeError: a rank calls ``sys.exit(0)``; ``training.stop(why)`` ends a training on all ranks.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -64,11 +68,12 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
         Goyal et al., Accurate, large minibatch SGD, 2017, arXiv:1706.02677.
     """
     team = Ranks(comm, sharded)
-    with failing_together(team.comm), sharing_cores(team.comm):
-        _check_ranks(team, data, options)
+    given = as_list(options.pop("callbacks", ()))
+    with failing_together(team.comm), staying(team.comm), sharing_cores(team.comm):
+        _check_data(team, data, options)
         model.load_state_dict(team.agreed(model.state_dict()))
-        callbacks = [*as_list(options.pop("callbacks", ())), _Together(team)]
-        return fit_(model, data, callbacks=callbacks, team=team, **options)
+        _check_settings(team, model, {**options, "callbacks": given})
+        return fit_(model, data, callbacks=[*given, _Together(team)], team=team, **options)
 
 
 @contextmanager
@@ -92,7 +97,8 @@ def failing_together(comm: Any = None) -> Iterator[None]:
     except BaseException as error:
         if comm.size == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         interrupted = isinstance(error, KeyboardInterrupt)
         if not interrupted:
             words = f"rank {comm.rank} of {comm.size} failed:\n{traceback.format_exc()}"
@@ -124,20 +130,50 @@ def sharing_cores(comm: Any) -> Iterator[None]:
         set_num_threads(before)
 
 
-def _check_ranks(team: Ranks, data: Any, options: dict[str, Any]) -> None:
-    """Refuse ranks that would not train one model on one data set."""
+def _check_data(team: Ranks, data: Any, options: dict[str, Any]) -> None:
+    """Refuse ranks that would not train on one data set, in one order. Shards differ, but are of one kind."""
+    rows = {"data": data} | {name: options.get(name) for name in ("sample_weight", "validation")}
+    if team.size == 1:
+        return
     if not team.sharded:
         _check_alike(team, "rows of data", len(data) if isinstance(data, Stream | Rows) else np.shape(data[0]))
-    elif team.size > 1:
-        if isinstance(data, Stream):
-            raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")
-        if isinstance(options.get("validation"), float):
-            raise ValueError("mpi.fit: validation is a fraction, and each shard would hold out its own; give the rows")
-        _check_alike(team, "classes", tuple(data[2]) if len(data) == 3 else None)
-    plain = {name: repr(value) for name, value in options.items() if isinstance(value, int | float | str | None)}
-    weight = options.get("class_weight")
-    plain["class_weight"] = repr(weight.tolist() if isinstance(weight, np.ndarray) else weight)
-    _check_alike(team, "options", plain)
+        _check_told(team, "rows", rows)
+        return
+    if isinstance(data, Stream):
+        raise ValueError("mpi.fit: sharded=True is for rows in memory; give every rank the whole Stream")
+    if isinstance(options.get("validation"), float):
+        raise ValueError("mpi.fit: validation is a fraction, and each shard would hold out its own; give the rows")
+    _check_alike(team, "classes", tuple(data[2]) if len(data) == 3 else None)
+    _check_told(team, "kinds of rows", {name: _kind(value) for name, value in rows.items()})
+
+
+def _kind(rows: Any) -> Any:
+    """What shards have in common: the shapes of a row and of a label, or that there are none."""
+    if isinstance(rows, tuple | list) and len(rows) in (2, 3):
+        return [str(np.shape(part)[1:]) for part in rows[:2]]
+    return None if rows is None else type(rows).__name__
+
+
+def _check_settings(team: Ranks, model: Module, options: dict[str, Any]) -> None:
+    """Refuse ranks that would not train one model in one way. What only the first one does, the others need not have.
+
+    The model's weights are rank 0's already.
+    """
+    alike = {name: value for name, value in options.items() if name not in ("sample_weight", "validation", "meta")}
+    alike["callbacks"] = [each for each in options["callbacks"] if not getattr(each, "writes", False)]
+    if team.size > 1:
+        _check_told(team, "options", {**alike, "model": model})
+
+
+def _check_told(team: Ranks, what: str, values: dict[str, Any]) -> None:
+    """Name the first line in which ranks differ."""
+    ranks = team.every(Told(values).lines)
+    for rank, other in enumerate(ranks):
+        for name in [*ranks[0], *other]:
+            ours, theirs = ranks[0].get(name, "none"), other.get(name, "none")
+            if ours != theirs:
+                words = f"mpi.fit: {what} differ: {name}: rank 0 has {ours}, rank {rank} has {theirs}"
+                raise ValueError(words)
 
 
 def _check_alike(team: Ranks, what: str, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +16,9 @@ from tinygrad_ce.tensor import Tensor
 
 
 class Module:
-    """A part of a model. Its state is every Tensor among its attributes, and theirs, also in lists and dicts.
+    """A part of a model. Its state is every Tensor among its attributes, and theirs.
+
+    They are found in lists, tuples, deques, dicts and arrays of objects, too, and named after their places there.
 
     A subclass makes its Tensors and Modules in ``__init__`` and says in ``forward`` what it computes; call the module
     itself to run it. A Tensor that requires grad is a parameter; any other one is a constant of the model, saved with
@@ -50,30 +54,55 @@ class Module:
     def _children(self) -> Iterator[tuple[str, Any]]:
         """The Tensors and Modules among the attributes, by name, in the order they were set."""
         stack = list(vars(self).items())[::-1]
+        seen: dict[int, Any] = {}  # lists and the like by identity: one may hold itself
         while stack:
             name, value = stack.pop()
             if isinstance(value, Tensor | Module):
                 yield name, value
-            elif isinstance(value, list | tuple):
-                stack += [(f"{name}.{i}", v) for i, v in enumerate(value)][::-1]
-            elif isinstance(value, dict):
-                stack += [(f"{name}.{key}", v) for key, v in value.items()][::-1]
+            elif id(value) not in seen and (parts := _parts(f"{type(self).__name__}.{name}", value)):
+                seen[id(value)] = value
+                stack += [(f"{name}.{place}" if place else name, part) for place, part in parts][::-1]
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with their dotted names."""
-        yield prefix, self
-        for name, child in self._children():
-            if isinstance(child, Module):
-                yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their dotted names.
+
+        Args:
+            prefix: what the names begin with.
+            remove_duplicate: whether one that is shared comes once, under its first name, or under every name.
+
+        Raises:
+            ValueError: two of them have the same name.
+            TypeError: some are in a set, where they have none.
+        """
+        stack: list[tuple[str, Module, frozenset[int]]] = [(prefix, self, frozenset())]
+        found: set[int] = set()
+        names: set[str] = set()
+        while stack:
+            name, module, above = stack.pop()
+            if id(module) in (found if remove_duplicate else above):  # it may contain itself
+                continue
+            if id(module) not in found:
+                _check_new(name, names)
+            found.add(id(module))
+            yield name, module
+            below = [(_joined(name, place), child) for place, child in module._children()]
+            above |= {id(module)}
+            stack += [(name, child, above) for name, child in below if isinstance(child, Module)][::-1]
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every Tensor of the model with its dotted name; one that is shared comes once, under its first name."""
-        seen: set[int] = set()
+        """Every Tensor of the model with its dotted name; one that is shared comes once, under its first name.
+
+        Raises:
+            ValueError, TypeError: as for named_modules.
+        """
+        found: set[int] = set()
+        names: set[str] = set()
         for prefix, module in self.named_modules():
             for name, child in module._children():
-                if isinstance(child, Tensor) and id(child) not in seen:
-                    seen.add(id(child))
-                    yield f"{prefix}.{name}" if prefix else name, child
+                if isinstance(child, Tensor) and id(child) not in found:
+                    found.add(id(child))
+                    _check_new(_joined(prefix, name), names)
+                    yield _joined(prefix, name), child
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every Tensor that requires grad, with its dotted name."""
@@ -84,8 +113,8 @@ class Module:
         return [t for _, t in self.named_parameters()]
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for t in self.parameters():
+        """Forget the gradients of all Tensors, also of those that no longer require one."""
+        for _, t in self.named_tensors():
             t._grad = None
 
     def train(self, mode: bool = True) -> Module:
@@ -123,18 +152,46 @@ class Module:
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, np.random.Generator):
-                    yield f"{prefix}.{name}" if prefix else name, value
+                    yield _joined(prefix, name), value
 
     def _options(self) -> str:
         """What ``repr`` says in brackets."""
         return ""
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         children = [(name, child) for name, child in self._children() if isinstance(child, Module)]
         if not children:
             return f"{type(self).__name__}({self._options()})"
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+def _joined(prefix: str, name: str) -> str:
+    """A dotted name."""
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _check_new(name: str, names: set[str]) -> None:
+    """Note a name; refuse it if something else has it, as it would be saved and loaded in its place."""
+    if name in names:
+        raise ValueError(
+            f"Module: two parts of the model are named {name!r}, and one would be lost where the model is saved; do "
+            f"keys of a dict read the same (1 and '1'), or has a name a dot in it?"
+        )
+    names.add(name)
+
+
+def _parts(where: str, value: Any) -> list[tuple[str, Any]]:
+    """What a list, tuple, deque, dict or array of objects holds, with the names of the places."""
+    if isinstance(value, list | tuple | deque):
+        return [(str(i), part) for i, part in enumerate(value)]
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [(".".join(map(str, index)), part) for index, part in np.ndenumerate(value)]
+    if isinstance(value, set | frozenset | dict) and any(isinstance(part, Tensor | Module) for part in value):
+        what = "keys of a dict" if isinstance(value, dict) else f"a {type(value).__name__}"
+        raise TypeError(f"Module: {where} has Tensors or Modules as {what}, where they have no names; use a list")
+    return [(str(key), part) for key, part in value.items()] if isinstance(value, dict) else []
 
 
 def as_input(x: Any, parameter: Tensor) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import string
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.primitive import numpy_functions, primitive, registry
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal
 
@@ -184,11 +185,49 @@ outer.example(normal(3), normal(4))
 def einsum(subscripts, *operands):
     """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b. Letters, ``...``, traces and diagonals.
 
+    Or, as in NumPy, each operand is followed by a list that numbers its axes, and the last list is that of the result:
+    ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
+
     Example:
         >>> float(einsum("i,i", [1.0, 2.0], [3.0, 4.0]))
         11.0
+        >>> einsum([[1.0, 2.0]], [0, 1], [3.0, 4.0], [1], [0])
+        array([11.])
     """
     return np.asarray(np.einsum(subscripts, *operands))
+
+
+_einsum_of_letters = einsum
+
+
+def _einsum_of_letters_or_lists(subscripts, *operands):
+    if not isinstance(subscripts, str):
+        return _einsum_of_letters(*_in_letters(subscripts, *operands))
+    return _einsum_of_letters(subscripts, *operands)
+
+
+_einsum: Any = functools.wraps(_einsum_of_letters)(_einsum_of_letters_or_lists)
+einsum = numpy_functions[np.einsum] = registry["einsum"] = _einsum
+
+
+def _in_letters(*given: Any) -> list[Any]:
+    """A call of einsum with lists of axes, as one with letters."""
+    count = len(given) // 2 * 2
+    operands, lists, result = given[:count:2], given[1:count:2], given[count:]
+    if not all(isinstance(axes, list | tuple) for axes in (*lists, *result)) or not lists:
+        words = " or each operand followed by a list of its axes, einsum(a, [0, 1], b, [1, 2], [0, 2])"
+        raise TypeError(f"einsum: subscripts is a {type(given[0]).__name__}, expected text such as 'ij,jk->ik',{words}")
+    spelled = [",".join(map(_letters, lists)), *map(_letters, result)]
+    return ["->".join(spelled), *operands]
+
+
+def _letters(axes: Any) -> str:
+    """Numbers of axes as letters, in NumPy's order."""
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    for axis in axes:
+        if axis is not ... and not (isinstance(axis, int | np.integer) and 0 <= axis < len(letters)):
+            raise ValueError(f"einsum: the list {list(axes)} has {axis!r}, expected axes from 0 to 51, or ...")
+    return "".join("..." if axis is ... else letters[axis] for axis in axes)
 
 
 def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:

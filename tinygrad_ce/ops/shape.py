@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.node import Node
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.ops.composite import composite
+from tinygrad_ce.ops.elementwise import astype
 from tinygrad_ce.ops.example import normal
 
 __all__ = [
     "broadcast_to", "concatenate", "embedding", "expand_dims", "flip", "getitem", "pad", "reshape", "split",
     "squeeze", "stack", "swapaxes", "take", "transpose",
 ]  # fmt: skip
+
+_GROUP = 32  # how many arrays one call joins
 
 _BACK = r"g\text{, in the shape of } x"
 
@@ -175,6 +180,20 @@ def concatenate(arrays, axis=0):
     """
     if axis is None:
         arrays, axis = [reshape(a, -1) for a in arrays], 0
+    return _joined(axis, arrays)
+
+
+def _joined(axis: Any, arrays: Any) -> Any:
+    """join, of many arrays in groups: each array's rule is given all of its call, so one call would take n² time."""
+    arrays = [*arrays]
+    if len(arrays) > _GROUP and any(isinstance(a, Node) for a in arrays):
+        # Pieces of length 0 have the dtype of the whole, and NumPy's error if some array doesn't fit.
+        axis = operator.index(axis)
+        pieces = [a._value if isinstance(a, Node) else np.asarray(a) for a in arrays]
+        dtype = np.concatenate([a[_piece(a.ndim, axis, 0, 0)] if a.ndim else a for a in pieces], axis=axis).dtype
+        arrays = [a if p.dtype == dtype else astype(a, dtype) for a, p in zip(arrays, pieces, strict=True)]
+        while len(arrays) > _GROUP:
+            arrays = [join(axis, *arrays[i : i + _GROUP]) for i in range(0, len(arrays), _GROUP)]
     return join(axis, *arrays)
 
 
@@ -191,7 +210,7 @@ def stack(arrays, axis=0):
         array([[1., 3.],
                [2., 4.]])
     """
-    return join(axis, *(expand_dims(a, axis) for a in arrays))
+    return _joined(axis, [expand_dims(a, axis) for a in arrays])
 
 
 stack.example([normal(2, 3), normal(2, 3)], axis=1)

@@ -17,7 +17,7 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_
     With the norm :math:`n = (\sum |g|^p)^{1/p}`, each gradient becomes :math:`g \min(1, c / (n + 10^{-6}))`.
 
     Args:
-        parameters: Tensors; those without a gradient don't count.
+        parameters: Tensors; those without a gradient, or that no longer require one, don't count.
         max_norm: c ≥ 0; inf only measures the norm.
         norm_type: p > 0; inf for the largest absolute entry.
 
@@ -47,7 +47,7 @@ def clip_grad_value(parameters: Tensor | Iterable[Tensor], clip_value: float) ->
     """Bring each entry of each gradient into [-clip_value, clip_value].
 
     Args:
-        parameters: Tensors; those without a gradient are left alone.
+        parameters: Tensors; those without a gradient, or that no longer require one, are left alone.
         clip_value: the bound, at least 0.
 
     Raises:
@@ -62,7 +62,7 @@ def clip_grad_value(parameters: Tensor | Iterable[Tensor], clip_value: float) ->
         array([-0.5 ,  0.25,  0.5 ])
     """
     bound = check_bound("clip_grad_value", "clip_value", clip_value)
-    with_gradient = [(p, p._grad) for _, p in _named(parameters) if p._grad is not None]
+    with_gradient = [(p, g) for _, p, g in _with_gradient(_named(parameters))]
     with np.errstate(over="ignore"):  # a bound beyond the gradients' dtype is none
         at_once((p, "_grad", np.asarray(np.clip(g, -bound, bound))) for p, g in with_gradient)
 
@@ -70,7 +70,7 @@ def clip_grad_value(parameters: Tensor | Iterable[Tensor], clip_value: float) ->
 def clip_norm(where: str, named: Iterable[tuple[str, Tensor]], max_norm: float, norm_type: float = 2.0) -> float:
     """clip_grad_norm, for parameters with names to call them by in an error."""
     check_norm(where, max_norm, norm_type)
-    with_gradient = [(name, p, p._grad) for name, p in named if p._grad is not None]
+    with_gradient = _with_gradient(named)
     largest = 0.0
     for name, _, g in with_gradient:
         size = float(np.abs(g).max(initial=0))
@@ -107,6 +107,11 @@ def check_bound(where: str, name: str, value: float) -> float:
 def _named(parameters: Tensor | Iterable[Tensor]) -> list[tuple[str, Tensor]]:
     listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [(f"parameters[{i}]", p) for i, p in enumerate(listed)]
+
+
+def _with_gradient(named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor, np.ndarray]]:
+    """The parameters that a step updates."""
+    return [(name, p, p._grad) for name, p in named if p._requires_grad and p._grad is not None]
 
 
 def _first(g: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import finite
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.node import at_once, compare_and_swap
 from tinygrad_ce.tensor import Tensor
 
 
@@ -19,7 +19,7 @@ class Optimizer:
 
     Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
     before it keeps its numbers.
-    Parameters without a gradient are left alone.
+    Parameters without a gradient, and those that no longer require one, are left alone.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -63,11 +63,22 @@ class Optimizer:
             p._grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        for p, memory in zip(self.parameters, self.memory, strict=True):
-            if p._grad is not None:
-                p._value.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
-                p._value = self._updated(p._value, p._grad, memory)
+        """Update every parameter that requires grad and has one. Whatever comes between, all is updated or nothing."""
+        while True:  # until no signal handler, nor another thread, updates the same parameters meanwhile
+            before = self.memory
+            memory = [dict(kept) for kept in before]
+            objects: list[Any] = [self]
+            old: list[Any] = [before]
+            new: list[Any] = [memory]
+            for p, kept in zip(self.parameters, memory, strict=True):
+                w, g = p._value, p._grad
+                if g is not None and p._requires_grad:
+                    w.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
+                    objects.append(p)
+                    old.append(w)
+                    new.append(self._updated(w, g, kept))
+            if compare_and_swap(objects, ["memory", *["_value"] * len(old)], old, new):
+                return
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         """A parameter's new numbers, from the old ones, the gradient and what is remembered; writes to none of them."""

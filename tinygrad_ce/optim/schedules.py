@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common.options import choice, finite, whole
+from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.optim.optimizers import Optimizer
 
 
@@ -56,10 +57,9 @@ class Schedule:
 
     def step(self) -> None:
         """Another epoch is over: set the optimiser's rate for the next."""
-        self.epoch += 1
-        rate = self.rate(self.epoch)
-        if rate != self.rate(self.epoch - 1):
-            self.optimizer.lr = rate
+        epoch, rate = self.epoch + 1, self.rate(self.epoch + 1)
+        lr = rate if rate != self.rate(self.epoch) else self.optimizer.lr
+        at_once([(self, "epoch", epoch), (self.optimizer, "lr", lr)])
 
     def _begin(self) -> None:
         """Set the first rate, where it isn't ``start``. A schedule made later has the same start, not this rate."""
@@ -77,19 +77,25 @@ class Schedule:
             self.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """How often it was stepped, and the rate it started from. (The present rate is the optimiser's to keep.)"""
-        return {"epoch": self.epoch, "start": self.start}
+        """How often it was stepped, the rate it started from, and the one that the optimiser has now."""
+        return {"epoch": self.epoch, "start": self.start, "lr": self.optimizer.lr}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
+        """Go on from a state; the optimiser gets the rate that it had then, whichever of the two is loaded first.
 
         Raises:
             ValueError: it isn't a schedule's; nothing has changed then.
         """
+        self._load(_numbers(type(self).__name__, state, ("epoch", "start")))
+
+    def _load(self, found: Mapping[str, float], **more: Any) -> None:
+        """Set epoch, start and rate from a state's numbers, and more attributes of this kind of schedule."""
         name = type(self).__name__
-        found = _numbers(name, state, ("epoch", "start"))
-        epoch, start = _whole(name, "epoch", found["epoch"], 0), finite(name, "start", found["start"])
-        self.epoch, self.start = epoch, start
+        epoch = _whole(name, "epoch", found["epoch"], 0)
+        start = finite(name, "start", found["start"])
+        lr = finite(name, "lr", found.get("lr", self.optimizer.lr))  # a state of an older version has none
+        changes = {"epoch": epoch, "start": start, **more}
+        at_once([*((self, what, value) for what, value in changes.items()), (self.optimizer, "lr", lr)])
 
 
 class StepLR(Schedule):
@@ -294,19 +300,16 @@ class ReduceLROnPlateau(Schedule):
 
     def step(self, value: float) -> None:  # type: ignore[override]
         """Another epoch is over, and this was measured: lower the optimiser's rate if it is time."""
-        value = float(value)
-        self.epoch += 1
-        if self._improves(value):
-            self.best, self.bad_epochs = value, 0
-        else:
-            self.bad_epochs += 1
-        if self.cooling:
-            self.cooling, self.bad_epochs = self.cooling - 1, 0
-        if self.bad_epochs > self.patience:
-            lower = max(self.optimizer.lr * self.factor, self.min_lr)
-            if self.optimizer.lr - lower > self.eps:
-                self.optimizer.lr = lower
-            self.cooling, self.bad_epochs = self.cooldown, 0
+        value, lr, cooling = float(value), self.optimizer.lr, self.cooling
+        best, bad = (value, 0) if self._improves(value) else (self.best, self.bad_epochs + 1)
+        if cooling:
+            cooling, bad = cooling - 1, 0
+        if bad > self.patience:
+            lower = max(lr * self.factor, self.min_lr)
+            lr = lower if lr - lower > self.eps else lr
+            cooling, bad = self.cooldown, 0
+        changes = {"epoch": self.epoch + 1, "best": best, "bad_epochs": bad, "cooling": cooling}
+        at_once([*((self, what, new) for what, new in changes.items()), (self.optimizer, "lr", lr)])
 
     def _improves(self, value: float) -> bool:
         sign = 1 if self.mode == "min" else -1
@@ -326,9 +329,8 @@ class ReduceLROnPlateau(Schedule):
         """Go on from a state."""
         name = "ReduceLROnPlateau"
         found = _numbers(name, state, ("epoch", "start", "best", "bad_epochs", "cooling"))
-        bad, cooling = (_whole(name, what, found[what], 0) for what in ("bad_epochs", "cooling"))
-        super().load_state_dict({"epoch": found["epoch"], "start": found["start"]})
-        self.best, self.bad_epochs, self.cooling = found["best"], bad, cooling
+        counts = {what: _whole(name, what, found[what], 0) for what in ("bad_epochs", "cooling")}
+        self._load(found, best=found["best"], **counts)
 
 
 def direction(where: str, mode: str | None, monitor: str | None) -> str:
@@ -345,10 +347,10 @@ def _whole(where: str, name: str, value: Any, low: int) -> int:
 
 
 def _numbers(where: str, state: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    """The numbers of a state that has these and no others."""
-    if set(state) != set(names):
-        raise ValueError(f"{where}: the state has {sorted(state) or 'nothing'}, expected {sorted(names)}")
-    for name in names:
+    """The numbers of a state that has these, and no others but the rate."""
+    if {*state, "lr"} != {*names, "lr"}:
+        raise ValueError(f"{where}: the state has {sorted(state) or 'nothing'}, expected {sorted([*names, 'lr'])}")
+    for name in state:
         if np.shape(state[name]) != ():
             raise ValueError(f"{where}: {name} has shape {np.shape(state[name])}, expected a number")
-    return {name: float(state[name]) for name in names}
+    return {name: float(value) for name, value in state.items()}

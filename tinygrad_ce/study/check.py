@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.terminal import say
 from tinygrad_ce.study.numbers import number
 from tinygrad_ce.tensor import Tensor
 
@@ -30,7 +31,7 @@ def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) ->
         >>> tg.study.check(..., 3)
         … not answered yet: put your answer in the place of ...
     """
-    print(_verdict(answer, truth, rtol, atol))
+    say(_verdict(answer, truth, rtol, atol))
 
 
 def _plain(value: Any) -> Any:

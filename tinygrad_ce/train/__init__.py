@@ -2,7 +2,11 @@
 
 # ruff: noqa: F403
 from tinygrad_ce.common import spellings
-from tinygrad_ce.train import checkpoint, classifier
+from tinygrad_ce.train import (
+    checkpoint,
+    classifier,
+    leaving,  # noqa: F401  (it looks at how a rank ends)
+)
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm, ClipGradValue, EarlyStopping
 from tinygrad_ce.train.checkpoint import CheckpointError

@@ -50,7 +50,12 @@ def save(path: str | os.PathLike[str], groups: dict[str, dict[str, np.ndarray]],
         if "/" in group:
             raise ValueError(f"checkpoint.save: group {group!r}, expected a name without a slash")
     with replacing(path) as file:
-        np.savez(file, meta=np.frombuffer(text.encode(), np.uint8), **named)
+        try:
+            np.savez(file, meta=np.frombuffer(text.encode(), np.uint8), **named)
+        except ValueError as error:  # zipfile's complaint that a full disk left it half done
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:

@@ -21,7 +21,7 @@ from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import show
 from tinygrad_ce.train.metrics import logits, value_of
 from tinygrad_ce.train.resume import restore
-from tinygrad_ce.train.rows import Rows, as_rows, weights_of_classes
+from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training
 
@@ -101,6 +101,7 @@ def fit(
     classes = _check_labels(model, rows, held)
     if class_weight is not None:
         rows.class_weight = weights_of_classes("fit", rows, class_weight, classes, team)
+    check_weights("fit", rows, team)
     if accumulate > 1 or team.size > 1:
         _check_mean(model, loss, rows)
     training = Training(

@@ -8,8 +8,11 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from tinygrad_ce.common.files import naming, replacing
+from tinygrad_ce.common.terminal import is_terminal, say
+from tinygrad_ce.common.words import cell
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import require_folder
 from tinygrad_ce.train.history import History
@@ -50,19 +53,19 @@ class CSVLog(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         """Begin the file, with the epochs before."""
-        open(self.path, "w").close()
-        for i in range(training.epoch):
-            self._write(training.history, i)
+        with replacing(self.path, text=True) as file:
+            self._write(file, training.history, *range(training.epoch))
 
     def on_epoch_end(self, training: Training) -> None:
         """Write the epoch's line."""
-        self._write(training.history, training.epoch - 1)
+        with naming(self.path), open(self.path, "a", encoding="utf-8", newline="") as file:
+            self._write(file, training.history, training.epoch - 1)
 
-    def _write(self, history: History, i: int) -> None:
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+    def _write(self, file: IO[str], history: History, *epochs: int) -> None:
+        writer = csv.writer(file, lineterminator="\n")
+        for i in epochs:
             if not i:
-                writer.writerow(["epoch", *history.history])
+                writer.writerow(["epoch", *map(cell, history.history)])
             writer.writerow([i + 1, *(values[i] for values in history.history.values())])
 
 
@@ -144,7 +147,7 @@ class Lines(Callback):
         done, epochs = training.epoch, training.epochs
         if done % max(1, epochs // 20) == 0 or done == epochs:
             words = "; ".join(f"{part}: {numbers}" for part, numbers in last(training.history).items())
-            print(f"epoch {done:>{len(str(epochs))}}/{epochs}  {words}", flush=True)
+            say(f"epoch {done:>{len(str(epochs))}}/{epochs}  {words}")
 
 
 class Bar(Callback):
@@ -192,7 +195,7 @@ def last(history: History) -> dict[str, str]:
 
 def show() -> list[Callback]:
     """The kind that fits where the output goes."""
-    if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
+    if is_terminal(sys.stderr) and shutil.get_terminal_size((0, 0)).columns:
         try:
             from tqdm import tqdm
         except ImportError:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_ce.common.words import normal
 from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.losses import validate
@@ -67,7 +68,7 @@ class ArrayRows:
 
     def split(self, fraction: float, seed: int) -> tuple[ArrayRows, ArrayRows]:
         """Hold out a fraction of the rows."""
-        out = hold_out(self.data.y, fraction, seed)
+        out = hold_out(self.data.y, fraction, seed, self.classes)
         kept, held = self._only(self.where, ~out), self._only(f"{self.where}: validation", out)
         return kept, held
 
@@ -154,7 +155,8 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
     if isinstance(given, Mapping):
         weight = np.ones(classes)
         for key, value in given.items():
-            index = rows.classes.index(key) if key in rows.classes else key
+            name = normal(key) if isinstance(key, str) else key
+            index = rows.classes.index(name) if name in rows.classes else key
             if not isinstance(index, int | np.integer) or not 0 <= index < classes:
                 raise ValueError(f"{where}: class_weight has {key!r}, expected classes of {', '.join(rows.classes)}")
             weight[index] = value
@@ -163,6 +165,25 @@ def weights_of_classes(where: str, rows: Rows, given: Any, classes: int, team: T
         _index(where, y)
         break
     return _weights(where, "class_weight", given, classes, "classes")
+
+
+def check_weights(where: str, rows: Rows, team: Team) -> None:
+    """Refuse weights that leave nothing of any labelled row: the loss would be 0, and nothing be learned."""
+    of_rows = rows.weight if isinstance(rows, ArrayRows) else None
+    given = {"sample_weight": of_rows, "class_weight": rows.class_weight}
+    names = [name for name, weight in given.items() if weight is not None and not weight.all()]
+    if not team.sum(np.array([len(names)])).any():
+        return
+    labelled = heavy = False
+    for y in rows.labels():
+        part = _weighed(y, y, of_rows, rows.class_weight)
+        labelled = labelled or part.counted > 0
+        heavy = heavy or bool(part.counted and (part.weight is None or np.any(part.weight[part.known])))
+        if heavy:
+            break
+    labelled, heavy = team.sum(np.array([labelled, heavy], np.int64)).tolist()
+    if labelled and not heavy:
+        raise ValueError(f"{where}: {' times '.join(names)} is 0 for every labelled row, expected some above 0")
 
 
 def _index(where: str, y: np.ndarray) -> np.ndarray:

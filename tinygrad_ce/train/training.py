@@ -135,7 +135,9 @@ class Training:
         self._check_weights()
         self._call("before_validation")
         sums = self.summed()
-        counted = sums["counted"] or math.nan
+        counted = sums["counted"]
+        if not counted:
+            raise FloatingPointError("fit: the loss is nan: no row has a label, all are ignored; nothing was learned")
         measured = {"loss": sums["loss"] / counted, "accuracy": sums["right"] / counted, "lr": self.rate}
         measured = self.team.agreed(measured | self._measure())
         self.history.add(self.epoch, measured)
@@ -267,7 +269,8 @@ class Training:
         if self.held is None:
             return self._metrics(pieces)
         loss, right, counted = self.team.sum(sums).tolist()
-        counted = counted or math.nan
+        if not counted:
+            raise FloatingPointError("fit: the validation's loss is nan: none of its rows has a label, all are ignored")
         measured = {"val_loss": loss / counted, "val_accuracy": right / counted}
         return measured | {f"val_{name}": value for name, value in self._metrics(pieces).items()}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.words import visible
 from tinygrad_ce.study.numbers import shortened
 
 __all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PALETTE", "PURPLE", "SKY", "VERMILLION", "YELLOW"]
@@ -20,6 +21,7 @@ PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 GREY = "#767676"
 STYLES = ("-", "--", ":", "-.")
 TITLE, LABEL, TICK, NOTE = 11, 10, 9, 8  # sizes of text, in points
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # a text with names: a $ in it is no mathematics
 TIGHT: dict[str, Any] = {  # a legend
     "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1, "borderaxespad": 0.3, "framealpha": 0.9,
 }  # fmt: skip
@@ -50,9 +52,9 @@ def inches(ax: Any) -> tuple[float, float]:
 
 def finish(ax: Any, title: str, xlabel: str, ylabel: str, grid: str) -> None:
     """Title, names of the axes, sizes of text; a light grid along the axes named ("" for none)."""
-    ax.set_title(title, fontsize=TITLE)
-    ax.set_xlabel(xlabel, fontsize=LABEL)
-    ax.set_ylabel(ylabel, fontsize=LABEL)
+    ax.set_title(title, fontsize=TITLE, **PLAIN)
+    ax.set_xlabel(xlabel, fontsize=LABEL, **PLAIN)
+    ax.set_ylabel(ylabel, fontsize=LABEL, **PLAIN)
     ax.tick_params(labelsize=TICK)
     ax.spines[["top", "right"]].set_visible(False)
     if grid:
@@ -94,9 +96,11 @@ def legend(ax: Any, title: str | None = None) -> None:
     """A legend where it hides least: in small columns where there are many entries, and no more than 16 of them."""
     handles, words = ax.get_legend_handles_labels()
     every = max(1, math.ceil(len(words) / 16))
-    shown = [shortened(word, 24) for word in words[::every]]
+    shown = [name_of(word, 24) for word in words[::every]]
     ncols, fontsize = (2, 6) if len(words) > 8 else (1, NOTE)
-    ax.legend(handles[::every], shown, title=title, title_fontsize=NOTE, ncols=ncols, fontsize=fontsize, **TIGHT)
+    options = {"title_fontsize": NOTE, "ncols": ncols, "fontsize": fontsize, **TIGHT}
+    for text in ax.legend(handles[::every], shown, title=title, **options).get_texts():
+        text.set(**PLAIN)
 
 
 def palette(count: int) -> np.ndarray:
@@ -111,11 +115,16 @@ def palette(count: int) -> np.ndarray:
 def name_ticks(ax: Any, axis: str, words: Sequence[str], length: float) -> None:
     """Names along an axis of this length in inches: upright if they would touch, and fewer if that isn't enough."""
     room = length / len(words)
-    words = [shortened(word, 16) for word in words]
+    words = [name_of(word, 16) for word in words]
     upright = axis == "x" and max(text_width(word + " ", TICK) for word in words) / 72 > room
     every = max(1, math.ceil(1.35 * TICK / 72 / room)) if upright or axis == "y" else 1
     set_ticks = ax.set_xticks if axis == "x" else ax.set_yticks
-    set_ticks(range(0, len(words), every), words[::every], rotation=90 if upright else 0)
+    set_ticks(range(0, len(words), every), words[::every], rotation=90 if upright else 0, **PLAIN)
+
+
+def name_of(word: str, letters: int) -> str:
+    """A name as it is drawn: cut if it has more letters, and nothing in it unseen."""
+    return shortened(visible(word), letters)
 
 
 def text_width(text: str, size: float = NOTE) -> float:

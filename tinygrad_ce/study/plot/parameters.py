@@ -11,7 +11,6 @@ import numpy as np
 from tinygrad_ce import losses
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.data.dataset import as_dataset
-from tinygrad_ce.study.numbers import shortened
 from tinygrad_ce.study.plot import drawing
 from tinygrad_ce.study.plot.arguments import check_module, check_positive, names_of, numbers
 from tinygrad_ce.train.metrics import logits as evaluate
@@ -60,8 +59,8 @@ def weights(
         top, left = k // columns * down + above, k % columns * across
         mosaic[top : top + height, left : left + width] = image
         if letters:
-            name = shortened(words[k], letters)
-            ax.text(left + (width - 1) / 2, top - 0.6, name, ha="center", va="bottom", fontsize=drawing.NOTE)
+            where_to = {"x": left + (width - 1) / 2, "y": top - 0.6, "ha": "center", "va": "bottom"}
+            ax.text(s=drawing.name_of(words[k], letters), fontsize=drawing.NOTE, **where_to, **drawing.PLAIN)
     most = np.abs(w).max() or 1.0
     drawing.colour_bar(ax, ax.imshow(mosaic, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest"), "weight")
     ax.set_title("Weights", fontsize=drawing.TITLE)
