@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import composite
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.targets import given, plain, reduced
 from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
@@ -30,6 +31,7 @@ def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -
 
 
 @composite
+@in_single
 def binary_cross_entropy_with_logits(input, target, *, weight=None, pos_weight=None, reduction="mean"):
     r"""The cross-entropy of σ(x): :math:`w\,[\,p\,y\,\mathrm{softplus}(-x) + (1 - y)\,\mathrm{softplus}(x)\,]`.
 
@@ -58,6 +60,7 @@ binary_cross_entropy_with_logits.example(
 
 
 @composite
+@in_single
 def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
     r"""The cross-entropy of probabilities, :math:`-w\,[\,y \log p + (1 - y) \log(1 - p)\,]`, unclipped.
 
