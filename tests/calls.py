@@ -617,6 +617,7 @@ OPERATORS = {
     ),
     "kl_div": loss(d.kl_div, kl_call, anywhere, fractions),
     "focal_loss": loss(d.focal_loss, index_loss(gamma=[0, 1, 3.5])),
+    "unreduced_focal_loss": Operator(d.unreduced_focal_loss, elementwise(1, gamma=[0.5, 1.0, 3.5]), positive),
     "z_loss": loss(d.z_loss, z_call),
     "binary_cross_entropy_with_logits": loss(
         d.binary_cross_entropy_with_logits, yes_or_no("weight", "pos_weight"), anywhere, fractions

@@ -190,6 +190,10 @@ def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index
     return reduced(-mass.sum(axis=-1) * (1 - np.exp(log_p)) ** gamma * log_p, reduction, total)
 
 
+def unreduced_focal_loss(x, gamma=2.0):
+    return (1 - np.exp(-x)) ** gamma * x
+
+
 def z_loss(input, *, axis=None, reduction="mean"):
     axis = (0 if input.ndim == 1 else 1) if axis is None else axis
     return reduced(logsumexp(input, axis) ** 2, reduction)

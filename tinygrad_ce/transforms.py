@@ -80,13 +80,18 @@ def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_
             if made.keeps:
                 node._arguments[-1] = None  # type: ignore[index]  # what the forward kept is used once
     picked = (found.get(x._order) if x._order in wanted else None for x in xs)
-    return [None if dx is None else _as_tensor(dx, ys[0]) for dx in picked]
+    return [None if dx is None else _as_tensor(_stored(dx, x), ys[0]) for x, dx in zip(xs, picked, strict=True)]
 
 
 def _check_tensors(what: str, nodes: Sequence[Any]) -> None:
     for i, node in enumerate(nodes):
         if not isinstance(node, Node):
             raise TypeError(f"grad: {what}[{i}] is of type {type(node).__name__}, expected a Tensor")
+
+
+def _stored(g: Any, x: Node) -> Any:
+    """A gradient in its value's dtype: on the way that of float16 is float32."""
+    return g if g.dtype == x._value.dtype else g.astype(x._value.dtype)
 
 
 def _as_tensor(g: Any, like: Node) -> Any:

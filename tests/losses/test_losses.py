@@ -245,3 +245,43 @@ def test_memory_stays_a_block_where_the_logits_would_be_64_mib():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - x.grad.nbytes - w.grad.nbytes < 12 * 2**20
+
+
+@pytest.mark.parametrize("gamma", [0.01, 0.5, 1, 2.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_focal_loss_of_a_certain_row_has_no_gradient(gamma, dtype):
+    x = np.array([[0.0, -2000.0], [-INF, 0.0], [0.0, 0.0]], dtype)
+    value, slope = value_and_slope(lambda t: tg.focal_loss(t, [0, 1, 0], gamma=gamma, reduction="none"), x)
+    np.testing.assert_array_equal(value[:2], 0)
+    np.testing.assert_array_equal(slope[:2], 0)
+    assert np.isfinite(slope).all()
+    assert slope[2, 0] < 0
+    second = tg.hessian(lambda t: tg.focal_loss(t, [0], gamma=gamma), x[:1])
+    np.testing.assert_array_equal(second, 0)
+
+
+@pytest.mark.parametrize("away", [3.0, 40.0, 90.0, 103.0])
+def test_focal_losses_gradient_of_an_all_but_certain_row_keeps_its_digits(away):
+    """With n the negative log-likelihood, the gradient is n'(x) (1 - p)^γ (1 + γ n p / (1 - p))."""
+    for dtype in (np.float32, np.float64):
+        _, slope = value_and_slope(lambda t: tg.focal_loss(t, [0], gamma=0.05), np.array([[0.0, -away]], dtype))
+        with mpmath.workprec(500):
+            e = mpmath.exp(-away)
+            n, p = mpmath.log1p(e), 1 / (1 + e)
+            right = (1 - p) ** (1 + mpmath.mpf(0.05)) * (1 + mpmath.mpf(0.05) * n * p / (1 - p))
+        atol = 2.0**-148 if dtype == np.float32 else 0
+        np.testing.assert_allclose(slope, [[-float(right), float(right)]], rtol=8 * np.finfo(dtype).eps, atol=atol)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_nll_loss_without_any_weight_is_cross_entropys(reduction):
+    options = {"weight": [0.0, 0, 0], "reduction": reduction}
+    x = tg.log_softmax(np.zeros((2, 3)))
+    with np.errstate(invalid="ignore"):
+        value, slope = value_and_slope(lambda t: tg.nll_loss(t, [0, 1], **options), x)
+    expected = np.nan if reduction == "mean" else 0
+    np.testing.assert_array_equal(value, np.full(value.shape, expected))
+    assert not np.signbit(value).any()
+    np.testing.assert_array_equal(slope[[0, 1], [0, 1]], expected)
+    sure, _ = value_and_slope(lambda t: tg.nll_loss(t, [0], reduction="none"), np.array([[0.0, -INF]]))
+    assert not np.signbit(sure).any()

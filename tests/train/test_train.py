@@ -354,3 +354,17 @@ def test_predict_runs_in_evaluation_and_leaves_the_mode():
     first = tg.predict(model, x)
     assert (first == tg.predict(model, x, batch_size=2)).all()
     assert model.training
+
+
+@pytest.mark.parametrize("where", ["accuracy", "macro_f1", "top_k_accuracy", "confusion_matrix", "predict"])
+def test_logits_of_nan_have_no_largest_one(where):
+    z = np.array([[0.0, 1.0], [np.nan, 1.0]])
+    calls = {
+        "accuracy": lambda: tg.accuracy(z, [1, 0]),
+        "macro_f1": lambda: tg.train.macro_f1(z, [1, 0]),
+        "top_k_accuracy": lambda: tg.train.top_k_accuracy(z, [1, 0], k=1),
+        "confusion_matrix": lambda: tg.confusion_matrix(z, [1, 0], 2),
+        "predict": lambda: tg.predict(lambda x: x, z),
+    }
+    with pytest.raises(ValueError, match=rf"{where}: the logits of row \[1\] hold nan"):
+        calls[where]()

@@ -12,6 +12,8 @@ import numpy as np
 
 from tinygrad_ce.engine.constants import real
 from tinygrad_ce.engine.node import Node, compare_and_swap
+from tinygrad_ce.engine.primitive import registry
+from tinygrad_ce.engine.single import SINGLE, is_half, single
 
 _by_order = attrgetter("_order")
 
@@ -45,6 +47,8 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         node = nodes.pop()  # the youngest: all that was made of it has handed its gradient on
         if not node._parents:
             leaves.append(node)
+            if node._value.itemsize == 2:
+                gradients[node._order] = gradients[node._order].astype(node._value.dtype)
             continue
         gy, y, made, arguments = gradients.pop(node._order), node._value, node._primitive, node._arguments
         for i, parent in node._parents:
@@ -78,8 +82,13 @@ def tape(outputs: Iterable[Node]) -> list[Node]:
 
 
 def pulled_back(made: Any, i: int, g: Any, y: Any, arguments: Sequence[Any], x: Any) -> Any:
-    """A gradient through one rule: from g, that of the result y, to that of argument i, whose value is x."""
+    """A gradient through one rule: from g, that of the result y, to that of argument i, whose value is x.
+
+    That of a float16 value is float32, until ``backward`` stores it.
+    """
     rule, count = made.rules[i], len(arguments)
+    if x.itemsize == 2:
+        g, y, arguments = single(g), single(y), [*map(single, arguments)]
     try:
         # One and two arguments are written out: to unpack them would cost a twentieth of a tiny operator.
         if count == 1:
@@ -110,7 +119,10 @@ _USED_UP = _UsedUp((None,))
 
 
 def unbroadcast(dx: Any, x: np.ndarray, made: Any, i: int) -> Any:
-    """Undo broadcasting: sum a gradient over the axes along which x was repeated, and cast it to x's dtype."""
+    """Undo broadcasting: sum a gradient over the axes along which x was repeated, and cast it to x's dtype.
+
+    (To float32 where x is float16.) It is the operator sum that adds: it keeps its digits over any number of rows.
+    """
     if dx.shape != x.shape:
         ahead = dx.ndim - x.ndim
         shape = (1,) * ahead + x.shape
@@ -119,8 +131,10 @@ def unbroadcast(dx: Any, x: np.ndarray, made: Any, i: int) -> Any:
                 f"{made.name}: the rule of argument {made.argument(i)!r} gave a gradient of shape {dx.shape}, which is "
                 f"neither the argument's shape {x.shape} nor broadcast from it"
             )
-        dx = dx.sum(axis=tuple(k for k, n in enumerate(shape) if n == 1)).reshape(x.shape)
-    return dx if dx.dtype == x.dtype else dx.astype(x.dtype)
+        axes = tuple(k for k, n in enumerate(shape) if n == 1)
+        dx = registry["sum"](dx, axes[0] if len(axes) == 1 else axes).reshape(x.shape)
+    dtype = SINGLE if is_half(x) else x.dtype
+    return dx if dx.dtype == dtype else dx.astype(dtype)
 
 
 def cotangent(output: Node, g: Any) -> Any:

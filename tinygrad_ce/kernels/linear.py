@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.kernels.softmax import index_cross_entropy, row_sums
+from tinygrad_ce.kernels.sums import add_up
 from tinygrad_ce.kernels.threads import by_rows
 
 # Logits in a block, by measurement: 4 MiB of float32 keeps BLAS busy, and stays within a common cache.
@@ -168,15 +169,15 @@ class Sweep:
 
     def _gradients(self, g: np.ndarray, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         x, w = self.x, self.w
-        total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w), x.dtype)}
+        total = {"x": np.zeros_like(x), "w": np.zeros_like(w), "b": np.zeros(len(w))}
         for r, c, z in self._logit_gradients(g):
             if "x" in needed:
                 total["x"][r] += z @ w[c]
             if "w" in needed:
                 total["w"][c] += z.T @ x[r]
             if "b" in needed:
-                total["b"][c] += z.sum(axis=0)
-        return {name: total[name] for name in needed}
+                total["b"][c] += add_up(z, 0)
+        return {name: total[name].astype(x.dtype, copy=False) for name in needed}
 
     def _logit_gradients(self, g: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Row ranges, class ranges, and the gradient in their logits."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.constants import plain
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.targets import given, reduced
 from tinygrad_ce.ops.composite import composite
@@ -31,6 +32,7 @@ def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -
 
 
 @composite
+@in_single
 def binary_cross_entropy_with_logits(input, target, *, weight=None, pos_weight=None, reduction="mean"):
     r"""The cross-entropy of σ(x): :math:`w\,[\,p\,y\,\mathrm{softplus}(-x) + (1 - y)\,\mathrm{softplus}(x)\,]`.
 
@@ -59,6 +61,7 @@ binary_cross_entropy_with_logits.example(
 
 
 @composite
+@in_single
 def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
     r"""The cross-entropy of probabilities, :math:`-w\,[\,y \log p + (1 - y) \log(1 - p)\,]`, unclipped.
 

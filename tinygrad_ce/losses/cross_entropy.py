@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single, single
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.formulas import Written, product
@@ -76,7 +77,7 @@ def cross_entropy(
             loss = kernels.total(losses) * (1.0 / len(label))
             return (loss, gradient) if keep else loss
     input, options = np.asarray(input), (axis, weight, ignore_index, reduction, label_smoothing)
-    targets, losses, gradient = _row_by_row(input, target, *options, keep=0 in keep)
+    targets, losses, gradient = _row_by_row(single(input), target, *options, keep=0 in keep)
     loss = targets.reduce(losses, input.dtype)
     return (loss, gradient) if keep else loss
 
@@ -111,6 +112,7 @@ def row_losses(x: np.ndarray, targets: Targets, keep: bool) -> tuple[np.ndarray,
 
 
 @primitive
+@in_single
 def softmax_minus_onehot(input, target, axis, weight, ignore_index, reduction, label_smoothing):
     """The gradient of cross_entropy in its logits, p Σ y - y with the target weights y: see there for the arguments.
 

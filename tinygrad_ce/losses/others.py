@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.constants import plain
+from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
 from tinygrad_ce.losses.targets import Targets, given, reduced, share
 from tinygrad_ce.ops.composite import composite
-from tinygrad_ce.ops.elementwise import exp, expm1, where, xlogy
-from tinygrad_ce.ops.example import normal, probabilities
+from tinygrad_ce.ops.elementwise import exp, where, xlogy
+from tinygrad_ce.ops.example import normal, positive, probabilities
 from tinygrad_ce.ops.reduction import logsumexp
 from tinygrad_ce.ops.shape import take
 from tinygrad_ce.ops.softmax import softmax
@@ -25,10 +27,12 @@ def picked(values: Any, targets: Targets) -> tuple[Any, np.ndarray]:
     index = targets.spread(targets.label)
     at = np.arange(index.size) * values.shape[targets.axis] + index
     found = take(values.transpose(order).reshape((-1,)), at.reshape(targets.shape))
-    return found if weights.all() else where(weights != 0, found, 0.0), weights
+    of_nothing = targets.scale != targets.scale  # a mean without any weight is nan, and so is its gradient
+    return found if of_nothing or weights.all() else where(weights != 0, found, 0.0), weights
 
 
 @composite
+@in_single
 def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduction="mean"):
     r"""The negative log-likelihood :math:`-w_t \log p_t` of logarithms of probabilities, as log_softmax gives.
 
@@ -42,7 +46,7 @@ def nll_loss(input, target, *, axis=None, weight=None, ignore_index=-100, reduct
     x = given(input)
     targets = Targets("nll_loss", target, x.shape, x.dtype, axis, weight, ignore_index, reduction, soft=False)
     logp, weights = picked(x, targets)
-    return reduced(-logp * weights, reduction, targets.scale)
+    return reduced((0.0 - logp) * weights, reduction, targets.scale)
 
 
 nll_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
@@ -50,6 +54,7 @@ nll_loss.example(normal(2, 3, 2), np.array([[0, 2], [1, 1]]), reduction="none")
 
 
 @composite
+@in_single
 def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
     r"""The cross-entropy :math:`-\sum_c y_c \log p_c` of probabilities; nothing is clipped: a certain mistake is inf.
 
@@ -72,9 +77,9 @@ def categorical_cross_entropy(input, target, *, axis=-1, reduction="mean"):
     if plain(target, "target").shape == p.shape:
         target = given(target)
         validate.check_soft(name, plain(target, "target"))
-        return reduced(-xlogy(target, p).sum(axis=axis), reduction)
+        return reduced(0.0 - xlogy(target, p).sum(axis=axis), reduction)
     found, weights = picked(p, Targets(name, target, p.shape, p.dtype, axis, None, None, soft=False))
-    return reduced(-xlogy(weights, found), reduction)
+    return reduced(0.0 - xlogy(weights, found), reduction)
 
 
 categorical_cross_entropy.example(probabilities(4, 2), probabilities(4, 2))
@@ -82,6 +87,7 @@ categorical_cross_entropy.example(probabilities(4, 2), np.array([0, 0, 1, 1]), r
 
 
 @composite
+@in_single
 def kl_div(input, target, *, reduction="mean", log_target=False):
     r"""Kullback and Leibler's divergence, terms :math:`y (\log y - x)`, of log-probabilities x from probabilities y.
 
@@ -117,7 +123,37 @@ kl_div.example(normal(4, 3), probabilities(4, 3))
 kl_div.example(normal(4, 3), normal(4, 3), log_target=True, reduction="batchmean")
 
 
+@primitive
+def unreduced_focal_loss(x, gamma=2.0):
+    r"""focal_loss's :math:`(1 - p)^γ\, x` of a row's negative log-likelihood x, where :math:`p = e^{-x}`.
+
+    Example:
+        >>> unreduced_focal_loss(np.array([0.0, 800.0]), 0.5)
+        array([  0., 800.])
+    """
+    return (-np.expm1(np.negative(x))) ** gamma * x
+
+
+def _focal_rule(g, y, x, gamma):
+    """g (1 - p)^γ (1 + γ x p / (1 - p)). For a certain row, x = 0, the last quotient is 1, so for γ > 0 all is 0."""
+    if not gamma:
+        return g
+    certain = np.equal(x, 0)
+    x = np.where(certain, 1, np.minimum(x, 700))
+    rest = -np.expm1(-x)
+    return np.where(certain, 0, g * rest**gamma * (1 + gamma * x * np.exp(-x) / rest))
+
+
+unreduced_focal_loss.vjp(x=_focal_rule)
+unreduced_focal_loss.formula(
+    r"(1 - e^{-x})^{gamma}\, x", x=r"g \cdot (1 - e^{-x})^{gamma} (1 + gamma \cdot \frac{x e^{-x}}{1 - e^{-x}})"
+)
+unreduced_focal_loss.example(positive(3, 4))
+unreduced_focal_loss.example(positive(3, 4), 0.5)
+
+
 @composite
+@in_single
 def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index=-100, reduction="mean"):
     r"""The cross-entropy with easy rows weighed down: :math:`-w_t (1 - p_t)^γ \log p_t`; γ = 0 is cross_entropy.
 
@@ -137,7 +173,7 @@ def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index
     nll = cross_entropy(x, target, axis=axis, ignore_index=ignore_index, reduction="none")
     targets = Targets("focal_loss", target, x.shape, x.dtype, axis, weight, ignore_index, reduction, soft=False)
     weights = targets.per_row(targets.label_weights)
-    return reduced((-expm1(-nll)) ** gamma * nll * weights, reduction, targets.scale)
+    return reduced(unreduced_focal_loss(nll, float(gamma)) * weights, reduction, targets.scale)
 
 
 focal_loss.example(normal(4, 3), np.array([0, 2, -100, 1]), weight=[0.5, 1.0, 2.0])
@@ -145,6 +181,7 @@ focal_loss.example(normal(4, 3), np.array([0, 2, 1, 1]), gamma=0.5, reduction="s
 
 
 @composite
+@in_single
 def z_loss(input, *, axis=None, reduction="mean"):
     r""":math:`(\log \sum_c e^{x_c})^2` of each row: a small multiple of it keeps logits from drifting away.
 

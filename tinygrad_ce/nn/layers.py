@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ce import losses, ops
 from tinygrad_ce.engine.constants import plain, unmasked
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
@@ -448,11 +449,7 @@ class LayerNorm(Module):
         if x.shape[-len(shape) :] != shape:
             wanted = ", ".join(map(str, ("…", *shape)))
             raise ValueError(f"LayerNorm: input has shape {x.shape}, expected ({wanted})")
-        axes = tuple(range(-len(shape), 0))
-        for _ in range(2):  # the second time takes off what the first mean was rounded by
-            x = x - ops.mean(x, axes, keepdims=True)
-        y = self.weight * (x / ops.sqrt(ops.mean(x * x, axes, keepdims=True) + self.eps))
-        return y if self.bias is None else y + self.bias
+        return _layer_norm(x, self.weight, self.bias, self.eps)
 
     def _options(self) -> str:
         shape = self.weight.shape
@@ -460,6 +457,29 @@ class LayerNorm(Module):
         words += [f"eps={self.eps}"] if self.eps != 1e-5 else []
         words += ["bias=False"] if self.bias is None else []
         return ", ".join(words)
+
+
+@in_single
+def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """w ⊙ (x - mean) / √(variance + ε) + b, over as many last axes as w has."""
+    axes = tuple(range(-weight.ndim, 0))
+    eps = max(eps, float(np.finfo(x.dtype).tiny)) if eps else 0.0  # what isn't 0 isn't rounded to it
+    scale: Any = _scale(plain(x), axes)
+    if scale is not None:
+        x, eps = x / scale, eps / scale / scale
+    for _ in range(2):  # the second time takes off what the first mean was rounded by
+        x = x - ops.mean(x, axes, keepdims=True)
+    y = weight * (x / ops.sqrt(ops.mean(x * x, axes, keepdims=True) + eps))
+    return y if bias is None else y + bias
+
+
+def _scale(x: np.ndarray, axes: tuple[int, ...]) -> Any:
+    """A power of two for each sample, so that its squares can be added up; None for usual numbers."""
+    usual = np.finfo(x.dtype).max ** 0.25
+    if not x.size or (x.item(x.argmax()) <= usual and x.item(x.argmin()) >= -usual):
+        return None
+    _, exponents = np.frexp(np.abs(x).max(axis=axes, keepdims=True))
+    return np.ldexp(x.dtype.type(1), exponents - 1)
 
 
 class _Loss(Module):

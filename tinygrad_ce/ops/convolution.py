@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.example import normal, spaced
+from tinygrad_ce.ops.reduction import sum
 
 __all__ = ["conv2d", "fold", "max_pool2d", "unfold"]
 
@@ -84,6 +86,7 @@ def unfold(x, kernel_size, *, stride=1, padding=0):
 
 
 @primitive
+@in_single
 def fold(x, output_size, kernel_size, *, stride=1, padding=0):
     """Images from patches; where patches overlap they add up. The transpose of unfold.
 
@@ -135,6 +138,7 @@ fold.example(normal(1, 6, 3 * 7), (5, 4), (3, 2), stride=(2, 1), padding=(1, 2))
 
 
 @primitive
+@in_single
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     r"""Cross-correlation of images with kernels: each output is a kernel's dot product with the patch under it.
 
@@ -198,10 +202,10 @@ def _image_rule(g, y, x, weight, bias, stride, padding):
 
 def _kernel_rule(g, y, x, weight, bias, stride, padding):
     patches = unfold(x, weight.shape[2:], stride=stride, padding=padding)
-    return np.sum(_columns(g) @ np.swapaxes(patches, 1, 2), axis=0).reshape(weight.shape)
+    return sum(_columns(g) @ np.swapaxes(patches, 1, 2), axis=0).reshape(weight.shape)
 
 
-conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: g.sum((0, 2, 3)))
+conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: sum(g, (0, 2, 3)))
 conv2d.formula(
     lambda x, weight, bias, stride, padding: "x * weight" if bias is None else "x * weight + bias",
     x=r"g \text{ spread back through } weight \text{ (a convolution)}",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import fixed, normal, spaced
 from tinygrad_ce.ops.example import positive as above_zero
@@ -295,6 +296,7 @@ def floating(x: Any) -> Any:
 
 
 @primitive
+@in_single
 def sigmoid(x):
     """σ(x) = 1 / (1 + exp(-x)). Its gradient is σ(x) σ(-x), which doesn't cancel where σ is close to 1.
 
@@ -343,6 +345,7 @@ logsigmoid.example(normal(3, 4))
 
 
 @primitive
+@in_single
 def xlogy(x, y):
     """x log y, and 0 where x is 0, also at y = 0.
 
@@ -365,6 +368,7 @@ xlogy.example(normal(3, 4), above_zero(4))
 
 
 @primitive
+@in_single
 def xlog1py(x, y):
     """x log(1 + y), and 0 where x is 0, also at y = -1.
 
@@ -396,12 +400,13 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-relu.vjp(x=lambda g, y, x: np.where(x > 0, g, 0))
+relu.vjp(x=lambda g, y, x: np.where(x <= 0, 0, g))
 relu.formula(r"\max(x, 0)")
 relu.example(spaced(3, 4))
 
 
 @primitive
+@in_single
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, else negative_slope · x. The gradient at 0 is negative_slope.
 
@@ -419,6 +424,7 @@ leaky_relu.example(spaced(3, 4), 0.2)
 
 
 @primitive
+@in_single
 def normal_cdf(x):
     """Φ(x) = ½ erfc(-x / √2), the chance that a standard normal number is below x; accurate in both tails.
 
@@ -427,8 +433,17 @@ def normal_cdf(x):
         array([5.00000000e-01, 7.61985302e-24])
     """
     x = floating(x)
-    erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no erfc of its own
-    return np.asarray(0.5 * erfc(-x / math.sqrt(2))).astype(x.dtype)
+    wide = np.clip(x, -64, 64).astype(np.float64)
+    z = wide * -math.sqrt(0.5)
+    # In the tail erfc makes 2 z² times of what z was rounded by. So that is found, and erfc's slope times it is added.
+    upper = (wide * _SPLIT) - (wide * _SPLIT - wide)  # the upper half of the digits of x
+    lost = ((-upper * _ROOT_UPPER - z) - (wide - upper) * _ROOT_UPPER) - wide * _ROOT_LOWER
+    erfc = np.asarray(np.frompyfunc(math.erfc, 1, 1)(z), np.float64)  # NumPy has no erfc of its own
+    return (0.5 * erfc - lost * np.exp(-z * z) / math.sqrt(math.pi)).astype(x.dtype)
+
+
+# √½ in two numbers, the upper one of 26 bits; and what cuts a float64 there (Dekker, 1971).
+_ROOT_UPPER, _ROOT_LOWER, _SPLIT = 23726566 / 2**25, 1.210161710447897e-08, 2.0**27 + 1
 
 
 normal_cdf.vjp(x=lambda g, y, x: g * _normal_density(x))
@@ -437,10 +452,14 @@ normal_cdf.example(normal(3, 4))
 
 
 def _normal_density(x: Any) -> Any:
-    return np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    # x² is a² + (x - a)(x + a): with a of few bits a² is exact, and nothing is rounded where exp would make much of it.
+    x = np.clip(x, -64, 64)
+    a = np.rint(x * 16) / 16
+    return np.exp(-0.5 * (a * a)) * np.exp(-0.5 * ((x - a) * (x + a))) / math.sqrt(2 * math.pi)
 
 
 @primitive
+@in_single
 def gelu(x, approximate="none"):
     """x Φ(x), with Φ the normal distribution; ``approximate="tanh"`` is PyTorch's quick form of it.
 
@@ -490,6 +509,7 @@ gelu.example(normal(3, 4), "tanh")
 
 
 @primitive
+@in_single
 def silu(x):
     """x σ(x).
 

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import numpy_functions, primitive, registry
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal
+from tinygrad_ce.ops.reduction import sum
 
 __all__ = ["dot", "einsum", "linear", "matmul", "outer"]
 
 
 @primitive
+@in_single
 def matmul(a, b):
     """The matrix product a @ b, over stacks of matrices if there are more axes; 1-d arrays are vectors.
 
@@ -93,6 +96,7 @@ matmul.example(normal(4), normal(4))
 
 
 @primitive
+@in_single
 def linear(x, weight, bias=None):
     r"""A linear layer, :math:`x W^T + b`.
 
@@ -127,6 +131,11 @@ def rows(x: Any) -> Any:
     return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def _over_rows(g: Any) -> Any:
+    """The sum over rows; of a usual batch BLAS takes it in a quarter of NumPy's time."""
+    return g.T.dot(np.ones(len(g), g.dtype)) if len(g) <= 256 else sum(g, axis=0)
+
+
 def _weight_formula(x, weight, bias):
     if x.ndim == 1:
         return r"g \otimes x\text{, each of } g \text{ with all of } x"
@@ -136,7 +145,7 @@ def _weight_formula(x, weight, bias):
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
     weight=lambda g, y, x, weight, bias: rows(g).T.dot(rows(x)),
-    bias=lambda g, y, x, weight, bias: rows(g).T.dot(np.ones(math.prod(g.shape[:-1]), g.dtype)),
+    bias=lambda g, y, x, weight, bias: _over_rows(rows(g)),
 )
 linear.formula(
     lambda x, weight, bias: r"x\, weight^T" if bias is None else r"x\, weight^T + bias",
@@ -182,6 +191,7 @@ outer.example(normal(3), normal(4))
 
 
 @primitive
+@in_single
 def einsum(subscripts, *operands):
     """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b. Letters, ``...``, traces and diagonals.
 

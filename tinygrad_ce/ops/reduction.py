@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.kernels import softmax as kernels
+from tinygrad_ce.kernels.sums import add_up
 from tinygrad_ce.ops.example import fixed, normal, positive, spaced
 from tinygrad_ce.ops.softmax import masked, softmax
 
@@ -34,6 +36,7 @@ def _reopen(g: Any, x: Any, axis: Any) -> Any:
 
 
 @primitive
+@in_single
 def sum(x, axis=None, *, keepdims=False):
     """The sum over axes (None: all). Its gradient is handed to every summand.
 
@@ -41,7 +44,7 @@ def sum(x, axis=None, *, keepdims=False):
         >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([4., 6.])
     """
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    return add_up(x, axis, keepdims)
 
 
 sum.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis), x.shape))
@@ -52,6 +55,7 @@ sum.example(normal(3, 4), axis=1, keepdims=True)
 
 
 @primitive
+@in_single
 def prod(x, axis=None, *, keepdims=False):
     """The product over axes (None: all). Its gradient is the product of the other factors, zeros included.
 
@@ -65,14 +69,25 @@ def prod(x, axis=None, *, keepdims=False):
 def _prod_rule(g, y, x, axis, keepdims):
     if np.all(y != 0) and np.isfinite(y).all():
         return _reopen(g, x, axis) * _reopen(y, x, axis) / x
-    # Division fails at 0, and where the product under- or overflows. So each factor is left out once (set to 1), along
-    # a new axis, and the rest is multiplied.
+    # Division fails at 0, and where the product under- or overflows.
     axes = _axes(x.ndim, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
-    rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), 1, -1))
-    others = prod(np.where(np.eye(rows.shape[-1], dtype=bool), 1, rows), axis=-1)
-    back = others.reshape(tuple(x.shape[i] for i in (*rest, *axes)))
+    rows = np.transpose(x, (*rest, *axes)).reshape((*(x.shape[i] for i in rest), _count(x, axis)))
+    back = _others(rows).reshape(tuple(x.shape[i] for i in (*rest, *axes)))
     return _reopen(g, x, axis) * np.transpose(back, tuple(int(i) for i in np.argsort((*rest, *axes))))
+
+
+def _others(x):
+    """Of each number along the last axis the product of all others: its neighbour's, times that of all other pairs."""
+    count = x.shape[-1]
+    if count <= 1:
+        return np.ones(x.shape, x.dtype)
+    if count % 2:
+        x = np.concatenate([x, np.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
+    pairs = x.reshape((*x.shape[:-1], x.shape[-1] // 2, 2))
+    other_pairs = _others(pairs[..., 0] * pairs[..., 1])
+    others = (np.expand_dims(other_pairs, -1) * np.flip(pairs, -1)).reshape(x.shape)
+    return others[..., :count] if count % 2 else others
 
 
 prod.vjp(x=_prod_rule)
@@ -83,6 +98,7 @@ prod.example(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]]), axis=1)
 
 
 @primitive
+@in_single
 def mean(x, axis=None, *, keepdims=False):
     """The arithmetic mean over axes (None: all).
 
@@ -90,7 +106,14 @@ def mean(x, axis=None, *, keepdims=False):
         >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([2., 3.])
     """
-    return np.mean(x, axis=axis, keepdims=keepdims)
+    return _mean(np.asarray(x), axis, keepdims)
+
+
+def _mean(x, axis, keepdims=False, ddof=0):
+    """Σ x / (n - ddof)."""
+    total = add_up(x if x.dtype.kind == "f" else x.astype(np.float64), axis, keepdims)
+    count = x.size // total.size if total.size else 1
+    return total / (count - ddof if count > ddof else 0)
 
 
 mean.vjp(x=lambda g, y, x, axis, keepdims: np.broadcast_to(_reopen(g, x, axis) / _count(x, axis), x.shape))
@@ -100,8 +123,8 @@ mean.example(normal(3, 4), axis=0, keepdims=True)
 
 
 def _extreme_rule(g, y, x, axis, keepdims):
-    """The gradient goes to the entries that equal the extreme, in equal parts."""
-    hit = x == _reopen(y, x, axis)
+    """The gradient goes to the entries that equal the extreme, in equal parts. A nan is extreme: y is nan then."""
+    hit = (x == _reopen(y, x, axis)) | np.isnan(x)
     share = (1 / np.maximum(np.sum(hit, axis=axis, keepdims=True), 1)).astype(x.dtype)
     return np.where(hit, _reopen(g, x, axis) * share, 0)
 
@@ -146,6 +169,7 @@ min.example(fixed([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
 
 
 @primitive
+@in_single
 def var(x, axis=None, *, ddof=0, keepdims=False):
     """The variance over axes (None: all), Σ (x - mean)² / (n - ddof).
 
@@ -153,12 +177,18 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
         >>> var([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([1., 1.])
     """
-    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    return _var(np.asarray(x), axis, ddof, keepdims)
+
+
+def _var(x, axis, ddof, keepdims):
+    squares = x - _mean(x, axis, keepdims=True)
+    squares *= squares
+    return _mean(squares, axis, keepdims, ddof)
 
 
 def _var_derivative(x, axis, ddof):
     count = _count(x, axis) - ddof
-    return (2 / count if count else np.nan) * (x - np.mean(x, axis=axis, keepdims=True))
+    return (2 / count if count else np.nan) * (x - mean(x, axis, keepdims=True))
 
 
 def _divisor(ddof):
@@ -175,6 +205,7 @@ var.example(normal(3, 4), axis=1, ddof=1)
 
 
 @primitive
+@in_single
 def std(x, axis=None, *, ddof=0, keepdims=False):
     """The standard deviation over axes (None: all): √var. Where it is 0 so is the gradient.
 
@@ -182,11 +213,12 @@ def std(x, axis=None, *, ddof=0, keepdims=False):
         >>> std([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([1., 1.])
     """
-    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    return np.sqrt(_var(np.asarray(x), axis, ddof, keepdims))
 
 
 def _std_rule(g, y, x, axis, ddof, keepdims):
-    return _reopen(g / (2 * np.where(y == 0, 1, y)), x, axis) * _var_derivative(x, axis, ddof)
+    slope = np.where(y == 0, 0, g / (2 * np.where(y == 0, 1, y)))  # at 0 also the Hessian is 0
+    return _reopen(slope, x, axis) * _var_derivative(x, axis, ddof)
 
 
 std.vjp(x=_std_rule)
@@ -199,6 +231,7 @@ std.example(normal(3, 4), axis=0, ddof=1, keepdims=True)
 
 
 @primitive
+@in_single
 def cumsum(x, axis=None):
     """Running sums along an axis (None: of the flattened array).
 
@@ -206,12 +239,13 @@ def cumsum(x, axis=None):
         >>> cumsum([1.0, 2.0, 3.0])
         array([1., 3., 6.])
     """
-    return np.cumsum(x, axis=axis)
+    x = np.asarray(x)
+    return np.cumsum(x, axis=axis, dtype=np.float64).astype(x.dtype) if x.dtype == np.float32 else np.cumsum(x, axis)
 
 
 def _cumsum_rule(g, y, x, axis):
     along = 0 if axis is None else axis
-    return np.flip(np.cumsum(np.flip(g, along), along), along).reshape(x.shape)
+    return np.flip(cumsum(np.flip(g, along), along), along).reshape(x.shape)
 
 
 cumsum.vjp(x=_cumsum_rule)

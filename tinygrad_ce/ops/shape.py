@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.elementwise import astype
 from tinygrad_ce.ops.example import normal
@@ -384,6 +385,7 @@ getitem.example(normal(3, 4), np.eye(3, 4, dtype=bool))
 
 
 @primitive
+@in_single
 def scatter(x, index, shape):
     """Zeros of a shape, with x added at [index]: the transpose of getitem. An index that repeats adds up.
 
@@ -391,12 +393,16 @@ def scatter(x, index, shape):
         >>> scatter(np.array([1.0, 2.0, 3.0]), [0, 2, 2], (4,))
         array([1., 0., 5., 0.])
     """
-    y = np.zeros(shape, np.asarray(x).dtype)
-    if _repeats(index):
-        np.add.at(y, index, x)
-    else:
+    x = np.asarray(x)
+    if not _repeats(index):
+        y = np.zeros(shape, x.dtype)
         y[index] = x
-    return y
+        return y
+    # Where many numbers may meet in one, they are added in a dtype that keeps their digits.
+    wide = np.float64 if x.dtype == np.float32 and x.size >= 1 << 20 else x.dtype
+    y = np.zeros(shape, wide)
+    np.add.at(y, index, x.astype(wide, copy=False))
+    return y.astype(x.dtype, copy=False)
 
 
 scatter.vjp(x=lambda g, y, x, index, shape: g[index])

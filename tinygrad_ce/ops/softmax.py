@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.primitive import primitive
+from tinygrad_ce.engine.primitive import primitive, registry
+from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal
@@ -58,8 +59,12 @@ def centred(g: Any, p: Any, axis: Any) -> Any:
     The mean is subtracted twice. In exact numbers the second time changes nothing; it removes what rounding left.
     """
     for _ in range(2):
-        g = g - np.sum(g * p, axis=axis, keepdims=True)
+        g = g - _add_up(g * p, axis)
     return g
+
+
+def _add_up(x: Any, axis: Any) -> Any:
+    return registry["sum"](x, axis, keepdims=True)
 
 
 softmax.vjp(x=lambda g, p, x, axis, where: _softmax_gradient(g, p, axis))
@@ -119,6 +124,7 @@ log_softmax.example(normal(3, 4, 2), axis=1)
 
 
 @primitive
+@in_single
 def log_softmax_gradient(w, x, axis, where):
     """w - p Σ w, the gradient of Σ w log p: the digits of 1 - p are kept where a p is close to 1.
 
@@ -134,7 +140,7 @@ def log_softmax_gradient(w, x, axis, where):
 log_softmax_gradient.vjp(
     w=lambda g, y, w, x, axis, where: centred(g, softmax(x, axis=axis, where=where), axis),
     x=lambda g, y, w, x, axis, where: (
-        -np.sum(w, axis=axis, keepdims=True) * _softmax_gradient(g, softmax(x, axis=axis, where=where), axis)
+        -_add_up(w, axis) * _softmax_gradient(g, softmax(x, axis=axis, where=where), axis)
     ),
 )
 log_softmax_gradient.formula(

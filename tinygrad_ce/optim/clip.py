@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.single import single
 from tinygrad_ce.tensor import Tensor
 
 
@@ -80,13 +81,13 @@ def clip_norm(where: str, named: Iterable[tuple[str, Tensor]], max_norm: float, 
     norm = largest
     if largest and norm_type < math.inf:
         # Divided by the largest entry, no power overflows, and none that matters vanishes.
-        powers = (np.sum(np.abs(g / largest) ** norm_type, dtype=np.float64) for _, _, g in with_gradient)
+        powers = (np.sum(np.abs(single(g) / largest) ** norm_type, dtype=np.float64) for _, _, g in with_gradient)
         norm = largest * float(sum(powers)) ** (1 / norm_type)
     if norm == math.inf:
         raise FloatingPointError(f"{where}: gradients reach {largest:.3g}, and their norm is beyond the largest number")
     factor = max_norm / (norm + 1e-6)
     if factor < 1:
-        at_once((p, "_grad", np.asarray(g * factor)) for _, p, g in with_gradient)
+        at_once((p, "_grad", np.asarray((single(g) * factor).astype(g.dtype))) for _, p, g in with_gradient)
     return norm
 
 

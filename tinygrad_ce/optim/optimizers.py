@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import finite
 from tinygrad_ce.engine.node import at_once, compare_and_swap
+from tinygrad_ce.engine.single import HALF, SINGLE
 from tinygrad_ce.tensor import Tensor
 
 
@@ -19,7 +20,8 @@ class Optimizer:
 
     Call ``zero_grad``, ``loss.backward()``, ``step``. A step gives each parameter another array, so a graph recorded
     before it keeps its numbers.
-    Parameters without a gradient, and those that no longer require one, are left alone.
+    Parameters without a gradient, and those that no longer require one, are left alone. A float16 parameter has its
+    numbers and its state in float32 here, and is rounded from them at each step.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -76,9 +78,18 @@ class Optimizer:
                     w.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
                     objects.append(p)
                     old.append(w)
-                    new.append(self._updated(w, g, kept))
+                    update = self._updated_half if w.dtype == HALF else self._updated
+                    new.append(update(w, g, kept))
             if compare_and_swap(objects, ["memory", *["_value"] * len(old)], old, new):
                 return
+
+    def _updated_half(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """The new numbers of a float16 parameter, rounded from float32 ones that are remembered as its "weights"."""
+        before = memory.get("weights")
+        if before is None or not np.array_equal(before.astype(HALF), w):  # the first step, or the user gave others
+            before = w.astype(SINGLE)
+        memory["weights"] = self._updated(before, g.astype(SINGLE), memory)
+        return memory["weights"].astype(HALF)
 
     def _updated(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
         """A parameter's new numbers, from the old ones, the gradient and what is remembered; writes to none of them."""
@@ -109,9 +120,10 @@ class Optimizer:
             p = self.parameters[int(place)]
             if np.shape(value) not in (p.shape, ()):
                 raise ValueError(f"{name}: {key} has shape {np.shape(value)}, expected the parameter's {p.shape}")
-            memory[int(place)][what] = np.array(value, p.dtype if what != "count" else float)
+            dtype = SINGLE if p.dtype == HALF else p.dtype
+            memory[int(place)][what] = np.array(value, dtype if what != "count" else float)
         for i, kept in enumerate(memory):
-            if kept and set(kept) != self.remembers:
+            if kept and set(kept) - {"weights"} != self.remembers:
                 wanted = sorted(self.remembers)
                 raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
         at_once([(self, "lr", float(state["lr"])), (self, "memory", memory)])
@@ -215,7 +227,8 @@ class Adam(Optimizer):
         v = second * memory.get("square", 0.0) + (1 - second) * (g * g)
         memory.update(mean=m, square=v, count=np.array(t))
         root = np.sqrt(v) / math.sqrt(1 - second**t)
-        return m / (root + self.eps) * (self.lr / (1 - first**t))  # type: ignore[no-any-return]
+        eps = max(self.eps, float(np.finfo(g.dtype).tiny)) if self.eps else 0.0  # what isn't 0 isn't rounded to it
+        return m / (root + eps) * (self.lr / (1 - first**t))  # type: ignore[no-any-return]
 
 
 class AdamW(Adam):

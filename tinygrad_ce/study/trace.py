@@ -14,6 +14,7 @@ from tinygrad_ce.common.names import free
 from tinygrad_ce.engine.node import Node
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
+from tinygrad_ce.engine.single import single
 from tinygrad_ce.losses.linear_cross_entropy import Tally
 from tinygrad_ce.nn.module import Module
 
@@ -254,13 +255,15 @@ def names_in(frame: types.FrameType | None) -> dict[str, Any]:
 def _shares(call: Call, values: _Values) -> Iterable[Share]:
     """What a call hands back to its operands, by its rules, added up in each operand."""
     node, made, g = call.node, call.node._primitive, call.result.gradient
-    arguments = [*node._arguments[:-1], None] if made.keeps else list(node._arguments)
+    arguments = [*map(single, node._arguments)]
+    if made.keeps:
+        arguments[-1] = None
     for i, parent in node._parents:
         rule = made.rules[i]
         assert rule is not None
         operand = values.of[parent._order]
         # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.
-        product = np.asarray(rule(g if g is None or g.ndim else g[()], node._value, *arguments))
+        product = np.asarray(rule(g if g is None or g.ndim else g[()], single(node._value), *arguments))
         fitted = np.asarray(unbroadcast(product, operand.array, made, i))
         before = operand.gradient
         total = fitted if before is None else np.asarray(before + fitted)

@@ -23,12 +23,15 @@ def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
 
     The model runs in evaluation and is left as it was.
 
+    Raises:
+        ValueError: a logit is nan; the first row is named.
+
     Example:
         >>> import numpy as np, tinygrad_ce as tg
         >>> tg.predict(lambda x: x, np.eye(3))
         array([0, 1, 2])
     """
-    return np.asarray(logits(model, x, batch_size).argmax(axis=1))
+    return _largest("predict", logits(model, x, batch_size))
 
 
 def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
@@ -65,6 +68,9 @@ def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:
 
 def accuracy(predicted: Any, y: Any) -> float:
     """The fraction of rows whose prediction (class indices, or logits: the largest) is the label.
+
+    Raises:
+        ValueError: a logit is nan, or a label or prediction isn't a class; the first is named.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -149,11 +155,20 @@ def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
     return float(np.mean((best == index[:, None]).any(axis=1))) if index.size else float("nan")
 
 
+def _largest(where: str, logits: np.ndarray) -> np.ndarray:
+    """The class of each row's largest logit. argmax would take nan for the largest."""
+    none = np.isnan(logits).any(axis=-1) if logits.dtype.kind == "f" else np.zeros(0, bool)
+    if none.any():
+        row = np.argwhere(none)[0].tolist()
+        raise ValueError(f"{where}: the logits of row {row} hold nan, so none is the largest; are x or the model nan?")
+    return np.asarray(logits.argmax(axis=-1))
+
+
 def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
     p, y = plain(predicted, f"{where}: predicted"), plain(y, f"{where}: y")
     if p.ndim == y.ndim + 1:
         classes = p.shape[-1] if classes is None else classes
-        p = p.argmax(axis=-1)
+        p = _largest(where, p)
     most = classes
     if most is None:
         most = 1 + max((int(a.max()) for a in (p, y) if a.size and a.dtype.kind in "iu"), default=0)
