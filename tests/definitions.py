@@ -39,6 +39,10 @@ def leaky_relu(x, negative_slope=0.01):
     return np.where(x > 0, x, x * negative_slope)
 
 
+def elu(x, alpha=1.0):
+    return np.where(x > 0, x, alpha * (np.exp(x) - 1))
+
+
 def normal_cdf(x):
     """½ + φ(x) (x + x³/3 + x⁵/15 + x⁷/105 + …), and the limits where |x| > 6."""
     near = np.abs(x) <= 6

@@ -218,6 +218,7 @@ ELEMENTWISE = {
     "maximum": lambda x: tg.maximum(x, tg.Tensor(np.zeros(x.shape), requires_grad=True)),
     "minimum": lambda x: tg.minimum(x, np.ones(x.shape)),
     "gelu tanh": lambda x: tg.gelu(x, "tanh"),
+    "elu 0.5": lambda x: tg.elu(x, 0.5),
     "max": lambda x: tg.max(tg.stack([x, x]), axis=0),
     "std": lambda x: tg.std(tg.stack([x, x]), axis=0),
     "prod": lambda x: tg.prod(tg.stack([x, x * 0.5, x - x]), axis=0),

@@ -27,6 +27,9 @@ def test_values_and_gradients_as_pytorch(torch_figures):
         "binary_cross_entropy_with_logits": nn.BCEWithLogitsLoss,
         "binary_cross_entropy": nn.BCELoss,
         "kl_div": nn.KLDivLoss,
+        "mse_loss": nn.MSELoss,
+        "l1_loss": nn.L1Loss,
+        "huber_loss": nn.HuberLoss,
     }
     for row in torch_figures["losses"]:
         target, options = np.array(row["target"]), row["options"]
@@ -151,6 +154,19 @@ def test_log_softmax_gradient_of_a_confident_row_keeps_its_digits():
         (lambda: tg.binary_cross_entropy([0.5, 1.5], [0.0, 1.0]), ValueError, r"input\[1\] is 1.5"),
         (lambda: tg.binary_cross_entropy([0.5], [0.0], weight=[1.0, 2.0]), ValueError, r"weight has shape \(2,\)"),
         (lambda: tg.kl_div(np.zeros((2, 2)), np.zeros(2)), ValueError, r"target has shape \(2,\)"),
+        (
+            lambda: tg.mse_loss(np.zeros((3, 1)), np.zeros(3)),
+            ValueError,
+            r"mse_loss: target has shape \(3,\)",
+        ),
+        (lambda: tg.l1_loss(np.zeros((2, 3)), np.zeros(3)), ValueError, r"expected input's shape \(2, 3\)"),
+        (lambda: tg.huber_loss(np.zeros(3), 0.0), ValueError, r"huber_loss: target has shape \(\).* not broadcast"),
+        (lambda: tg.huber_loss([1.0], [0.0], delta=0), ValueError, "huber_loss: delta is 0, expected a number above 0"),
+        (lambda: tg.huber_loss([1.0], [0.0], delta="1"), TypeError, "huber_loss: delta is '1', of type str"),
+        (lambda: tg.mse_loss([1.0], [0.0], reduction="avg"), ValueError, "mse_loss: reduction is 'avg'"),
+        (lambda: tg.focal_loss(np.zeros((2, 3)), [0, 1], gamma="2"), TypeError, "focal_loss: gamma is '2'"),
+        (lambda: tg.gumbel_softmax(np.zeros(3), "1"), TypeError, "gumbel_softmax: tau is '1'"),
+        (lambda: tg.cross_entropy([[0.0, 2]], [0], label_smoothing="0.1"), TypeError, "label_smoothing is '0.1'"),
         (lambda: tg.kl_div(np.zeros(2), np.zeros(2), reduction="avg"), ValueError, "reduction is 'avg'"),
         (lambda: tg.nll_loss(np.zeros((2, 3)), [0, 3]), ValueError, r"nll_loss: target\[1\] is 3"),
         (lambda: tg.focal_loss(np.zeros((2, 3)), [0, 3]), ValueError, r"target\[1\] is 3"),
@@ -285,3 +301,32 @@ def test_nll_loss_without_any_weight_is_cross_entropys(reduction):
     np.testing.assert_array_equal(slope[[0, 1], [0, 1]], expected)
     sure, _ = value_and_slope(lambda t: tg.nll_loss(t, [0], reduction="none"), np.array([[0.0, -INF]]))
     assert not np.signbit(sure).any()
+
+
+@pytest.mark.parametrize("loss", [tg.mse_loss, tg.l1_loss, tg.huber_loss])
+def test_losses_of_numbers_take_whole_ones_and_give_both_sides_their_gradient(loss):
+    assert (
+        loss(tg.Tensor([1, 2]), [1.5, 4.5], reduction="none").data.tolist()
+        == loss([1.0, 2.0], [1.5, 4.5], reduction="none").tolist()
+    )
+    x, y = tg.Tensor([1.0, 2.0, 7.0], requires_grad=True), tg.Tensor([1.5, 4.5, 6.0], requires_grad=True)
+    loss(x, y).backward()
+    np.testing.assert_array_equal(x.grad, -y.grad)
+    assert loss(x.astype("float32"), [1.0, 2.0, 3.0]).dtype == np.float32
+    assert loss(x.astype("float16"), [1.0, 2.0, 3.0]).dtype == np.float16
+    assert np.isnan(loss(np.zeros(0), np.zeros(0)))  # the mean of nothing, as cross_entropy's
+
+
+def test_huber_loss_far_away_is_a_line_and_near_0_a_parabola():
+    x = tg.Tensor([0.0, 1e-160, 1e200, -np.inf], requires_grad=True)
+    loss = tg.huber_loss(x, np.zeros(4), delta=2.0, reduction="none")
+    np.testing.assert_array_equal(loss.data, [0, 0.5e-320, 2e200, np.inf])
+    loss.backward(np.ones(4))
+    np.testing.assert_array_equal(x.grad, [0, 1e-160, 2, -2])
+    at_0 = tg.hessian(lambda x: tg.huber_loss(x, np.zeros(1)), np.zeros(1))
+    assert np.asarray(at_0).item() == 1
+
+
+def test_integer_tensors_are_floats_to_a_loss():
+    soft = tg.binary_cross_entropy_with_logits(tg.Tensor([0, 1]), [0.5, 0.25], reduction="none")
+    np.testing.assert_allclose(soft.data, [np.log(2), 0.75 * (1 + np.log1p(np.exp(-1))) + 0.25 * np.log1p(np.exp(-1))])

@@ -232,6 +232,9 @@ def test_dropout_keeps_the_mean_and_its_gradient_follows_the_mask():
     [
         (nn.ReLU(), tg.relu),
         (nn.LeakyReLU(0.2), lambda x: tg.leaky_relu(x, 0.2)),
+        (nn.ELU(), tg.elu),
+        (nn.ELU(0.5), lambda x: tg.elu(x, 0.5)),
+        (nn.Identity(), lambda x: x),
         (nn.Tanh(), tg.tanh),
         (nn.Sigmoid(), tg.sigmoid),
         (nn.Softplus(), tg.softplus),
@@ -264,6 +267,41 @@ def test_standardize_measures_once_and_is_saved():
 def test_sequential_refuses_what_is_no_module():
     with pytest.raises(TypeError, match="layer 1 is of type"):
         nn.Sequential(nn.ReLU(), tg.relu)
+
+
+def test_a_module_list_is_a_list_whose_layers_have_names():
+    blocks = nn.ModuleList([nn.Linear(2, 3, rng=0), nn.ReLU()])
+    blocks.append(nn.Linear(3, 2, rng=1)).extend(nn.Tanh() for _ in range(2))
+    assert len(blocks) == 5
+    assert list(blocks) == blocks[:] == blocks.layers
+    assert [name for name, _ in blocks.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    blocks[-1] = nn.Sigmoid()
+    assert isinstance(blocks[4], nn.Sigmoid)
+    assert [type(layer) for layer in blocks[3:]] == [nn.Tanh, nn.Sigmoid]
+    before = blocks.layers
+    for wrong in (lambda: blocks.append(nn.ReLU), lambda: blocks.extend([nn.ReLU(), 3]), lambda: nn.ModuleList([1])):
+        with pytest.raises(TypeError, match=r"ModuleList: layer \d is of type .*, expected a Module"):
+            wrong()
+    with pytest.raises(TypeError, match="make one: ReLU"):
+        blocks[0] = nn.ReLU
+    with pytest.raises(IndexError):
+        blocks[5] = nn.ReLU()
+    assert blocks.layers == before
+    with pytest.raises(TypeError, match="ModuleList has no forward, as it is a list"):
+        blocks(np.zeros((1, 2)))
+    assert repr(nn.ModuleList()) == "ModuleList()"
+
+    class Residual(nn.Module):
+        def __init__(self):
+            self.blocks = nn.ModuleList(nn.Linear(2, 2, rng=i) for i in range(3))
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = x + block(x)
+            return x
+
+    assert Residual()(np.ones((4, 2))).shape == (4, 2)
+    assert len(Residual().parameters()) == 6
 
 
 def test_a_module_without_forward_says_so():
@@ -332,6 +370,19 @@ def test_an_optimiser_goes_on_from_its_state():
     [
         (lambda w: optim.SGD([w], lr=-1.0), ValueError, "SGD: lr is -1.0, expected a finite number of at least 0"),
         (lambda w: optim.SGD([w], lr=np.nan), ValueError, "lr is nan"),
+        (lambda w: optim.SGD([w], lr="0.1"), TypeError, "SGD: lr is '0.1', of type str, expected a number"),
+        (lambda w: optim.SGD([w], 0.1, True), TypeError, "SGD: momentum is True, of type bool"),
+        (lambda w: optim.Adam([w], lr=None), TypeError, "Adam: lr is None"),
+        (lambda w: optim.Adam([w], lr=[0.1]), TypeError, r"Adam: lr is \[0.1\], of type list"),
+        (lambda w: optim.AdamW([w], weight_decay="1"), TypeError, "AdamW: weight_decay is '1'"),
+        (lambda w: optim.RMSprop([w], alpha=1.0), ValueError, "RMSprop: alpha is 1.0"),
+        (lambda w: optim.RMSprop([w], eps="0"), TypeError, "RMSprop: eps is '0'"),
+        (lambda w: optim.StepLR(optim.SGD([w]), 2, gamma="0.5"), TypeError, "StepLR: gamma is '0.5'"),
+        (lambda w: optim.LinearLR(optim.SGD([w]), "0.5"), TypeError, "LinearLR: start_factor is '0.5'"),
+        (lambda w: optim.clip_grad_norm([w], "1"), TypeError, "clip_grad_norm: max_norm is '1'"),
+        (lambda w: tg.train.EMA("0.9"), TypeError, "EMA: decay is '0.9'"),
+        (lambda w: nn.Dropout("0.5"), TypeError, "Dropout: p is '0.5'"),
+        (lambda w: nn.LayerNorm(2, eps="0"), TypeError, "LayerNorm: eps is '0'"),
         (lambda w: optim.SGD([], lr=0.1), ValueError, "SGD: no parameters"),
         (lambda w: optim.SGD(w, lr=0.1), TypeError, "parameters is a Tensor, expected a list"),
         (lambda w: optim.SGD([w.data], lr=0.1), TypeError, r"parameters\[0\] is ReadOnlyArray"),

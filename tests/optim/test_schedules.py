@@ -1,4 +1,4 @@
-"""Learning-rate schedules: PyTorch's rates, in loops of one's own and in fit, and going on from a state."""
+"""Learning-rate schedules and parameter groups: PyTorch's rates, in loops of one's own and in fit, and resuming."""
 
 import contextlib
 import functools
@@ -34,7 +34,7 @@ def made(optimizer, sequence, milestones, **options):
 
 
 def test_rates_are_pytorchs(figures):
-    assert len(figures["schedules"]) == 17
+    assert len(figures["schedules"]) == 20
     for figure in figures["schedules"]:
         optimizer = sgd(figure["lr"])
         schedule = made(optimizer, figure["sequence"], figure["milestones"])
@@ -44,6 +44,160 @@ def test_rates_are_pytorchs(figures):
             rates.append(optimizer.lr)
         np.testing.assert_allclose(rates, figure["rates"], rtol=1e-12, atol=1e-15, err_msg=str(figure["sequence"]))
         np.testing.assert_array_equal([schedule.rate(t) for t in range(len(rates))], rates)
+
+
+def test_one_cycle_is_pytorchs_with_its_momentum(figures):
+    assert len(figures["one_cycle"]) == 21
+    for figure in figures["one_cycle"]:
+        w = tg.Tensor(0.0, requires_grad=True)
+        optimizer = getattr(optim, figure["optimizer"])([w], lr=0.4, **figure["given"])
+        schedule = optim.OneCycleLR(optimizer, **figure["options"])
+        rates, momenta = [], []
+        for _ in figure["rates"]:
+            rates.append(optimizer.lr)
+            momenta.append(optimizer.betas[0] if figure["optimizer"] == "Adam" else optimizer.momentum)
+            schedule.step()
+        np.testing.assert_allclose(rates, figure["rates"], rtol=1e-12, atol=1e-15, err_msg=str(figure["options"]))
+        np.testing.assert_allclose(momenta, figure["momenta"], rtol=1e-12, err_msg=str(figure["options"]))
+        assert optimizer.lr == rates[-1]  # after the last step it stays
+        with pytest.raises(ValueError, match="one step more than total_steps"):
+            schedule.step()
+
+
+def grouped(figure, start):
+    """Two parameters, each in a group of its own, with the optimiser and the schedule of a figure."""
+    w, v = (tg.Tensor(numbers, requires_grad=True) for numbers in start)
+    listed = [{"params": [p], **own} for p, own in zip((w, v), figure["groups"], strict=True)]
+    optimizer = getattr(optim, figure["optimizer"])(listed, **figure["shared"])
+    name, options = figure["schedule"] or (None, {})
+    return w, v, optimizer, getattr(optim, name)(optimizer, **options) if name else None
+
+
+def steps(w, v, optimizer, schedule, count):
+    path, rates = [], []
+    for _ in range(count):
+        optimizer.zero_grad()
+        ((w - 1) ** 2 + v**2 + w * v).sum().backward()
+        rates.append(optimizer.rates)
+        optimizer.step()
+        path.append([w.data.tolist(), v.data.tolist()])
+        if schedule is not None:
+            schedule.step(*[3.0] * isinstance(schedule, optim.ReduceLROnPlateau))
+    return path, rates
+
+
+def test_groups_are_pytorchs_under_every_schedule(figures):
+    assert len(figures["groups"]["figures"]) == 35
+    for figure in figures["groups"]["figures"]:
+        path, rates = steps(*grouped(figure, figures["groups"]["start"]), len(figure["path"]))
+        what = str({name: figure[name] for name in ("optimizer", "groups", "schedule")})
+        np.testing.assert_allclose(rates, figure["rates"], rtol=1e-12, err_msg=what)
+        np.testing.assert_allclose(path, figure["path"], rtol=1e-10, atol=1e-13, err_msg=what)
+
+
+def test_groups_go_on_from_a_state_to_the_same_bits(figures):
+    for figure in figures["groups"]["figures"]:
+        w, v, optimizer, schedule = grouped(figure, figures["groups"]["start"])
+        steps(w, v, optimizer, schedule, 4)
+        *twins, other, again = grouped(figure, [w.data, v.data])
+        for order in ((other, optimizer), (again, schedule)):
+            if order[0] is not None:
+                order[0].load_state_dict({k: np.asarray(a) for k, a in order[1].state_dict().items()})
+        rest = steps(w, v, optimizer, schedule, 7)
+        assert steps(*twins, other, again, 7) == rest
+
+
+def test_fit_resumes_groups_under_a_schedule(blobs, tmp_path):
+    def train(epochs, **options):
+        model = nn.Sequential(nn.Linear(2, 8, rng=0), nn.Tanh(), nn.Linear(8, 3, rng=1))
+        first, last = model[0].parameters(), model[2].parameters()
+        optimizer = optim.SGD([{"params": first}, {"params": last, "lr": 0.01}], lr=0.2, momentum=0.9)
+        schedule = optim.ExponentialLR(optimizer, 0.5)
+        history = tg.fit(
+            model, blobs, epochs=epochs, optimizer=optimizer, schedule=schedule, progress=False, **options
+        )  # fmt: skip
+        return model, optimizer, history
+
+    whole, optimizer, history = train(4)
+    assert history["lr"] == [0.2, 0.1, 0.05, 0.025]
+    np.testing.assert_allclose(optimizer.rates, [0.2 / 16, 0.01 / 16])
+    train(2, checkpoint=tmp_path / "c.npz")
+    resumed, optimizer, _ = train(4, checkpoint=tmp_path / "c.npz", resume=True)
+    assert optimizer.rates == pytest.approx([0.2 / 16, 0.01 / 16])
+    for name, numbers in whole.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], numbers)
+
+
+def test_one_rate_given_to_groups_is_the_rate_of_all():
+    a, b = (tg.Tensor(1.0, requires_grad=True) for _ in range(2))
+    optimizer = optim.SGD([{"params": a}, {"params": [b], "lr": 0.5}], lr=0.25)
+    assert optimizer.rates == [0.25, 0.5]
+    a.grad = b.grad = 1.0
+    optimizer.step()
+    assert (a.item(), b.item()) == (0.75, 0.5)
+    optimizer.lr = 0.125
+    optimizer.step()
+    assert (a.item(), b.item()) == (0.625, 0.375)
+    assert optimizer.state_dict()["lr"].tolist() == [0.125, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda a, b: optim.SGD([{"params": [a]}, b]), TypeError, r"SGD: parameters\[1\] is Tensor .* expected groups"),
+        (lambda a, b: optim.SGD([{"parameters": [a]}]), TypeError, r"SGD: parameters\[0\] is dict .*\"params\": "),
+        (lambda a, b: optim.SGD([{"params": [a]}, {"params": [a, b]}]), ValueError, "a parameter is listed twice"),
+        (lambda a, b: optim.SGD([{"params": [a], "lr": "0.1"}]), TypeError, "SGD: lr is '0.1'"),
+        (lambda a, b: optim.Adam([{"params": [a], "betas": (2, 0)}]), ValueError, r"Adam: betas\[0\] is 2"),
+        (lambda a, b: optim.SGD([{"params": [a], "learning_rate": 1}]), TypeError, "'learning_rate'; here it is lr"),
+        (lambda a, b: optim.SGD([{"params": []}, {"params": [b]}]), ValueError, "SGD: no parameters"),
+        (lambda a, b: optim.SGD([a]).param_groups, AttributeError, "param_groups'; here it is groups, and lr"),
+        (lambda a, b: optim.OneCycleLR(optim.SGD([a]), [0.1, 0.2], 5), ValueError, "OneCycleLR: max_lr has 2 rates"),
+        (lambda a, b: optim.OneCycleLR(optim.SGD([a]), 0.1), ValueError, "give total_steps, or epochs and steps"),
+        (lambda a, b: optim.OneCycleLR(optim.SGD([a]), 0.1, 5, pct_start=2), ValueError, "pct_start is 2"),
+        (lambda a, b: optim.OneCycleLR(optim.SGD([a]), 0.1, 5, div_factor=0), ValueError, "div_factor is 0"),
+        (lambda a, b: optim.OneCycleLR(optim.Optimizer([a], 0.1), 0.1, 5), ValueError, "no momentum to cycle"),
+        (lambda a, b: optim.ExponentialLR(optim.SGD([a]), -1), ValueError, "ExponentialLR: gamma is -1"),
+    ],
+)
+def test_bad_groups_and_schedules_are_named(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make(*(tg.Tensor(1.0, requires_grad=True) for _ in range(2)))
+
+
+def test_a_state_of_other_groups_changes_nothing():
+    a, b = (tg.Tensor(1.0, requires_grad=True) for _ in range(2))
+    one, two = optim.SGD([a, b], lr=0.3), optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}])
+    for here, there in ((one, two), (two, one)):
+        before = here.rates
+        with pytest.raises(ValueError, match="the state's lr has shape"):
+            here.load_state_dict(there.state_dict())
+        assert here.rates == before
+
+
+def test_a_training_longer_than_its_cycle_is_refused_before_the_first_step(blobs):
+    model = nn.Linear(2, 3, rng=0)
+    optimizer = optim.SGD(model.parameters(), momentum=0.9)
+    before = model.state_dict()
+    cycle = optim.OneCycleLR(optimizer, 0.1, total_steps=10)
+    with pytest.raises(ValueError, match="total_steps is 10, but the training has 12"):
+        tg.fit(model, blobs, epochs=4, batch_size=20, optimizer=optimizer, schedule=cycle, progress=False)
+    assert all((before[name] == numbers).all() for name, numbers in model.state_dict().items())
+
+
+def test_one_cycle_goes_on_with_its_momentum(blobs, tmp_path):
+    def train(epochs, **options):
+        model = nn.Linear(2, 3, rng=0)
+        adam = optim.Adam(model.parameters())
+        cycle = optim.OneCycleLR(adam, 0.1, epochs=4, steps_per_epoch=3)
+        tg.fit(model, blobs, epochs=epochs, batch_size=20, optimizer=adam, schedule=cycle, progress=False, **options)
+        return model.weight.numpy(), adam.betas, adam.lr
+
+    weight, *whole = train(4)
+    train(2, checkpoint=tmp_path / "c.npz")
+    again, *resumed = train(4, checkpoint=tmp_path / "c.npz", resume=True)
+    assert resumed == whole
+    np.testing.assert_array_equal(again, weight)
 
 
 def test_plateaus_are_pytorchs(figures):

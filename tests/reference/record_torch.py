@@ -45,8 +45,8 @@ PROBABILITIES = [[0.2, 0.3, 0.5], [0.9, 0.05, 0.05], [0.6, 0.1, 0.3], [0.25, 0.5
 YES_NO = [[0.0, 1.0, 0.3], [1.0, 0.0, 1.0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
 
 
-def losses():
-    """Each loss beside cross_entropy with its options: value and gradient."""
+def cases():
+    """The losses beside cross_entropy, with their options."""
     x = torch.tensor(LOGITS, dtype=torch.float64)
     p = torch.tensor(PROBABILITIES, dtype=torch.float64)
     y = torch.tensor(YES_NO, dtype=torch.float64)
@@ -64,7 +64,11 @@ def losses():
             ("kl_div", logp, p, {"reduction": reduction}),
             ("kl_div", logp, logp.flip(0), {"reduction": reduction, "log_target": True}),
         ]
-    cases.append(("kl_div", logp, p, {"reduction": "batchmean"}))
+    return [*cases, ("kl_div", logp, p, {"reduction": "batchmean"})]
+
+
+def losses(cases):
+    """Value and gradient of each loss."""
     rows = []
     for name, input, target, options in cases:
         t = input.clone().requires_grad_()
@@ -96,10 +100,10 @@ OPTIMIZERS = {
 }
 
 
-def optimizers():
+def optimizers(chosen):
     """20 steps on the sum of (w - 1)**4 + w[0] w[1], with a schedule that is the same for all."""
     figures = {}
-    for name, options in OPTIMIZERS.items():
+    for name, options in chosen.items():
         w = torch.tensor([1.5, -0.5, 0.25], dtype=torch.float64, requires_grad=True)
         optimizer = getattr(torch.optim, name.split()[0])([w], **options)
         path = []
@@ -129,29 +133,31 @@ def schedules():
     return figures
 
 
-def elementwise():
+FUNCTIONS = {
+    "abs": torch.abs,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "gelu": F.gelu,
+    "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "sigmoid": torch.sigmoid,
+    "softplus": lambda x: F.softplus(x, threshold=1000.0),
+    "tanh": torch.tanh,
+    "clip": lambda x: torch.clamp(x, -1.0, 1.0),
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "minimum": lambda x: torch.minimum(x, torch.ones_like(x)),
+    "square": torch.square,
+    "power 0": lambda x: x**0,
+    "power 3": lambda x: x**3,
+    "max": lambda x: torch.amax(torch.stack([x, x]), 0),
+    "std": lambda x: torch.std(torch.stack([x, x]), 0, correction=0),
+    "prod": lambda x: torch.prod(torch.stack([x, x * 0.5, x - x]), 0),
+}
+
+
+def elementwise(functions):
     """Values and gradients at kinks, ties and saturated ends."""
     x = [-90.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 90.0]
-    functions = {
-        "abs": torch.abs,
-        "relu": F.relu,
-        "leaky_relu": F.leaky_relu,
-        "gelu": F.gelu,
-        "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
-        "silu": F.silu,
-        "sigmoid": torch.sigmoid,
-        "softplus": lambda x: F.softplus(x, threshold=1000.0),
-        "tanh": torch.tanh,
-        "clip": lambda x: torch.clamp(x, -1.0, 1.0),
-        "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
-        "minimum": lambda x: torch.minimum(x, torch.ones_like(x)),
-        "square": torch.square,
-        "power 0": lambda x: x**0,
-        "power 3": lambda x: x**3,
-        "max": lambda x: torch.amax(torch.stack([x, x]), 0),
-        "std": lambda x: torch.std(torch.stack([x, x]), 0, correction=0),
-        "prod": lambda x: torch.prod(torch.stack([x, x * 0.5, x - x]), 0),
-    }
     figures = {}
     for name, f in functions.items():
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
@@ -215,16 +221,22 @@ def layer_norm():
     return {"x": x.tolist(), "rows": rows}
 
 
-figures = {
-    "torch": torch.__version__,
-    "cross_entropy": cross_entropy(),
-    "losses": losses(),
-    "optimizers": optimizers(),
-    "schedules": schedules(),
-    "elementwise": elementwise(),
-    "conv2d": conv2d(),
-    "max_pool2d": max_pool2d(),
-    "embedding": embedding(),
-    "layer_norm": layer_norm(),
-}
-pathlib.Path(__file__).with_name("torch.json").write_text(json.dumps(figures, indent=1) + "\n")
+def write(name, figures):
+    """Beside this script, with PyTorch's version."""
+    path = pathlib.Path(__file__).with_name(name)
+    path.write_text(json.dumps({"torch": torch.__version__, **figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    figures = {
+        "cross_entropy": cross_entropy(),
+        "losses": losses(cases()),
+        "optimizers": optimizers(OPTIMIZERS),
+        "schedules": schedules(),
+        "elementwise": elementwise(FUNCTIONS),
+        "conv2d": conv2d(),
+        "max_pool2d": max_pool2d(),
+        "embedding": embedding(),
+        "layer_norm": layer_norm(),
+    }
+    write("torch.json", figures)

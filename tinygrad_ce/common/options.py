@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,43 @@ def whole(where: str, name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def number(where: str, name: str, value: Any) -> Any:
+    """An option that is one real number, whichever; text and yes or no are none.
+
+    Raises:
+        TypeError: it isn't.
+
+    Example:
+        >>> number("SGD", "lr", "0.1")
+        Traceback (most recent call last):
+        TypeError: SGD: lr is '0.1', of type str, expected a number
+    """
+    one = getattr(value, "shape", None) == () and value.dtype.kind in "fiu"  # an array or a Tensor
+    if not one and (not isinstance(value, Real) or isinstance(value, bool)):
+        raise TypeError(f"{where}: {name} is {value!r}, of type {type(value).__name__}, expected a number")
+    return value
+
+
 def finite(where: str, name: str, value: Any, low: float = 0.0, below: float = math.inf) -> float:
     """An option that is a finite number of at least low, and below a bound if there is one.
 
     Raises:
-        ValueError: it isn't.
+        TypeError, ValueError: it isn't.
     """
-    if not low <= value < below:
+    if not low <= number(where, name, value) < below:
         span = f"[{low:g}, {below:g})" if below < math.inf else f"of at least {low:g}"
         raise ValueError(f"{where}: {name} is {value!r}, expected a finite number {span}")
     return float(value)
+
+
+def unrounded(eps: float, dtype: Any) -> float:
+    """A small number as a dtype holds it: one above 0 is not rounded to 0.
+
+    Example:
+        >>> unrounded(1e-300, "float32") > 0, unrounded(0.0, "float32")
+        (True, 0.0)
+    """
+    return max(eps, float(np.finfo(dtype).tiny)) if eps else 0.0
 
 
 def choice(where: str, name: str, value: str, *choices: str) -> str:

@@ -16,7 +16,7 @@ ARGUMENTS = {
     "y_pred": "input", "size_average": "reduction", "reduce": "reduction", "num_epochs": "epochs",
     "validation_data": "validation", "validation_split": "validation", "criterion": "loss", "loss_fn": "loss",
     "learning_rate": "lr", "lr": "optimizer=tg.optim.SGD(model.parameters(), lr=…)", "verbose": "progress",
-    "seed": "rng", "generator": "rng", "random_state": "rng",
+    "params": "parameters", "seed": "rng", "generator": "rng", "random_state": "rng",
 }  # fmt: skip
 
 # Attributes of a Tensor and names of the package alike. np and rng are NumPy and a generator of its.
@@ -31,7 +31,8 @@ NAMES = {
     "half": "astype('float16')", "inference_mode": "no_grad", "int": "numpy().astype(int)",
     "load": "tg.train.checkpoint.load", "long": "numpy().astype(int)", "manual_seed": "rng=, where something draws",
     "masked_fill": "tg.where(mask, value, t)", "mm": "matmul", "mul": "multiply", "mul_": "w *= …, inside tg.no_grad()",
-    "neg": "negative", "numel": "size", "ones": "tg.Tensor(np.ones(shape))", "permute": "transpose", "pow": "power",
+    "neg": "negative", "numel": "size", "ones": "tg.Tensor(np.ones(shape))",
+    "param_groups": "groups, and lr: a number, or one for each group", "permute": "transpose", "pow": "power",
     "randn": "tg.Tensor(rng.standard_normal(shape))", "register_hook": "retain_grad",
     "requires_grad_": "t.requires_grad = True", "save": "tg.train.checkpoint.save", "set_grad_enabled": "no_grad",
     "sub": "subtract", "sub_": "w -= …, inside tg.no_grad()", "tensor": "tg.Tensor", "to": "astype",

@@ -132,6 +132,7 @@ OPERATORS: dict[str, Rule] = {
     "broadcast_to": _broadcast,
     "clip": _clip,
     "conv2d": _conv,
+    "elu": lambda c, x, alpha: c("Elu", x, alpha=float(alpha)),
     "einsum": lambda c, subscripts, *operands: c("Einsum", *operands, equation=subscripts),
     "embedding": lambda c, input, weight: _take(c, weight, input, 0),
     "expand_dims": lambda c, x, axis: c.reshaped(x, x.shapes),

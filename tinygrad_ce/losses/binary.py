@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.losses import validate
-from tinygrad_ce.losses.targets import given, reduced
+from tinygrad_ce.losses.targets import alike, reduced
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.elementwise import softplus, xlog1py, xlogy
 from tinygrad_ce.ops.example import fractions, normal
@@ -18,13 +18,10 @@ from tinygrad_ce.ops.example import fractions, normal
 def _checked(where: str, input: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
     """Input and target of one shape, targets from 0 to 1, and a weight that broadcasts to them."""
     validate.check_options(where, reduction)
-    x, y = given(input), given(target)
-    if x.shape != y.shape:
-        raise ValueError(f"{where}: target has shape {y.shape}, expected input's shape {x.shape}: it is not broadcast")
+    x, y = alike(where, input, target)
     validate.check_probabilities(where, "target", plain(y, "target"))
     if np.isnan(plain(y, "target")).any():
         raise ValueError(f"{where}: target{validate.first(np.isnan(plain(y, 'target')))} is nan")
-    y = y.astype(x.dtype) if isinstance(y, np.ndarray) else y
     w = 1.0 if weight is None else np.asarray(weight, x.dtype)
     if weight is not None and np.broadcast_shapes(np.shape(w), x.shape) != x.shape:
         raise ValueError(f"{where}: weight has shape {np.shape(w)}, expected one that broadcasts to {x.shape}")

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.options import number
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.losses import validate
 from tinygrad_ce.losses.cross_entropy import cross_entropy
-from tinygrad_ce.losses.targets import Targets, given, reduced, share
+from tinygrad_ce.losses.targets import Targets, alike, given, reduced, share
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.elementwise import exp, where, xlogy
 from tinygrad_ce.ops.example import normal, positive, probabilities
@@ -108,9 +109,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     """
     if reduction != "batchmean":
         validate.check_options("kl_div", reduction)
-    x, y = given(input), given(target)
-    if x.shape != y.shape:
-        raise ValueError(f"kl_div: target has shape {y.shape}, expected input's shape {x.shape}")
+    x, y = alike("kl_div", input, target)
     if not log_target:
         validate.check_probabilities("kl_div", "target", plain(y, "target"))
     terms = exp(y) * (y - x) if log_target else xlogy(y, y) - y * x
@@ -167,7 +166,7 @@ def focal_loss(input, target, *, gamma=2.0, axis=None, weight=None, ignore_index
         Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
     validate.check_options("focal_loss", reduction)
-    if not gamma >= 0:
+    if not number("focal_loss", "gamma", gamma) >= 0:
         raise ValueError(f"focal_loss: gamma is {gamma!r}, expected a number ≥ 0")
     x = given(input)
     nll = cross_entropy(x, target, axis=axis, ignore_index=ignore_index, reduction="none")
@@ -219,7 +218,7 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int 
     Source:
         Jang, Gu, Poole, Categorical reparameterization with Gumbel-softmax, 2016, arXiv:1611.01144.
     """
-    if not tau > 0:
+    if not number("gumbel_softmax", "tau", tau) > 0:
         raise ValueError(f"gumbel_softmax: tau is {tau!r}, expected a temperature above 0")
     x = given(logits)
     noise = np.random.default_rng(rng).gumbel(size=x.shape).astype(x.dtype)

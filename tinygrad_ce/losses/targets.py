@@ -129,8 +129,14 @@ def reduced(terms: Any, reduction: str, scale: float | None = None) -> Any:
 
 
 def given(x: Any) -> Any:
-    """A Tensor, or anything else as an array of floats."""
-    if isinstance(x, Node):
-        return x
-    x = plain(x, "input")
+    """A Tensor or an array, of floats."""
+    x = x if isinstance(x, Node) else plain(x, "input")
     return x if x.dtype.kind == "f" else x.astype(float)
+
+
+def alike(where: str, input: Any, target: Any) -> tuple[Any, Any]:
+    """Input and target as floats of one shape; a target that is an array comes in input's dtype."""
+    x, y = given(input), given(target)
+    if x.shape != y.shape:
+        raise ValueError(f"{where}: target has shape {y.shape}, expected input's shape {x.shape}: it is not broadcast")
+    return x, y if isinstance(y, Node) else y.astype(x.dtype, copy=False)

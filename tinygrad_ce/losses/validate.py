@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.options import number
+
 _PACKAGE = str(pathlib.Path(__file__).parents[1])
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -22,6 +24,8 @@ def check_options(where: str, reduction: Any, label_smoothing: Any = 0.0, ignore
     """Reject an unknown reduction, a smoothing outside [0, 1), or an ignored label that no integer label can be."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"{where}: reduction is {reduction!r}, expected one of {', '.join(map(repr, REDUCTIONS))}")
+    if type(label_smoothing) is not float:
+        number(where, "label_smoothing", label_smoothing)
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"{where}: label_smoothing is {label_smoothing!r}, expected a number in [0, 1)")
     if type(ignore_index) is not int:

@@ -1,23 +1,24 @@
-"""Layers: Linear, Embedding, Sequential, activations, Dropout, LayerNorm, and the loss as a layer."""
+"""Layers: Linear, Embedding, Sequential, activations, Dropout, Standardize, and the losses as layers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import losses, ops
+from tinygrad_ce.common.options import number
 from tinygrad_ce.engine.constants import plain, unmasked
-from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor
 
 __all__ = [
-    "GELU", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "KLDivLoss", "LayerNorm",
-    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "NLLLoss", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "Softmin", "Softplus", "Standardize", "Tanh",
+    "ELU", "GELU", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "HuberLoss", "Identity",
+    "KLDivLoss", "L1Loss", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "ModuleList", "NLLLoss",
+    "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus", "Standardize", "Tanh",
 ]  # fmt: skip
 
 
@@ -100,7 +101,71 @@ class Embedding(Module):
         return ", ".join(map(str, self.weight.shape))
 
 
-class Sequential(Module):
+class ModuleList(Module):
+    """Layers in a list, which a model's forward calls as it likes. A plain list as an attribute does the same.
+
+    It can be indexed, sliced to a list, gone through, appended to, and an entry can be replaced.
+
+    Args:
+        modules: the layers.
+
+    Raises:
+        TypeError: one of them is no Module; or the list itself is called.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> blocks = tg.nn.ModuleList([tg.nn.Linear(2, 2, rng=i) for i in range(2)])
+        >>> blocks.append(tg.nn.ReLU())
+        ModuleList(
+          (0): Linear(2, 2)
+          (1): Linear(2, 2)
+          (2): ReLU()
+        )
+        >>> [name for name, _ in blocks.named_parameters()]
+        ['0.weight', '0.bias', '1.weight', '1.bias']
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    @property
+    def layers(self) -> list[Module]:
+        """The layers in order."""
+        return [layer for _, layer in self._children()]
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a layer at the end."""
+        return self.extend([module])
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add layers at the end: all, or none if one is no Module."""
+        first = sum(map(str.isdigit, vars(self)))
+        vars(self).update({str(i): self._checked(i, layer) for i, layer in enumerate(modules, first)})
+        return self
+
+    def _checked(self, i: int, layer: Any) -> Module:
+        if not isinstance(layer, Module):
+            fix = f"; make one: {layer.__name__}()" if isinstance(layer, type) else ""
+            what = f"layer {i} is of type {type(layer).__name__}"
+            raise TypeError(f"{type(self).__name__}: {what}, expected a Module{fix}")
+        return layer
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """A list computes nothing; Sequential does."""
+        raise TypeError(f"{type(self).__name__} has no forward, as it is a list: call its layers, or use Sequential")
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.layers[i]
+
+    def __setitem__(self, i: int, module: Module) -> None:
+        place = range(len(self))[i]
+        vars(self)[[name for name, _ in self._children()][place]] = self._checked(place, module)
+
+
+class Sequential(ModuleList):
     """Layers one after the other.
 
     Example:
@@ -114,16 +179,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                fix = f"; make one: {layer.__name__}()" if isinstance(layer, type) else ""
-                raise TypeError(f"Sequential: layer {i} is of type {type(layer).__name__}, expected a Module{fix}")
-        self.__dict__.update({str(i): layer for i, layer in enumerate(layers)})
-
-    @property
-    def layers(self) -> list[Module]:
-        """The layers in order."""
-        return [layer for _, layer in self._children()]
+        super().__init__(layers)
 
     def forward(self, x: Any) -> Any:
         """x through every layer."""
@@ -132,11 +188,19 @@ class Sequential(Module):
                 x = layer(x)
         return x
 
-    def __len__(self) -> int:
-        return len(self.layers)
 
-    def __getitem__(self, i: int) -> Module:
-        return self.layers[i]
+class Identity(Module):
+    """x as it is, in the place of a layer that is left out.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.Identity()(np.array([1.0, 2.0]))
+        array([1., 2.])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """x."""
+        return x
 
 
 class ReLU(Module):
@@ -174,6 +238,29 @@ class LeakyReLU(Module):
 
     def _options(self) -> str:
         return f"{self.negative_slope}"
+
+
+class ELU(Module):
+    r"""x where x > 0, else :math:`α (e^x - 1)`.
+
+    Args:
+        alpha: α, what is reached far below 0, with the other sign.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> tg.nn.ELU(0.5)(np.array([-2.0, 0.0, 2.0])).round(3)
+        array([-0.432,  0.   ,  2.   ])
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.elu(x, self.alpha)
+
+    def _options(self) -> str:
+        return f"{self.alpha}"
 
 
 class Tanh(Module):
@@ -337,7 +424,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
-        if not 0 <= p < 1:
+        if not 0 <= number("Dropout", "p", p) < 1:
             raise ValueError(f"Dropout: p is {p!r}, expected a chance in [0, 1)")
         self.p = p
         self.rng = np.random.default_rng(rng)
@@ -406,80 +493,6 @@ class Standardize(Module):
 
     def _options(self) -> str:
         return f"{self.mean.size} features"
-
-
-class LayerNorm(Module):
-    r""":math:`w \odot (x - \text{mean}) / \sqrt{\text{variance} + \epsilon} + b`, mean and variance of each sample.
-
-    Args:
-        normalized_shape: the last axes of x, over which both are taken: their lengths, or one for the last alone.
-        eps: what keeps the gradient finite where all numbers are equal.
-        bias: whether there is a b.
-        dtype: of the parameters; a plain array given to the layer takes it.
-
-    The parameters are ``weight``, which starts as 1, and ``bias``, which starts as 0, both of normalized_shape.
-
-    Raises:
-        ValueError: x doesn't end in normalized_shape.
-
-    Example:
-        >>> import numpy as np, tinygrad_ce as tg
-        >>> tg.nn.LayerNorm(2)(np.array([[1.0, 3.0], [8.0, 8.0]])).data.round(3)
-        array([[-1.,  1.],
-               [ 0.,  0.]], dtype=float32)
-
-    Source:
-        Ba, Kiros, Hinton, Layer normalization, 2016, arXiv:1607.06450.
-    """
-
-    def __init__(self, normalized_shape: Any, eps: float = 1e-5, *, bias: bool = True, dtype: Any = np.float32) -> None:
-        shape = tuple(np.atleast_1d(normalized_shape).tolist())
-        if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
-            raise ValueError(f"LayerNorm: normalized_shape is {normalized_shape!r}, expected lengths of at least 1")
-        if not eps >= 0:
-            raise ValueError(f"LayerNorm: eps is {eps!r}, expected a number ≥ 0")
-        self.eps = eps
-        self.weight = Tensor(np.ones(shape), requires_grad=True, dtype=dtype)
-        self.bias = Tensor(np.zeros(shape), requires_grad=True, dtype=dtype) if bias else None
-
-    def forward(self, x: Any) -> Any:
-        """x of shape (…, ``*normalized_shape``) to the same shape."""
-        shape = self.weight.shape
-        x = as_input(x, self.weight)
-        if x.shape[-len(shape) :] != shape:
-            wanted = ", ".join(map(str, ("…", *shape)))
-            raise ValueError(f"LayerNorm: input has shape {x.shape}, expected ({wanted})")
-        return _layer_norm(x, self.weight, self.bias, self.eps)
-
-    def _options(self) -> str:
-        shape = self.weight.shape
-        words = [str(shape[0] if len(shape) == 1 else shape)]
-        words += [f"eps={self.eps}"] if self.eps != 1e-5 else []
-        words += ["bias=False"] if self.bias is None else []
-        return ", ".join(words)
-
-
-@in_single
-def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """w ⊙ (x - mean) / √(variance + ε) + b, over as many last axes as w has."""
-    axes = tuple(range(-weight.ndim, 0))
-    eps = max(eps, float(np.finfo(x.dtype).tiny)) if eps else 0.0  # what isn't 0 isn't rounded to it
-    scale: Any = _scale(plain(x), axes)
-    if scale is not None:
-        x, eps = x / scale, eps / scale / scale
-    for _ in range(2):  # the second time takes off what the first mean was rounded by
-        x = x - ops.mean(x, axes, keepdims=True)
-    y = weight * (x / ops.sqrt(ops.mean(x * x, axes, keepdims=True) + eps))
-    return y if bias is None else y + bias
-
-
-def _scale(x: np.ndarray, axes: tuple[int, ...]) -> Any:
-    """A power of two for each sample, so that its squares can be added up; None for usual numbers."""
-    usual = np.finfo(x.dtype).max ** 0.25
-    if not x.size or (x.item(x.argmax()) <= usual and x.item(x.argmin()) >= -usual):
-        return None
-    _, exponents = np.frexp(np.abs(x).max(axis=axes, keepdims=True))
-    return np.ldexp(x.dtype.type(1), exponents - 1)
 
 
 class _Loss(Module):
@@ -556,3 +569,39 @@ class KLDivLoss(_Loss):
     """
 
     operator = staticmethod(losses.kl_div)
+
+
+class MSELoss(_Loss):
+    """mse_loss with its option reduction.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.MSELoss()(np.array([1.0, 2.0]), [1.0, 5.0]))
+        4.5
+    """
+
+    operator = staticmethod(losses.mse_loss)
+
+
+class L1Loss(_Loss):
+    """l1_loss with its option reduction.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.L1Loss(reduction="sum")(np.array([1.0, 2.0]), [1.0, 5.0]))
+        3.0
+    """
+
+    operator = staticmethod(losses.l1_loss)
+
+
+class HuberLoss(_Loss):
+    """huber_loss with its options: reduction, delta.
+
+    Example:
+        >>> import numpy as np, tinygrad_ce as tg
+        >>> float(tg.nn.HuberLoss(delta=2.0)(np.array([1.0, 2.0]), [1.0, 5.0]))
+        2.0
+    """
+
+    operator = staticmethod(losses.huber_loss)

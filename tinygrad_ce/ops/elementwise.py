@@ -14,7 +14,7 @@ from tinygrad_ce.ops.example import fixed, normal, spaced
 from tinygrad_ce.ops.example import positive as above_zero
 
 __all__ = [
-    "abs", "add", "astype", "clip", "cos", "divide", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
+    "abs", "add", "astype", "clip", "cos", "divide", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
     "logsigmoid", "maximum", "minimum", "multiply", "negative", "normal_cdf", "positive", "power", "relu", "sigmoid",
     "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where", "xlog1py", "xlogy",
 ]  # fmt: skip
@@ -421,6 +421,28 @@ leaky_relu.vjp(x=lambda g, y, x, negative_slope: np.where(x > 0, g, negative_slo
 leaky_relu.formula(r"x \text{ where } x > 0\text{, else } negative_slope \cdot x")
 leaky_relu.example(spaced(3, 4))
 leaky_relu.example(spaced(3, 4), 0.2)
+
+
+@primitive
+@in_single
+def elu(x, alpha=1.0):
+    r"""x where x > 0, else :math:`α (e^x - 1)`, which keeps its digits near 0. The gradient at 0 is α.
+
+    Example:
+        >>> elu([1.0, 0.0, -1e-20])
+        array([ 1.e+00,  0.e+00, -1.e-20])
+
+    Source:
+        Clevert et al., Fast and accurate deep network learning by exponential linear units, 2015, arXiv:1511.07289.
+    """
+    x = floating(x)
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+elu.vjp(x=lambda g, y, x, alpha: np.where(x > 0, g, g * (alpha * np.exp(np.minimum(x, 0)))))
+elu.formula(r"x \text{ where } x > 0\text{, else } alpha \cdot (e^{x} - 1)")
+elu.example(spaced(3, 4))
+elu.example(spaced(3, 4), 0.5)
 
 
 @primitive

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinygrad_ce.common.options import number
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.engine.single import single
 from tinygrad_ce.tensor import Tensor
@@ -94,13 +95,13 @@ def clip_norm(where: str, named: Iterable[tuple[str, Tensor]], max_norm: float, 
 def check_norm(where: str, max_norm: float, norm_type: float) -> None:
     """Refuse options of clip_grad_norm that are out of range."""
     check_bound(where, "max_norm", max_norm)
-    if not norm_type > 0:
+    if not number(where, "norm_type", norm_type) > 0:
         raise ValueError(f"{where}: norm_type is {norm_type!r}, expected a number above 0, or inf")
 
 
 def check_bound(where: str, name: str, value: float) -> float:
     """A bound on gradients: a number of at least 0, or inf for none."""
-    if not value >= 0:
+    if not number(where, name, value) >= 0:
         raise ValueError(f"{where}: {name} is {value!r}, expected a number of at least 0, or inf")
     return float(value)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.common.options import whole
+from tinygrad_ce.common.options import number, whole
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.optim.clip import check_bound, check_norm, clip_grad_value, clip_norm
 from tinygrad_ce.optim.schedules import direction
@@ -184,7 +184,7 @@ class EMA(Callback):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
+        if not 0 <= number("EMA", "decay", decay) < 1:
             raise ValueError(f"EMA: decay is {decay!r}, expected a number in [0, 1)")
         self.decay = float(decay)
         self._forget()

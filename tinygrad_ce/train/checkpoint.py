@@ -131,7 +131,7 @@ def _check_training(groups: dict[str, dict[str, np.ndarray]], meta: dict[str, An
     alike = shapes["best"] in ({}, shapes["model"])
     require(alike, "best has names and shapes", shapes["best"], "none, or those of model")
     rate = groups["optimizer"].get("lr")
-    require(rate is not None and rate.shape == (), "optimizer/lr:", rate, "a number")
+    require(rate is not None and rate.ndim < 2, "optimizer/lr:", rate, "a number, or one for each group")
     _check_history(meta["history"])
     _check_under_way(meta.get("under_way"))
     _check_count("meta: updates", meta.get("updates"), 0)

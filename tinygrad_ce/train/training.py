@@ -36,7 +36,7 @@ class Training:
         epochs, steps: how many epochs are planned, and how many steps each has.
         epoch, step: how many epochs are done, and how many steps of the one under way.
         updates: how many steps were done in all.
-        rate: the learning rate at the beginning of the epoch.
+        rate: the learning rate at the beginning of the epoch, of the first group of parameters.
         best: the best weights so far by name, if a callback keeps them.
         failed: whether it ended by an error.
 
@@ -69,9 +69,10 @@ class Training:
         self.best: dict[str, np.ndarray] = {}
         self.failed = False
         self.sums = dict.fromkeys(SUMS, 0.0)
-        self.rate = optimizer.lr  # at the beginning of the epoch
+        self.rate = optimizer.rates[0]  # at the beginning of the epoch, of the first group of parameters
         self._why_stop = ""
         self._previous = [p._value for p in optimizer.parameters]  # the weights before the last step
+        self._constants = [t for _, t in model.named_tensors() if not t.requires_grad]  # such as running means
         self._hooks = {name: self._hooks_named(name) for name in HOOKS}
 
     def _hooks_named(self, name: str) -> list[Callable[[Training], None]]:
@@ -121,7 +122,7 @@ class Training:
     def _epoch(self) -> None:
         """Every row once, or those that a checkpoint left of it; then what the epoch measured."""
         if not self.step:
-            self.rate = self.optimizer.lr
+            self.rate = self.optimizer.rates[0]
             self._call("on_epoch_begin")
         self.model.train()
         batches = self.rows.batches(self.batch_size, self.seed, self.epoch, self.step * self.accumulate, self.team)
@@ -149,6 +150,7 @@ class Training:
         parameters = self.optimizer.parameters
         before = [p._value for p in parameters]
         memory = [dict(kept) for kept in self.optimizer.memory]
+        remembered = [(t, "_value", t._value) for t in self._constants]
         try:
             self.optimizer.zero_grad()
             sums, loss, counted = self._gradients(parts)
@@ -163,7 +165,7 @@ class Training:
                 self.optimizer.step()
         except BaseException:
             kept = [(p, "_value", data) for p, data in zip(parameters, before, strict=True)]
-            at_once([*kept, (self.optimizer, "memory", memory)])
+            at_once([*kept, *remembered, (self.optimizer, "memory", memory)])
             raise
         for name, value in zip(SUMS, sums, strict=True):
             self.sums[name] += value
@@ -236,13 +238,14 @@ class Training:
         """What went wrong, where, and the likely cause."""
         wrong = [name for name, t in self.model.named_tensors() if not np.isfinite(t._value).all()]
         size = max(float(np.abs(p._value).max(initial=0)) for p in self.optimizer.parameters)
+        rate = max(self.optimizer.rates)
         reach = max((float(np.abs(part.x).max(initial=0)) for part in parts), default=0.0)
         if wrong:
-            cause = f"{wrong[0]} holds nan or inf: the learning rate {self.optimizer.lr:g} is likely too high"
+            cause = f"{wrong[0]} holds nan or inf: the learning rate {rate:g} is likely too high"
         elif reach > 1e3:
             cause = f"features reach {reach:.3g}: scale them (nn.Standardize), or lower the learning rate"
         elif size > 1e3:
-            cause = f"weights reach {size:.3g}: the learning rate {self.optimizer.lr:g} is likely too high"
+            cause = f"weights reach {size:.3g}: the learning rate {rate:g} is likely too high"
         else:
             cause = "the model's output or the loss is at fault: a logit of -inf at the label, a log of 0, 0/0"
         where = f"epoch {self.epoch + 1}, step {self.step + 1}"
