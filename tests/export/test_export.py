@@ -118,6 +118,7 @@ CALLS = {
     "abs": [tg.abs], "cos": [tg.cos], "exp": [tg.exp], "negative": [tg.negative], "sin": [tg.sin],
     "square": [tg.square], "tanh": [tg.tanh], "relu": [tg.relu], "sigmoid": [tg.sigmoid], "softplus": [tg.softplus],
     "silu": [tg.silu], "gelu": [tg.gelu, lambda x: tg.gelu(x, "tanh")],
+    "elu": [tg.elu, lambda x: tg.elu(x, 0.3)],
     "leaky_relu": [tg.leaky_relu, lambda x: tg.leaky_relu(x, 0.3)],
     "log": [lambda x: tg.log(x * x + 1)], "sqrt": [lambda x: tg.sqrt(x * x + 1)],
     "power": [lambda x: x**2, lambda x: 2.0**x],

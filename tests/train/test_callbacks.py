@@ -150,6 +150,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_none_changes():
         (lambda: EMA(1.0), r"EMA: decay is 1.0, expected a number in \[0, 1\)"),
         (lambda: EarlyStopping(0), "EarlyStopping: patience is 0"),
         (lambda: EarlyStopping(2, mode="most"), "mode is 'most'"),
+        (lambda: EarlyStopping(2, min_delta=-0.1), "EarlyStopping: min_delta is -0.1"),
         (lambda: Checkpoint("c.npz", every=0), "Checkpoint: every is 0"),
         (lambda: Checkpoint("c.npz", steps=0.5), "steps is 0.5"),
         (lambda: Checkpoint("c-{loss}.npz"), r"expected no fields but \{epoch\} and \{step\}"),
@@ -375,6 +376,31 @@ def test_when_it_stops(blobs, values, epochs, ran, best):
     assert (len(history), bool(history.stopped)) == (ran, ran < epochs)
     weights = seen.turns["on_epoch_end"][best]
     assert all((p.data == w).all() for p, w in zip(model.parameters(), weights, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "min_delta", "ran", "best"),
+    [
+        ([2, 1.9, 1.8, 1.7, 1.6], 0.25, 5, 3),  # slow steps add up: each is held against the best that counted
+        ([2, 1.9, 1.8, 1.79, 1.0], 0.25, 3, 0),
+        ([2, 1.5, 1.25, 1.0, 0.9], 0.5, 5, 3),  # 1.5 is no more than 0.5 better than 2, and 1.0 than 1.5
+        ([math.nan, 3, 2.9, 2.8, 1], 0.5, 4, 1),
+    ],
+)
+def test_what_is_better_by_less_than_min_delta_does_not_count(blobs, values, min_delta, ran, best):
+    seen, model = Seen(), net()
+    stopping = EarlyStopping(2, min_delta=min_delta)
+    history = fit(model, blobs, 5, loss=Losses(values), callbacks=[seen, stopping])
+    assert len(history) == ran
+    weights = seen.turns["on_epoch_end"][best]
+    assert all((p.data == w).all() for p, w in zip(model.parameters(), weights, strict=True))
+
+
+def test_min_delta_of_what_shall_rise(blobs):
+    scores = iter([0.5, 0.6, 0.72, 0.73, 0.74, 0.9])
+    metrics = {"score": lambda output, y: next(scores)}
+    stopping = EarlyStopping(2, "val_score", "max", min_delta=0.05)
+    assert len(fit(net(), blobs, 6, metrics=metrics, callbacks=[stopping])) == 5
 
 
 @pytest.mark.parametrize(("options", "ran"), [({"mode": "max"}, 4), ({}, 3), ({"mode": "min"}, 3)])

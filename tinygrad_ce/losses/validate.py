@@ -18,6 +18,10 @@ from tinygrad_ce.common.options import number
 _PACKAGE = str(pathlib.Path(__file__).parents[1])
 
 REDUCTIONS = ("mean", "sum", "none")
+_ONE_LOGIT = (
+    "; input has one logit in each row, whose softmax is always 1: give one for each class, or use "
+    "binary_cross_entropy_with_logits"
+)
 
 
 def check_options(where: str, reduction: Any, label_smoothing: Any = 0.0, ignore_index: Any = None) -> None:
@@ -112,6 +116,8 @@ def _why_dtype(t: np.ndarray, shape: tuple[int, ...]) -> str:
 
 
 def _why_shape(t: np.ndarray, shape: tuple[int, ...], classes: int) -> str:
+    if classes == 1 and t.shape == (*shape, 1):
+        return _ONE_LOGIT
     if t.shape == (*shape, 1):
         return "; a column of labels: use target[..., 0]"
     if t.ndim == len(shape) + 1 and classes in t.shape and t.size and t.min() >= 0 and t.max() <= 1:
@@ -141,6 +147,7 @@ def _wrong_index(where: str, t: np.ndarray, shape: tuple[int, ...], wrong: np.nd
     elif t.max() == classes and t.min() >= 1:
         cause = "; labels counted from 1? use target - 1"
     position = _at(np.unravel_index(wrong[0], shape)) if shape else ""
+    cause = _ONE_LOGIT if classes == 1 else cause
     return f"{where}: target{position} is {first}{others}; valid are 0 to {classes - 1}, for {classes} classes{cause}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.mpi.told import Told
@@ -197,6 +198,13 @@ class _Together(Callback):
                     kind = type(rng.bit_generator).__name__
                     raise TypeError(f"mpi.fit: {name} draws from {kind}, which gives no other numbers to each rank")
                 rng.bit_generator.state = rng.bit_generator.jumped(self.team.rank).state
+
+    def before_validation(self, training: Training) -> None:
+        """What layers remember of the batches, each rank's of its own, is the first one's from here on."""
+        constants = training.constants
+        at_once(
+            (t, "_value", a) for t, a in zip(constants, self.team.agreed([t._value for t in constants]), strict=True)
+        )
 
     def on_epoch_end(self, training: Training) -> None:
         sums = np.array([float(np.sum(p._value, dtype=float)) for p in training.optimizer.parameters])

@@ -44,23 +44,25 @@ def _grouped(init: Callable[..., None]) -> Callable[..., None]:
         if not isinstance(given, list) or not any(isinstance(part, Mapping) for part in given):
             init(self, given, *args, **options)
             return
-        kind = type(self)
-        for i, group in enumerate(given):
-            if not isinstance(group, Mapping) or "params" not in group:
-                expected = 'expected groups alone, each a dict {"params": [w, …], "lr": …}'
-                raise TypeError(f"{kind.__name__}: parameters[{i}] is {type(group).__name__} {group!r}, {expected}")
         bound = inspect.signature(init).bind_partial(self, None, *args, **options).arguments
-        shared = dict([*bound.items()][2:])  # without self and the parameters
-        chosen = [{**shared, **group} for group in given]
-        listed = [options.pop("params") for options in chosen]
-        parts = [[part] if isinstance(part, Tensor) else part for part in listed]
-        groups = [kind(part, **options) for part, options in zip(parts, chosen, strict=True)]
-        init(self, [p for group in groups for p in group.parameters], **chosen[0])
-        self.groups = groups
-        self.lr = np.array([group.lr for group in groups])
+        chosen = _options_of_groups(type(self).__name__, given, dict([*bound.items()][2:]))
+        groups = [type(self)(part, **options) for part, options in chosen]
+        init(self, [p for group in groups for p in group.parameters], **chosen[0][1])
+        self.groups, self.lr = groups, np.array([group.lr for group in groups])
         self.scheduled = (self.lr, self.lr)
 
     return call
+
+
+def _options_of_groups(where: str, given: list[Any], shared: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """The parameters of each group, and its options: its own, or else those that all share."""
+    for i, group in enumerate(given):
+        if not isinstance(group, Mapping) or "params" not in group:
+            expected = 'expected groups alone, each a dict {"params": [w, …], "lr": …}'
+            raise TypeError(f"{where}: parameters[{i}] is {type(group).__name__} {group!r}, {expected}")
+    chosen = [{**shared, **group} for group in given]
+    parts = [options.pop("params") for options in chosen]
+    return [([part] if isinstance(part, Tensor) else part, own) for part, own in zip(parts, chosen, strict=True)]
 
 
 class Optimizer:
@@ -110,7 +112,8 @@ class Optimizer:
             raise ValueError(f"{name}: no parameters; does the model have any Tensor that requires grad?")
         self.groups: list[Optimizer] = []  # what has options of its own: optimisers of which only the options count
         self.lr: Rate = finite(name, "lr", lr)
-        self.scheduled = (self.lr, self.lr)  # the rate before a schedule set its first one, and that first one
+        # The rate before a schedule set its first one, and that first one.
+        self.scheduled: tuple[Rate, Rate] = (self.lr, self.lr)
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
 
     def __getattr__(self, name: str) -> Any:
@@ -178,12 +181,7 @@ class Optimizer:
             ValueError: an entry is missing, or belongs to no parameter, or has another shape than it.
         """
         name = type(self).__name__
-        if "lr" not in state:
-            raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
-        if np.shape(state["lr"]) != np.shape(self.rates if self.groups else 0.0):
-            found, groups = np.shape(state["lr"]), len(self.groups) or "no"
-            raise ValueError(f"{name}: the state's lr has shape {found}, but this optimiser has {groups} groups")
-        lr = as_rate(name, "lr", np.asarray(state["lr"], float), len(self.groups))
+        lr = self._saved_rate(state)
         memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         for key, value in state.items():
             if key == "lr":
@@ -201,6 +199,16 @@ class Optimizer:
                 wanted = sorted(owner.remembers)
                 raise ValueError(f"{name}: the state has {sorted(kept)} for parameter {i}, expected {wanted}")
         at_once([(self, "lr", lr), (self, "memory", memory)])
+
+    def _saved_rate(self, state: Mapping[str, Any]) -> Rate:
+        name, groups = type(self).__name__, len(self.groups)
+        if "lr" not in state:
+            raise ValueError(f"{name}: the state has no lr; is it an optimiser's?")
+        found = np.asarray(state["lr"], float)
+        if found.shape != ((groups,) if groups else ()):
+            words = f"but this optimiser has {groups or 'no'} groups of parameters"
+            raise ValueError(f"{name}: the state's lr has shape {found.shape}, {words}")
+        return as_rate(name, "lr", found, groups)
 
 
 class SGD(Optimizer):

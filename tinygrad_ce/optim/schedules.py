@@ -353,11 +353,10 @@ class OneCycleLR(Schedule):
         low = finite(name, "base_momentum", base_momentum, below=1.0)
         high = finite(name, "max_momentum", max_momentum, below=1.0)
         rise, end = float(pct_start * self.total_steps), self.total_steps - 1
-        if three_phase:  # the ends of the phases, and the rates and momenta at them
-            self._ends, self._rates = (0, rise - 1, 2 * rise - 2, end), (first, highest, first, last)
-            self._momenta = (high, low, high, high)
-        else:
-            self._ends, self._rates, self._momenta = (0, rise - 1, end), (first, highest, last), (high, low, high)
+        # The ends of the phases, and the rates and momenta at them.
+        self._ends: list[float] = [0, rise - 1, *[2 * rise - 2] * three_phase, end]
+        self._rates: list[Rate] = [first, highest, *[first] * three_phase, last]
+        self._momenta: list[float] = [high, low, *[high] * three_phase, high]
         self._sets = [each for each in (optimizer, *optimizer.groups) if cycle_momentum]
         if self._sets and not hasattr(optimizer, "momentum") and not hasattr(optimizer, "betas"):
             raise ValueError(f"{name}: {type(optimizer).__name__} has no momentum to cycle; give cycle_momentum=False")

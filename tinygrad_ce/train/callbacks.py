@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.common.options import number, whole
+from tinygrad_ce.common.options import finite, number, whole
 from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.optim.clip import check_bound, check_norm, clip_grad_value, clip_norm
 from tinygrad_ce.optim.schedules import direction
@@ -30,9 +30,11 @@ class EarlyStopping(Callback):
         monitor: the number in the history to watch, such as "val_accuracy"; the validation's loss, or the training's
             where there is no validation, unless given.
         mode: "min" or "max": whether lower or higher is better. None: "max" if monitor names an accuracy, else "min".
+        min_delta: by how much a number has to be better than the best one so far; at least 0.
 
     Raises:
-        ValueError: patience below 1, an unknown mode; in training, nothing is measured by the name monitor.
+        ValueError: patience below 1, an unknown mode, min_delta below 0; in training, nothing is measured by the name
+            monitor.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -45,9 +47,12 @@ class EarlyStopping(Callback):
         (True, 'no better for 2 epochs')
     """
 
-    def __init__(self, patience: int, monitor: str | None = None, mode: str | None = None) -> None:
+    def __init__(
+        self, patience: int, monitor: str | None = None, mode: str | None = None, min_delta: float = 0.0
+    ) -> None:
         self.patience = whole("EarlyStopping", "patience", patience)
         self.monitor, self.mode = monitor, direction("EarlyStopping", mode, monitor)
+        self.min_delta = finite("EarlyStopping", "min_delta", min_delta)
         self._first = 0  # the epoch from which on it has seen the weights
 
     def on_train_begin(self, training: Training) -> None:
@@ -68,7 +73,10 @@ class EarlyStopping(Callback):
         """The best epoch, the first one of equals; stop if it is too long ago."""
         sign = 1 if self.mode == "min" else -1
         values = [sign * v for v in training.history.measured("EarlyStopping", self.monitor)]
-        best = min(range(self._first, len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
+        values = [math.inf if math.isnan(v) else v for v in values]
+        best = self._first
+        for i in range(best + 1, len(values)):
+            best = i if values[i] < values[best] - self.min_delta else best
         if len(values) - 1 - best >= self.patience:
             training.stop(f"no better for {self.patience} epochs")
         return best

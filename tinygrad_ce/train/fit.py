@@ -23,7 +23,7 @@ from tinygrad_ce.train.metrics import logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
 from tinygrad_ce.train.team import ALONE, Team
-from tinygrad_ce.train.training import Training
+from tinygrad_ce.train.training import Training, labels_for
 
 
 @spellings.told
@@ -44,13 +44,15 @@ def fit(
     it is.
 
     Args:
-        model: a Module that turns rows of features into rows of logits.
+        model: a Module that turns rows of features into rows of logits, one for each class; or, for labels of 0 and 1
+            and a loss such as binary_cross_entropy_with_logits, into one logit, above 0 for class 1.
         data: a Dataset, a pair (x, y), or a ``tg.data.Stream`` of more rows than memory holds.
         epochs: how often each row is seen.
         batch_size: how many rows go through the model together.
         accumulate: how many such batches share a step: the step of 8 batches of 32 is that of one batch of 256.
         optimizer: SGD with a learning rate of 0.1 unless given.
-        loss: a function of logits and targets, the mean over rows; with weights it is asked for reduction="none".
+        loss: a function of logits and targets, the mean over rows; with weights it is asked for reduction="none". For
+            one logit in each row, the targets come in the logits' shape, and rows without a label are left out.
         class_weight: a number for each class, a mapping of some classes (index or name) to numbers, or "balanced": the
             rarer a class, the more it counts, 1 on average over the rows.
         sample_weight: (N) numbers, one for each row of arrays.
@@ -98,7 +100,7 @@ def fit(
     taking_part.sort(key=lambda callback: isinstance(callback, Checkpoint))  # they write what the others have left
     _check_kinds(model, optimizer, schedule, taking_part)
     rows, held = _rows(data, validation, sample_weight, seed)
-    classes = _check_labels(model, rows, held)
+    classes = _check_labels(model, loss, rows, held)
     if class_weight is not None:
         rows.class_weight = weights_of_classes("fit", rows, class_weight, classes, team)
     check_weights("fit", rows, team)
@@ -147,18 +149,30 @@ def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Ro
     return rows, None if validation is None else as_rows("fit: validation", validation)
 
 
-def _check_labels(model: Module, rows: Rows, held: Rows | None) -> int:
+def _check_labels(model: Module, loss: Callable[..., Any], rows: Rows, held: Rows | None) -> int:
     """Hold every label against the number of logits that the model gives, before anything is changed."""
-    classes = int(logits(model, rows.first).shape[-1])
-    rows.check_labels(classes)
+    output = logits(model, rows.first)
+    count = int(output.shape[-1]) if output.size > 1 else 1
+    if count == 1:
+        _check_one_logit(loss, output)
+    rows.check_labels(count)
     if held is not None:
         logits(model, held.first)
-        held.check_labels(classes)
+        held.check_labels(count)
         for name in set(rows.classes) & set(held.classes):
             number, other = rows.classes.index(name), held.classes.index(name)
             if number != other:
                 raise ValueError(f"fit: validation numbers the classes otherwise: {name!r} is {other}, not {number}")
-    return classes
+    return max(count, 2)
+
+
+def _check_one_logit(loss: Callable[..., Any], output: np.ndarray) -> None:
+    """Try whether a loss takes one logit in each row, also below 0, with labels of 0 and 1 in the same shape."""
+    try:
+        value_of(loss, np.full_like(output, -1), np.zeros(output.shape, np.intp))
+    except (TypeError, ValueError) as error:
+        expected = "expected loss=tg.binary_cross_entropy_with_logits, or a model with one logit for each class"
+        raise ValueError(f"fit: the model gives one logit in each row, {expected}; the loss says: {error}") from error
 
 
 def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
@@ -168,8 +182,9 @@ def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
     x, y = part.x[known], part.y[known]
     output, half = logits(model, x), len(y) // 3
     if y.ndim == 1:  # other classes in each part, which would show weights of classes
-        y = np.arange(len(y)) * output.shape[1] // len(y)
+        y = np.arange(len(y)) * max(output[:1].size, 2) // len(y)
     parts = (slice(None), slice(half), slice(half, None))
+    y = labels_for(output, y)
     whole, first, second = (value_of(loss, output[s], y[s]) for s in parts)
     mean = (first * half + second * (len(y) - half)) / len(y) if half else whole
     if abs(whole - mean) > 1e-3 * (abs(first) + abs(second)):

@@ -21,7 +21,8 @@ __all__ = [
 def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     """The class with the largest logit for each row of x: an array, a Dataset, or a Stream, whose order is kept.
 
-    The model runs in evaluation and is left as it was.
+    Of a model with one logit for each row, class 1 where it is above 0, else 0. The model runs in evaluation and is
+    left as it was.
 
     Raises:
         ValueError: a logit is nan; the first row is named.
@@ -67,7 +68,9 @@ def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:
 
 
 def accuracy(predicted: Any, y: Any) -> float:
-    """The fraction of rows whose prediction (class indices, or logits: the largest) is the label.
+    """The fraction of rows whose prediction is the label: class indices, or logits.
+
+    Of logits the largest counts; of one in each row, (N, 1), whether it is above 0: class 1, or else 0.
 
     Raises:
         ValueError: a logit is nan, or a label or prediction isn't a class; the first is named.
@@ -156,18 +159,20 @@ def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
 
 
 def _largest(where: str, logits: np.ndarray) -> np.ndarray:
-    """The class of each row's largest logit. argmax would take nan for the largest."""
+    """The class of each row's largest logit, or of its only one: 1 above 0. argmax would take nan for the largest."""
+    if logits.ndim == 1:  # one for each row, without a column
+        logits = logits[:, None]
     none = np.isnan(logits).any(axis=-1) if logits.dtype.kind == "f" else np.zeros(0, bool)
     if none.any():
         row = np.argwhere(none)[0].tolist()
         raise ValueError(f"{where}: the logits of row {row} hold nan, so none is the largest; are x or the model nan?")
-    return np.asarray(logits.argmax(axis=-1))
+    return np.asarray(logits.argmax(axis=-1) if logits.shape[-1] != 1 else (logits[..., 0] > 0).astype(np.intp))
 
 
 def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
     p, y = plain(predicted, f"{where}: predicted"), plain(y, f"{where}: y")
     if p.ndim == y.ndim + 1:
-        classes = p.shape[-1] if classes is None else classes
+        classes = max(p.shape[-1], 2) if classes is None else classes
         p = _largest(where, p)
     most = classes
     if most is None:

@@ -55,12 +55,18 @@ class ArrayRows:
         step = max(1, BLOCK // (4 * math.prod(self.shape) + 8))
         return moments(self.shape, (self.data.x[i : i + step] for i in range(0, len(self), step)))
 
-    def check_labels(self, classes: int) -> None:
-        """Hold the labels against the number of logits."""
-        if validate.is_soft(self.data.y, (len(self), classes)):
-            validate.check_soft(self.where, self.data.y)
+    def check_labels(self, logits: int) -> None:
+        """Hold the labels against the number of logits; of one, they are 0 and 1, or anything between, as floats."""
+        y, shape = self.data.y, (len(self), max(logits, 2))
+        if logits == 1 and y.dtype.kind == "f" and y.shape in (shape[:1], (len(self), 1)):
+            validate.check_probabilities(self.where, "y", y)
+        elif logits == 1 and y.ndim > 1:
+            expected = f"expected {shape[:1]}, labels of 0 and 1, as the model gives one logit in each row"
+            raise ValueError(f"{self.where}: y has shape {y.shape} and dtype {y.dtype}, {expected}")
+        elif validate.is_soft(y, shape):
+            validate.check_soft(self.where, y)
         else:
-            validate.check_indices(self.where, self.data.y, (len(self), classes), 1, ignore_index=-100)
+            validate.check_indices(self.where, y, shape, 1, ignore_index=-100)
 
     def labels(self) -> Iterable[np.ndarray]:
         """All labels, in pieces."""
@@ -106,10 +112,10 @@ class StreamRows:
     def first(self) -> np.ndarray:
         return next(self.stream.batches(1, shuffle=False))[0]
 
-    def check_labels(self, classes: int) -> None:
-        if len(self.stream.classes) > classes:
+    def check_labels(self, logits: int) -> None:
+        if len(self.stream.classes) > max(logits, 2):
             there = len(self.stream.classes)
-            raise ValueError(f"{self.where}: the stream has {there} classes, but the model gives {classes} logits")
+            raise ValueError(f"{self.where}: the stream has {there} classes, but the model gives {logits} logits")
 
     def labels(self) -> Iterable[np.ndarray]:
         return (y for _, y in self.stream.batches(MEASURED, shuffle=False))

@@ -38,6 +38,7 @@ class Training:
         updates: how many steps were done in all.
         rate: the learning rate at the beginning of the epoch, of the first group of parameters.
         best: the best weights so far by name, if a callback keeps them.
+        constants: the model's Tensors that aren't trained, such as the running means of a layer.
         failed: whether it ended by an error.
 
     Example:
@@ -72,7 +73,7 @@ class Training:
         self.rate = optimizer.rates[0]  # at the beginning of the epoch, of the first group of parameters
         self._why_stop = ""
         self._previous = [p._value for p in optimizer.parameters]  # the weights before the last step
-        self._constants = [t for _, t in model.named_tensors() if not t.requires_grad]  # such as running means
+        self.constants = [t for _, t in model.named_tensors() if not t.requires_grad]
         self._hooks = {name: self._hooks_named(name) for name in HOOKS}
 
     def _hooks_named(self, name: str) -> list[Callable[[Training], None]]:
@@ -150,7 +151,7 @@ class Training:
         parameters = self.optimizer.parameters
         before = [p._value for p in parameters]
         memory = [dict(kept) for kept in self.optimizer.memory]
-        remembered = [(t, "_value", t._value) for t in self._constants]
+        remembered = [(t, "_value", t._value) for t in self.constants]
         try:
             self.optimizer.zero_grad()
             sums, loss, counted = self._gradients(parts)
@@ -183,7 +184,7 @@ class Training:
         for part in parts:
             counted = part.counted
             if counted:
-                output = self.model(Tensor._leaf(part.x))
+                output, part = _answered(self.model(Tensor._leaf(part.x)), part)
                 loss = self.loss(output, part.y) if part.weight is None else self._weighed(output, part, counted)
                 loss.backward(None if alone else np.asarray(counted, loss.dtype), retain_graph=False)
                 total += loss.item() * counted
@@ -264,11 +265,12 @@ class Training:
             if not len(part.y):  # of few rows, some processes have none
                 continue
             output = logits(self.model, part.x)
+            if self.metrics:
+                pieces.append((output[part.known].reshape(-1, *output.shape[1:] or (1,)), part.y[part.known]))
             if self.held is not None and part.counted:
+                output, part = _answered(output, part)
                 loss = value_of(self.loss, output, part.y)
                 sums += (loss * part.counted, _right(output, part.y), part.counted)
-            if self.metrics:
-                pieces.append((output[part.known], part.y[part.known]))
         if self.held is None:
             return self._metrics(pieces)
         loss, right, counted = self.team.sum(sums).tolist()
@@ -345,8 +347,29 @@ class Training:
         return names | held | {f"val_{name}" if held else name for name in self.metrics}
 
 
+def labels_for(output: Any, y: np.ndarray) -> np.ndarray:
+    """Labels as a loss takes them: of one logit in each row, in its shape."""
+    return y.reshape(output.shape) if y.size == output.size else y
+
+
+def _answered(output: Any, part: Batch) -> tuple[Any, Batch]:
+    """An output and its batch as the loss takes them. Where one logit answers a row, rows without a label are left out.
+
+    (A loss of more logits passes over these rows itself, by their label.)
+    """
+    if output.size != len(part.y):
+        return output, part
+    if part.counted < len(part.y):
+        known = np.flatnonzero(part.known)
+        output, part = output[known], Batch(*(None if a is None else a[known] for a in part))
+    weight = None if part.weight is None else part.weight.reshape(output.shape)
+    return output, part._replace(y=labels_for(output, part.y), weight=weight)
+
+
 def _right(output: np.ndarray, y: np.ndarray) -> int:
-    """How many rows' largest logit is at the label (of soft targets, at the largest weight)."""
+    """How many rows' largest logit is at the label (of soft targets, the largest weight); of one, its side of 0."""
+    if output.size == len(output):
+        return int(np.count_nonzero((output > 0) == (y > 0.5)))
     if y.ndim == output.ndim:
         y = y.argmax(axis=1)
     return int(np.count_nonzero(output.argmax(axis=1) == y))
