@@ -12,8 +12,9 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.common import spellings
 from tinygrad_ce.contents import numbers, shown
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import real
-from tinygrad_ce.engine.node import Node, at_once, is_recording
+from tinygrad_ce.engine.node import Node, is_recording
 from tinygrad_ce.engine.primitive import Operator, numpy_functions
 from tinygrad_ce.engine.reverse import backward
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import Node, is_recording, no_grad, recording
+from tinygrad_ce.engine.no_grad import no_grad
+from tinygrad_ce.engine.node import Node, is_recording, recording
 from tinygrad_ce.engine.reverse import cotangent, pulled_back, tape
 from tinygrad_ce.tensor import Tensor
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.tensor import Tensor
