@@ -6,6 +6,6 @@
 4. ``reverse.py``: the reverse pass; ``backward`` is its loop.
 
 These four are the engine. Small things that they use have files of their own: ``constants.py`` (arguments that are no
-Tensors), ``atomic.py`` (what Ctrl-C can't tear), ``single.py`` (float16). Layers stand on the four, which import none of
-them: ``no_grad.py``; ``guard.py``, which wraps users' own forwards and rules; ``anomaly.py``, the first nan.
+Tensors), ``atomic.py`` (what Ctrl-C can't tear), ``single.py`` (float16). Layers stand on the four, which import none
+of them: ``no_grad.py``; ``guard.py``, which wraps users' own forwards and rules; ``anomaly.py``, the first nan.
 """

@@ -182,13 +182,16 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
 
 def _var(x, axis, ddof, keepdims):
     squares = x - _mean(x, axis, keepdims=True)
+    squares -= _mean(squares, axis, keepdims=True)  # what the mean was rounded by: equal numbers have a variance of 0
     squares *= squares
     return _mean(squares, axis, keepdims, ddof)
 
 
 def _var_derivative(x, axis, ddof):
     count = _count(x, axis) - ddof
-    return (2 / count if count else np.nan) * (x - mean(x, axis, keepdims=True))
+    centred = x - mean(x, axis, keepdims=True)
+    centred = centred - mean(centred, axis, keepdims=True)
+    return (2 / count if count else np.nan) * centred
 
 
 def _divisor(ddof):
