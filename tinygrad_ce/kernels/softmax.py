@@ -62,7 +62,8 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
         raise TypeError(f"logits have dtype {x.dtype}, expected real numbers")
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     work = np.dtype(np.float32) if dtype == np.float16 else dtype
-    axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim, "axis")
+    whole = axis is None or (not x.ndim and axis in (0, -1))  # NumPy takes these of a single number, too
+    axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if whole else axis, x.ndim, "axis")
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
     moved = x.transpose(order)
     rest = moved.shape[: x.ndim - len(axes)]
