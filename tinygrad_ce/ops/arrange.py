@@ -18,9 +18,9 @@ __all__ = [
 
 
 def _by_numpy(function: Any, x: Any, numbers: Any, *settings: Any) -> Any:
-    """What a function of NumPy's makes of other numbers in x's shape. So it checks the settings."""
+    """What a function of NumPy's makes of other numbers in the place of x. So it checks the settings."""
     try:
-        return function(numbers.reshape(x.shape), *(getattr(setting, "_value", setting) for setting in settings))
+        return function(numbers, *(getattr(setting, "_value", setting) for setting in settings))
     except Exception as error:
         error.add_note(f"in {function.__name__} of an array of shape {x.shape}, with {', '.join(map(repr, settings))}")
         raise
@@ -29,13 +29,13 @@ def _by_numpy(function: Any, x: Any, numbers: Any, *settings: Any) -> Any:
 def _moved(function: Any, x: Any, *settings: Any) -> Any:
     """x as a function of NumPy's moves it: that moves the positions, and x is taken at them."""
     x = as_array(x)
-    return take(x, _by_numpy(function, x, np.arange(x.size), *settings))
+    return take(x, _by_numpy(function, x, np.arange(x.size).reshape(x.shape), *settings))
 
 
 def _inside(function: Any, x: Any, k: int) -> Any:
     """x where a function of NumPy's leaves a matrix as it is, else 0."""
     x = as_array(x)
-    return where(_by_numpy(function, x, np.ones(x.size, bool), k), x, x.dtype.type(0))
+    return where(_by_numpy(function, x, np.ones(x.shape, bool), k), x, x.dtype.type(0))
 
 
 @composite
@@ -92,7 +92,7 @@ def moveaxis(x, source, destination):
     """
     x = as_array(x)
     # An array whose axes are as long as their number: where they are moved, its shape is the order.
-    return transpose(x, np.moveaxis(np.empty(range(x.ndim)), source, destination).shape)
+    return transpose(x, _by_numpy(np.moveaxis, x, np.empty(range(x.ndim)), source, destination).shape)
 
 
 moveaxis.example(normal(2, 3, 4), [0, 1], [-1, -2])
@@ -247,7 +247,7 @@ def diag(x, k=0):
     x = as_array(x)
     if x.ndim != 1:
         return _moved(np.diag, x, k)
-    places = _by_numpy(np.diag, x, np.ones(x.size, bool), k)
+    places = _by_numpy(np.diag, x, np.ones(x.shape, bool), k)
     return scatter(x, places, places.shape)
 
 

@@ -211,7 +211,7 @@ def tensordot(a, b, axes=2):
         >>> tensordot(np.ones((2, 3, 4)), np.ones((4, 3)), axes=([1, 2], [1, 0]))
         array([12., 12.])
     """
-    left, right = axes if np.ndim(axes) else (range(-axes, 0), range(axes))
+    left, right = axes if isinstance(axes, tuple | list | np.ndarray) else (range(-axes, 0), range(axes))
     return _summed("tensordot", a, b, left, right)
 
 
