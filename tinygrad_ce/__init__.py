@@ -15,6 +15,7 @@ from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.losses import *  # noqa: F403
 from tinygrad_ce.losses import __all__ as _losses
 from tinygrad_ce.ops import __all__ as _operators
+from tinygrad_ce.ops.arrange import *  # noqa: F403
 from tinygrad_ce.ops.convolution import *  # noqa: F403
 from tinygrad_ce.ops.elementwise import *  # noqa: F403
 from tinygrad_ce.ops.matrix import *  # noqa: F403

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import html
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -269,6 +271,9 @@ class Tensor(Node):
     __matmul__ = ops.matmul
     __imatmul__ = _in_place(ops.matmul)
     __rmatmul__ = _reflected(ops.matmul)
+    __mod__ = ops.mod
+    __rmod__ = _reflected(ops.mod)
+    __floordiv__ = _comparison(np.floor_divide)
     __neg__ = ops.negative
     __pos__ = ops.positive
     __abs__ = ops.abs
@@ -280,7 +285,7 @@ class Tensor(Node):
     __gt__ = _comparison(np.greater)
     __ge__ = _comparison(np.greater_equal)
 
-    copy = ops.positive
+    copy = ops.copy
     relu = ops.relu
     exp = ops.exp
     log = ops.log
@@ -309,15 +314,14 @@ class Tensor(Node):
     squeeze = ops.squeeze
     astype = ops.astype
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
         """The same numbers in another shape: ``t.reshape(2, 3)`` or ``t.reshape((2, 3))``."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
-    def ravel(self) -> Any:
-        """The same numbers in one axis."""
-        return ops.reshape(self, -1)
-
-    flatten = ravel
+    ravel = ops.ravel
+    flatten = ops.ravel
+    repeat = ops.repeat
+    norm = ops.norm
 
     def transpose(self, *axes: Any) -> Any:
         """The axes in another order: ``t.transpose(1, 0)``, ``t.transpose((1, 0))``, or reversed without arguments."""
@@ -332,6 +336,14 @@ class Tensor(Node):
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest number stands, as a plain array."""
         return self._value.argmin(axis)
+
+    def argsort(self, axis: int | None = -1) -> Any:
+        """Where the numbers stand in rising order, as a plain array; of equal ones, the first comes first."""
+        return self._value.argsort(axis, kind="stable")
+
+    def round(self, decimals: int = 0) -> Any:
+        """The numbers rounded, as a plain array: their gradient is 0 wherever there is one."""
+        return self._value.round(decimals)
 
     # How Python and NumPy see it
 
@@ -416,13 +428,15 @@ class Tensor(Node):
         if self._requires_grad:
             raise TypeError(
                 "this Tensor requires grad, and a plain array would lose its gradient without a word; "
-                "say so with .detach() or .numpy()"
+                "say so with .detach() or .numpy(). A list of Tensors becomes one Tensor by tg.stack, not np.array"
             )
         if copy is False:
             raise ValueError("a Tensor gives NumPy a copy, as nobody else may write to its array; copy=False can't be")
         return np.array(self._value, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if (method, ufunc) in _UFUNC_METHODS and kwargs.keys() <= {"axis", "keepdims"}:
+            return _UFUNC_METHODS[method, ufunc](*inputs, **{"axis": 0, **kwargs})
         if method == "__call__" and not kwargs:
             if ufunc in numpy_functions:
                 return numpy_functions[ufunc](*inputs)
@@ -433,10 +447,12 @@ class Tensor(Node):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in numpy_functions:
-            return numpy_functions[function](*args, **kwargs)
-        if function.__name__ in _PLAIN_RESULT:
+            operator = numpy_functions[function]
+            args, kwargs = _in_our_names(function, operator, args, kwargs)
+            return operator(*args, **kwargs)
+        if function.__name__ in _PLAIN_RESULT and not _cuts_off(function.__name__, args, kwargs):
             return function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
-        raise _no_primitive(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1), "")
+        raise _no_primitive(_called(function), "")
 
 
 class _Elsewhere:
@@ -454,15 +470,72 @@ for _name in spellings.NAMES.keys() - dir(Tensor):
 
 
 # NumPy's names of our own functions under another one, and functions whose result has no gradient: they get the arrays.
-numpy_functions.update({np.amax: ops.max, np.amin: ops.min})
+numpy_functions.update({np.amax: ops.max, np.amin: ops.min, np.linalg.norm: ops.norm})
+_UFUNC_METHODS = {
+    ("reduce", np.add): ops.sum, ("reduce", np.multiply): ops.prod, ("reduce", np.maximum): ops.max,
+    ("reduce", np.minimum): ops.min, ("reduce", np.logaddexp): ops.logsumexp, ("accumulate", np.add): ops.cumsum,
+    ("accumulate", np.multiply): ops.cumprod,
+}  # fmt: skip
 _PLAIN_RESULT = frozenset([
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
     "logical_not", "logical_xor", "isnan", "isinf", "isfinite", "signbit", "sign", "floor", "ceil", "trunc",
     "rint", "shape", "ndim", "size", "argmax", "argmin", "argsort", "nonzero", "flatnonzero", "argwhere",
     "count_nonzero", "all", "any", "isclose", "allclose", "array_equal", "zeros_like", "ones_like",
     "empty_like", "array_repr", "array_str", "array2string", "result_type", "can_cast", "searchsorted",
-    "digitize", "shares_memory", "may_share_memory",
+    "digitize", "shares_memory", "may_share_memory", "round", "around", "floor_divide", "unique", "full_like",
+    "histogram", "isreal",
 ])  # fmt: skip
+
+
+def _cuts_off(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a fill value, or weights of a histogram, require grad: the result does have a gradient in these."""
+    if name not in ("full_like", "histogram"):
+        return False
+    others = [*args[1:], *(value for name, value in kwargs.items() if name != "a")]
+    return is_recording() and any(isinstance(value, Tensor) and value._requires_grad for value in others)
+
+
+@functools.cache
+def _arguments(function: Any) -> tuple[dict[str, Any], list[str], bool]:
+    """A function's arguments with their defaults, those that may come by position or by name, and if there is a *."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except ValueError:  # compiled, and it does not say
+        return {}, [], False
+    either = [p.name for p in found if p.kind not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: p.default for p in found}, either, any(p.kind is p.VAR_POSITIONAL for p in found)
+
+
+def _in_our_names(function: Any, operator: Any, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """The arguments of NumPy's function as its operator takes them.
+
+    What the two call by other names stands at the same position. What the operator does not have, such as ``out``, is
+    left out where it is NumPy's default.
+    """
+    ours, in_order, many = _arguments(operator)
+    if kwargs.keys() <= ours.keys() and (many or len(args) <= len(in_order)):
+        return args, kwargs
+    theirs, their_order, _ = _arguments(function)
+    count = len(args) if many else len(in_order)
+    own = {**dict(zip(their_order, in_order, strict=False)), **{name: name for name in ours}}
+    named: dict[str, Any] = {}
+    for name, value in (*zip(their_order[count:], args[count:], strict=False), *kwargs.items()):
+        if own.get(name) in named:
+            raise TypeError(f"{_called(function)}: {name}= is given twice")
+        if name in own:
+            named[own[name]] = value
+        elif name not in theirs or not _is_default(value, theirs[name]):
+            raise TypeError(f"{_called(function)}: {name}= is not taken with a Tensor; taken are {', '.join(ours)}")
+    return args[:count], named
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str) and value == default)
+
+
+def _called(function: Any) -> str:
+    """How a function of NumPy's is written."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
 def _no_primitive(called: str, more: str) -> TypeError:
