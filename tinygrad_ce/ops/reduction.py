@@ -328,13 +328,13 @@ std.example(normal(3, 4), axis=0, ddof=1, keepdims=True)
 @primitive
 @in_single
 def norm(x, ord=None, axis=None, *, keepdims=False):
-    """The length of vectors, (Σ |x|^ord)^(1/ord), or the norm of matrices, as ``numpy.linalg.norm`` has them.
+    r"""The length of vectors, :math:`(\sum |x_i|^p)^{1/p}` with p for ord, or the norm of matrices, as NumPy has them.
 
     Args:
         x: numbers; float16 is computed in float32.
-        ord: None for the root of the sum of squares. For vectors a number: inf is the largest |x|, -inf the smallest,
-            0 the count of what isn't 0. For matrices "fro" (the same as None), 1 or -1 (the largest or smallest sum of
-            |x| in a column), inf or -inf (in a row).
+        ord: None for the root of the sum of squares. For vectors a number: inf is the largest absolute value, -inf the
+            smallest, 0 the count of what isn't 0. For matrices "fro" (the same as None), 1 or -1 (the largest or
+            smallest sum of absolute values in a column), inf or -inf (in a row).
         axis: an axis for vectors, two for matrices; None for all of x.
         keepdims: whether the axes stay, with length 1.
 
