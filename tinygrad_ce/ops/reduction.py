@@ -312,7 +312,7 @@ def std(x, axis=None, *, ddof=0, keepdims=False, correction=None):
 
 
 def _std_rule(g, y, x, axis, *settings):
-    slope = np.where(y == 0, 0, g / (2 * np.where(y == 0, 1, y)))  # at 0 also the Hessian is 0
+    slope = np.where(y == 0, 0, g / (2 * nonzero(y)))  # at 0 also the Hessian is 0
     return _reopen(slope, x, axis) * _var_derivative(x, axis, *settings)
 
 
@@ -351,8 +351,7 @@ def norm(x, ord=None, axis=None, *, keepdims=False):
     x = np.asarray(x)
     if len(_axes(x.ndim, axis)) == 2 and ord not in (None, "fro", "f", 1, -1, math.inf, -math.inf):
         raise ValueError(f"norm: ord is {ord!r}, expected None, 'fro', 1, -1, inf or -inf for matrices")
-    y = np.linalg.norm(x.astype(np.float32) if x.dtype == np.float16 else x, ord, axis, keepdims)
-    return y.astype(x.dtype) if x.dtype == np.float16 else y
+    return np.asarray(np.linalg.norm(x, ord, axis, keepdims))
 
 
 def _norm_rule(g, y, x, ord, axis, keepdims):
@@ -409,6 +408,7 @@ cumsum.example(normal(3, 4), axis=1)
 
 
 @primitive
+@in_single
 def cumprod(x, axis=None):
     """Running products along an axis (None: of the flattened array). Zeros have their gradient, too.
 
