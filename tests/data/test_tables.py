@@ -45,7 +45,9 @@ def refused(text, *messages, label=None, **options):
 
 
 def kinds(found):
-    return {name: str(kind) for name, kind in found.plan.columns}
+    lines = str(found.plan).splitlines()
+    width = len(lines[0]) - len(lines[0][lines[0].index("  ") :].lstrip())
+    return {name: line[width:] for (name, _), line in zip(found.plan.columns, lines, strict=True)}
 
 
 # What columns are
@@ -61,7 +63,7 @@ def test_each_kind_of_column_becomes_the_features_it_should():
     )
     found = table(text, "kind")
     assert kinds(found) == {
-        "size": "number, median 3 where missing",
+        "size": "number, median 3, some missing",
         "ok": "yes/no, 1 for yes",
         "island": "category, 2 values, some missing",
         "seen": "date, year, month, weekday and day of the year",

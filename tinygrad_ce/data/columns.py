@@ -79,15 +79,24 @@ def as_text(cells: Cells) -> Text:
     return cells if isinstance(cells, Text) else Text.of(cells.tolist())
 
 
+def is_missing(cells: Cells) -> np.ndarray:
+    """Where nothing is."""
+    return cells.codes < 0 if isinstance(cells, Text) else np.isnan(cells)
+
+
 class Kind(Protocol):
     """What a column is. Its fields are plain values, which JSON can hold."""
 
     @property
+    def gaps(self) -> bool:
+        """Whether cells were missing, so that one more feature says where they are."""
+
+    @property
     def features(self) -> Sequence[str]:
-        """The names of the features that it makes, to be put behind the column's."""
+        """The names of its other features, to be put behind the column's."""
 
     def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        """Those features."""
+        """Those features; 0 or what is usual where a cell is missing."""
 
 
 class Number(NamedTuple):
@@ -112,24 +121,21 @@ class Number(NamedTuple):
         return Number(decimal, median, centre, scale if usual else 1.0, there.size < values.size)
 
     @property
+    def features(self) -> Sequence[str]:
+        return ("",)
+
+    @property
     def plain(self) -> bool:
         """Whether nothing is missing, and float32 holds the numbers as they are."""
         small = abs(self.centre) < _MOST_OFFSET * self.scale < _MOST_VALUE
         return small and not self.gaps and self.scale > _LEAST_SCALE
 
-    @property
-    def features(self) -> Sequence[str]:
-        return ("", " missing") if self.gaps else ("",)
-
     def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
         values = numbers(cells, self.decimal, wrong) if isinstance(cells, Text) else cells
-        missing = np.isnan(values)
-        yield (np.where(missing, self.median, values) - self.centre) / self.scale
-        if self.gaps:
-            yield missing
+        yield (np.where(np.isnan(values), self.median, values) - self.centre) / self.scale
 
     def __str__(self) -> str:
-        return "number" + (f", median {self.median:g} where missing" if self.gaps else "")
+        return f"number, median {self.median:g}" if self.gaps else "number"
 
 
 def numbers(cells: Text, decimal: str, wrong: Wrong) -> np.ndarray:
@@ -143,7 +149,7 @@ def numbers(cells: Text, decimal: str, wrong: Wrong) -> np.ndarray:
 
 
 class YesNo(NamedTuple):
-    """Yes or no: 1 or 0, ½ where it is missing, and a feature that says so."""
+    """Yes or no: 1 or 0, ½ where it is missing."""
 
     no: str
     yes: str
@@ -151,7 +157,7 @@ class YesNo(NamedTuple):
 
     @property
     def features(self) -> Sequence[str]:
-        return ("", " missing") if self.gaps else ("",)
+        return ("",)
 
     def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
         text = as_text(cells)
@@ -159,17 +165,14 @@ class YesNo(NamedTuple):
         for i, value in enumerate(text.values):
             if value.lower() not in place:
                 wrong(text, i, f"{self.yes} or {self.no}")
-        found = text.spread([place.get(value.lower(), 0.5) for value in text.values], 0.5)
-        yield found
-        if self.gaps:
-            yield found == 0.5
+        yield text.spread([place.get(value.lower(), 0.5) for value in text.values], 0.5)
 
     def __str__(self) -> str:
-        return f"yes/no, 1 for {self.yes}" + (", some missing" if self.gaps else "")
+        return f"yes/no, 1 for {self.yes}"
 
 
 class Category(NamedTuple):
-    """One of some values: a feature for each of them, and for rare ones together, and for none."""
+    """One of some values: a feature for each of them, and for rare ones together."""
 
     levels: list[str]
     other: bool
@@ -185,7 +188,7 @@ class Category(NamedTuple):
 
     @property
     def features(self) -> Sequence[str]:
-        return [f"={level}" for level in self.levels] + self.other * [" other"] + self.gaps * [" missing"]
+        return [f"={level}" for level in self.levels] + self.other * [" other"]
 
     def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
         text = as_text(cells)
@@ -193,12 +196,10 @@ class Category(NamedTuple):
         codes = text.spread([place.get(value, len(place)) for value in text.values], -1)
         for i in range(len(self.levels) + self.other):
             yield codes == i
-        if self.gaps:
-            yield codes == -1
 
     def __str__(self) -> str:
-        more = ", rare ones as other" * self.other + ", some missing" * self.gaps
-        return f"category, {len(self.levels)} value{'' if len(self.levels) == 1 else 's'}{more}"
+        count = len(self.levels)
+        return f"category, {count} value{'s' * (count != 1)}" + ", rare ones as other" * self.other
 
 
 class Date(NamedTuple):
@@ -217,7 +218,7 @@ class Date(NamedTuple):
 
     @property
     def features(self) -> Sequence[str]:
-        return [" year", " month", " weekday", " day of year", *self.gaps * [" missing"]]
+        return " year", " month", " weekday", " day of year"
 
     def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
         text, middle = as_text(cells), (self.year, 6.5, 3.0, 183.0)
@@ -227,12 +228,10 @@ class Date(NamedTuple):
                 wrong(text, i, f"a date as {datetime.date(2026, 12, 31).strftime(self.form or '%Y-%m-%d')}")
         for i, spread in enumerate((1.0, 3.5, 2.0, 105.0)):
             yield (text.spread([(value or middle)[i] for value in found], middle[i]) - middle[i]) / spread
-        if self.gaps:
-            yield text.codes < 0
 
     def __str__(self) -> str:
         form = f" ({self.form})" if self.form else ""
-        return f"date{form}, year, month, weekday and day of the year" + ", some missing" * self.gaps
+        return f"date{form}, year, month, weekday and day of the year"
 
 
 def _parts(text: str, form: str) -> Sequence[float] | None:
@@ -248,6 +247,10 @@ class LeftOut(NamedTuple):
     """A column that makes no feature, and why."""
 
     reason: str
+
+    @property
+    def gaps(self) -> bool:
+        return False
 
     @property
     def features(self) -> Sequence[str]:
@@ -269,6 +272,17 @@ class Column(NamedTuple):
     name: str
     kind: Kind
 
+    @property
+    def features(self) -> list[str]:
+        """The names of its features."""
+        return [self.name + end for end in (*self.kind.features, *self.kind.gaps * [" missing"])]
+
+    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+        """Its features."""
+        yield from self.kind.rows(cells, wrong)
+        if self.kind.gaps:
+            yield is_missing(cells)
+
 
 class Plan(NamedTuple):
     """What each column of a table is, and how new rows become features: plain values that one can read and store.
@@ -276,7 +290,7 @@ class Plan(NamedTuple):
     Example:
         >>> plan = Plan.of({"size": [1.5, None, 2.5, 3], "kind": ["a", "b", "a", "b"]})
         >>> print(plan)
-        size  number, median 2.5 where missing
+        size  number, median 2.5, some missing
         kind  category, 2 values
         >>> plan.features
         ['size', 'size missing', 'kind=a', 'kind=b']
@@ -333,7 +347,7 @@ class Plan(NamedTuple):
     @property
     def features(self) -> list[str]:
         """The names of the features."""
-        return [column.name + end for column in self.columns for end in column.kind.features]
+        return [feature for column in self.columns for feature in column.features]
 
     @property
     def decimal(self) -> str:
@@ -365,19 +379,18 @@ class Plan(NamedTuple):
         Raises:
             Damage: columns that aren't there, or cells that aren't what their column is: all of them.
         """
-        used = [column for column in self.columns if column.kind.features]
-        missing = [arrays.shown(name) for name, _ in used if name not in columns]
-        if missing:
+        used = [column for column in self.columns if column.features]
+        if missing := [arrays.shown(name) for name, _ in used if name not in columns]:
             there = arrays.listed(list(columns))
             raise Damage(f"no column {', '.join(missing)}, which the model was trained on; there are {there}")
         cells = [as_cells(columns[name]) for name, _ in used]
         some = [*cells, *map(as_cells, columns.values())][:1]
         count = len(some[0].codes if isinstance(some[0], Text) else some[0]) if some else 0
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
-        for (name, kind), column in zip(used, cells, strict=True):
-            wrong = _Wrong(name, line)
+        for column, own in zip(used, cells, strict=True):
+            wrong = _Wrong(column.name, line)
             with np.errstate(over="ignore"):
-                for feature in kind.rows(column, wrong):
+                for feature in column.rows(own, wrong):
                     x[:, place] = np.clip(feature, -_MOST_VALUE, _MOST_VALUE)
                     place += 1
             faults += wrong.faults("as in training")
@@ -406,7 +419,8 @@ class Plan(NamedTuple):
     def __str__(self) -> str:
         names = [arrays.word(name) or "(no name)" for name, _ in self.columns]
         width = max(map(len, names), default=0)
-        return "\n".join(f"{name:<{width}}  {kind}" for name, (_, kind) in zip(names, self.columns, strict=True))
+        lines = zip(names, self.columns, strict=True)
+        return "\n".join(f"{name:<{width}}  {kind}{', some missing' * kind.gaps}" for name, (_, kind) in lines)
 
 
 def _kind(name: str, cells: Cells, label: Text | None, asked: str, decimal: str, wrong: _Wrong) -> Kind:
@@ -427,7 +441,7 @@ def _kind(name: str, cells: Cells, label: Text | None, asked: str, decimal: str,
     lower = {value.lower() for value in cells.values}
     for no, yes in _YES_NO:
         if lower == {no, yes}:
-            return YesNo(no, yes, bool((cells.codes < 0).any()))
+            return YesNo(no, yes, bool(is_missing(cells).any()))
     if (form := _date_form(cells)) is not None:
         return Date.of(cells, form, wrong)
     if len(cells.values) > MOST_LEVELS:
@@ -463,8 +477,7 @@ def _most(cells: Text, read: Callable[[str], Any]) -> bool:
 
 def _useless(name: str, cells: Cells, label: Text | None) -> str | None:
     """Why a column can't be of use."""
-    missing = cells.codes < 0 if isinstance(cells, Text) else np.isnan(cells)
-    if missing.all():
+    if is_missing(cells).all():
         return "nothing in it"
     values = cells.codes if isinstance(cells, Text) else cells
     if (values == values[0]).all():

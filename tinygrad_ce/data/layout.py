@@ -37,7 +37,7 @@ _OTHERS = {
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
 _PIECE = 1 << 18
-_LONGEST = 1 << 24  # characters of a line
+_LONGEST = 1 << 24  # bytes of a line, or so
 _AROUND = re.compile(r"[\s$€£¥%]+")
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’])\d{3}(?:\1\d{3})*(?:\.\d*)?"),
@@ -115,17 +115,6 @@ def opened(path: Any, encoding: str) -> Iterator[io.TextIOWrapper]:
             raise Damage(f"{error}, expected {encoding} as it was before; has the file changed?") from None
 
 
-def physical(text: io.TextIOWrapper) -> Iterator[str]:
-    """The file's own lines; a cell in quotes may span several."""
-    for number in itertools.count(1):
-        line = text.readline(_LONGEST)
-        if len(line) == _LONGEST:
-            raise Damage(f"line {number}: more than {_LONGEST:,} characters, expected a line for each row")
-        if not line:
-            return
-        yield line
-
-
 def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decimal: str = ".") -> Layout:
     """How a table is written.
 
@@ -169,7 +158,7 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
     Raises:
         Damage: a row that isn't as wide as the others, or a quote that nothing closes.
     """
-    lines = itertools.islice(physical(text), layout.skipped, None)
+    lines = itertools.islice(text, layout.skipped, None)
     rows = ((n, row) for n, row in _rows(lines, layout.separator, layout.quote, layout.skipped) if row)
     width = len(layout.names)
     for line, row in itertools.islice(rows, int(layout.named), None):
@@ -180,7 +169,7 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
 
 def plain_lines(text: io.TextIOWrapper, layout: Layout) -> Iterator[str]:
     """The lines of the rows, for a reader that splits them itself."""
-    lines = itertools.islice(physical(text), layout.skipped + layout.named, None)
+    lines = itertools.islice(text, layout.skipped + layout.named, None)
     return map(_collapsed, lines) if layout.separator == " " else lines
 
 
@@ -229,7 +218,12 @@ def _encoding(file: BinaryIO) -> str:
     piece = file.read(_PIECE)
     marked = _marked(piece)
     decoders = {name: codecs.getincrementaldecoder(name)() for name in ([marked] if marked else _ENCODINGS)}
+    offset = since = 0  # the last end of a line
     while True:
+        since = offset if b"\n" in piece or b"\r" in piece else since
+        offset += len(piece)
+        if offset - since > _LONGEST:
+            raise Damage(f"offset {since}: more than {_LONGEST:,} bytes in a line, expected a line for each row")
         for name, decoder in list(decoders.items()):
             try:
                 if name.startswith("utf") or not piece.isascii():  # the others take all of ASCII
@@ -264,7 +258,7 @@ def _marked(head: bytes) -> str:
 def _sample(text: io.TextIOWrapper) -> list[str]:
     """The first lines, whole ones."""
     lines, size = list[str](), 0
-    for line in physical(text):
+    for line in text:
         lines.append(line)
         size += len(line)
         if size > _SAMPLE:

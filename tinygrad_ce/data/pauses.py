@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.columns import MOST_LEVELS, Cells, Plan, Text
+from tinygrad_ce.data.columns import MOST_LEVELS, Cells, Plan, Text, is_missing
 from tinygrad_ce.data.layout import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
@@ -66,7 +66,7 @@ def _tells(cells: Cells, y: np.ndarray) -> bool:
     codes = cells.codes if isinstance(cells, Text) else cells
     if len(np.unique(codes[:1000])) > MOST_LEVELS:  # a look that saves sorting all of them
         return False
-    known = (y >= 0) & (codes >= 0 if isinstance(cells, Text) else ~np.isnan(codes))
+    known = (y >= 0) & ~is_missing(cells)
     values, index = np.unique(codes[known], return_inverse=True)
     if not 1 < len(values) <= min(MOST_LEVELS, known.sum() / 2):
         return False

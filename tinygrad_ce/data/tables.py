@@ -66,7 +66,7 @@ def load_table(
         >>> _ = path.write_text("bill;island;kind\\n39,1;Reef;a\\n;Hill;b\\n41,5;Reef;a\\n")
         >>> table = tg.data.load_table(path, "kind")
         >>> print(table.plan)
-        bill    number, median 40.3 where missing
+        bill    number, median 40.3, some missing
         island  category, 2 values
         >>> table.x.shape, table.classes
         ((3, 4), ('a', 'b'))
