@@ -38,8 +38,8 @@ class Text(NamedTuple):
     @staticmethod
     def of(cells: Any) -> Text:
         """Cells as they come; spaces around them are no part of them."""
-        place = dict[Any, int]()
-        codes = np.fromiter((place.setdefault(cell, len(place)) for cell in cells), np.int64)
+        place = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
+        codes = np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))
         return Text.merged(codes, ["" if cell is None else _written(cell) for cell in place])
 
     @staticmethod
@@ -384,8 +384,7 @@ class Plan(NamedTuple):
             there = arrays.listed(list(columns))
             raise Damage(f"no column {', '.join(missing)}, which the model was trained on; there are {there}")
         cells = [as_cells(columns[name]) for name, _ in used]
-        some = [*cells, *map(as_cells, columns.values())][:1]
-        count = len(some[0].codes if isinstance(some[0], Text) else some[0]) if some else 0
+        count = len(is_missing(cells[0] if cells else as_cells(next(iter(columns.values()), ()))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
         for column, own in zip(used, cells, strict=True):
             wrong = _Wrong(column.name, line)
