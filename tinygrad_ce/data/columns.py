@@ -45,7 +45,7 @@ class Text(NamedTuple):
 
     @staticmethod
     def merged(codes: np.ndarray, texts: Sequence[str]) -> Text:
-        """Cells that have codes already; what differs in the spaces around it, or in how é is coded, becomes one value."""
+        """Cells that have codes already; what differs in spaces around it or in how é is coded is one value."""
         plain = [normal(text.strip()) for text in texts]
         values = {text: i for i, text in enumerate(dict.fromkeys(text for text in plain if text not in MISSING))}
         return Text(np.array([values.get(text, -1) for text in plain], np.int64)[codes], list(values))
