@@ -34,7 +34,7 @@ CALLS = {
     "concatenate": (lambda t: np.concatenate(arrays=[t, t], axis=1), lambda x: np.concatenate([x, x], axis=1)),
     "vstack": (lambda t: np.vstack(tup=[t, t]), lambda x: np.vstack([x, x])),
     "reshape": (lambda t: np.reshape(t, shape=(4, 3), order="F"), lambda x: np.reshape(x, (4, 3), order="F")),
-    "reshape in C's order": (lambda t: np.reshape(t, (4, 3), "C"), lambda x: np.reshape(x, (4, 3))),
+    "reshape in C's order": (lambda t: np.reshape(t, (4, 3), order="C"), lambda x: np.reshape(x, (4, 3))),
     "tile": (lambda t: np.tile(A=t, reps=2), lambda x: np.tile(x, 2)),
     "repeat": (lambda t: np.repeat(a=t, repeats=2, axis=0), lambda x: np.repeat(x, 2, axis=0)),
     "tril": (lambda t: np.tril(m=t, k=1), lambda x: np.tril(x, 1)),
@@ -86,7 +86,7 @@ def test_what_stands_at_one_position_is_one_thing():
         if isinstance(function, np.ufunc) or operator is np:
             continue
         try:
-            theirs = [*inspect.signature(function).parameters]
+            theirs = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         except ValueError:
             continue
         ours = inspect.signature(operator).parameters.values()

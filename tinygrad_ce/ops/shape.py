@@ -40,7 +40,7 @@ def reshape(x, shape, order="C"):
     """
     if order not in ("C", "F"):  # "A" asks how a Tensor lies in memory, which nobody is to know
         raise ValueError(f"reshape: order is {order!r}, expected 'C' or 'F'")
-    return np.reshape(x, shape, order)
+    return np.reshape(x, shape, order=order)
 
 
 reshape.vjp(x=lambda g, y, x, shape, order: g.reshape(x.shape, order=order))
