@@ -29,6 +29,7 @@ FAST = (np.dtype(np.float32), np.dtype(np.float64))
 # Up to so many classes rows are summed by products with ones: np.add.reduce takes 5 times as long for 10 classes, twice
 # for 100. BLAS adds up in few accumulators, so that a product of more than a window's width would lose digits.
 _SHORT, _WINDOW = 256, 256  # classes; bytes
+_PIECE = 2048
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
@@ -232,8 +233,8 @@ def row_sums(e: np.ndarray) -> Any:
         return s
     if classes <= _GEMV:
         return np.add.reduce(e, axis=1)
-    whole = classes - classes % _GEMV  # NumPy 2.1's sum of so many numbers isn't pairwise: sum pieces first
-    pieces = np.add.reduce(e[:, :whole].reshape(len(e), -1, _GEMV), axis=2)
+    whole = classes - classes % _PIECE  # NumPy 2.1's sum of so many numbers isn't pairwise: sum pieces first
+    pieces = np.add.reduce(e[:, :whole].reshape(len(e), -1, _PIECE), axis=2)
     return np.add.reduce(pieces, axis=1) + row_sums(e[:, whole:])
 
 
