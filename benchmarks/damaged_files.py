@@ -69,6 +69,11 @@ def _write_csv(paths: list[Path]) -> None:
     paths[0].write_text("\n".join(lines) + "\n")
 
 
+def _write_table(paths: list[Path]) -> None:
+    rows = [f"{['Hill', 'Reef', ''][i % 3]};{i * 7 % 11},5;2026-01-{i % 28 + 1:02};{'ab'[i % 2]}" for i in range(99)]
+    paths[0].write_text("\n".join(["island;size;day;kind", *rows]) + "\n")
+
+
 def _write_columns(paths: list[Path]) -> None:
     np.savetxt(paths[0], _iris()[0], fmt="%.1f", delimiter=",")
 
@@ -157,6 +162,14 @@ def _says_csv(contents: list[bytes], found: data.Dataset) -> bool:
     return _same(found, np.array([[float(cell) for cell in row[:-1]] for row in rows]), names)
 
 
+def _says_table(contents: list[bytes], found: data.Table) -> bool:
+    again = data.Plan.from_json(json.loads(json.dumps(found.plan.as_json())))
+    small = len(found.y) <= contents[0].count(b"\n") + contents[0].count(b"\r") + 1
+    return (
+        again == found.plan and small and found.x.shape[1] == len(again.features) and bool(np.isfinite(found.x).all())
+    )
+
+
 def _says_columns(contents: list[bytes], found: np.ndarray) -> bool:
     rows = np.array([[float(cell) for cell in row] for row in _cells(contents)])
     return np.array_equal(found, rows.astype(np.float32))
@@ -210,6 +223,7 @@ KINDS = {
     "npz, names": Kind(("d.npz",), _write_names, lambda p: data.load_npz(p[0]), _says_npz),
     "npz to predict": Kind(("e.npz",), _write_npz, lambda p: data.load_features(p[0], 4), _says_rows),
     "csv": Kind(("f.csv",), _write_csv, lambda p: data.load_csv(p[0]), _says_csv),
+    "table": Kind(("h.csv",), _write_table, lambda p: data.load_table(p[0]), _says_table),
     "csv to predict": Kind(("g.csv",), _write_columns, lambda p: data.load_features(p[0], 4), _says_columns),
     "idx": Kind(("images", "labels"), _write_idx, lambda p: data.load_idx(*p), _says_idx),
     "idx.gz": Kind(("images.gz", "labels.gz"), _write_packed, lambda p: data.load_idx(*p), _says_idx),

@@ -545,6 +545,12 @@ def any_nan(k: int, a: Any, b: Any) -> Any:
     return np.isnan(a) | np.isnan(b)
 
 
+def small_spread(d: Difference) -> bool:
+    """Whether some numbers lie much closer together than to 0."""
+    x = d.program.leaves[0]
+    return bool((np.std(x, axis=d.option["axis"]) < 0.05 * np.abs(x).max()).any())
+
+
 NAMED = [
     Named("float32 is rounded", "ours is what PyTorch finds in float64", "ours", precise),
     Named("digits cancel", "as in 1 - p of a confident row: PyTorch rounds it to 0, or both round", "ours, or both",
@@ -566,8 +572,10 @@ NAMED = [
           of("logsumexp", holding=np.isinf)),
     Named("prod of nan or inf", "PyTorch divides the product by each factor: inf / inf", "ours",
           of("prod", holding=unlike)),
-    Named("std of equal numbers", "a corner: PyTorch says 0, ours goes on from how the mean is rounded", "PyTorch",
-          lambda d: of("std")(d) and (d.theirs[0] == 0).any()),
+    Named("a small std's second derivative", "1 / std³ of digits that cancel; of equal numbers nan or infinite", "ours",
+          lambda d: of("std")(d) and second(d) and small_spread(d)),
+    Named("spread of infinite numbers", "less their mean: inf - inf, nan of all or of some", "both",
+          of("var", "std", holding=np.isinf)),
     Named("kl_div at target 0", "the slope of y log y is -inf, where PyTorch has 0 / 0", "ours",
           lambda d: of("kl_div")(d) and d.only(lambda k, a, b: k > 0 and d.program.leaves[1] == 0)),
     Named("binary_cross_entropy", "PyTorch keeps log p above -100, and p (1 - p) above 1e-12", "ours",
@@ -577,7 +585,7 @@ NAMED = [
     Named("mean of no rows", "nan of both, whose gradient is 0 or nan", "both",
           lambda d: d.option.get("reduction") == "mean" and np.isnan(d.ours[0]) and d.only(any_nan)),
     Named("focal_loss of a certain row", "(1 - p)^γ has no finite slope at p = 1: 0 · inf of one of them", "not nan",
-          lambda d: of("focal_loss")(d) and d.only(any_nan)),
+          lambda d: of("focal_loss")(d) and d.only(theirs_nan)),
     Named("a nan of PyTorch's, of no part alone", "it rounded to 0 what then divides, or is derived twice", "ours",
           lambda d: d.name == "several" and d.only(theirs_nan)),
 ]  # fmt: skip

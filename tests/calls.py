@@ -58,6 +58,15 @@ def by_place(*domains):
     return lambda rng, shape, place: domains[place](rng, shape, place)
 
 
+def dividend(rng, shape, place):
+    """Numbers whose quotient by any of the divisors has the whole part 2."""
+    return rng.uniform(2.1, 2.9, shape)
+
+
+def divisor(rng, shape, place):
+    return rng.uniform(0.98, 1.02, shape)
+
+
 # How an operand lies in memory
 
 
@@ -336,13 +345,14 @@ def reshape_call(draw, numbers):
         new.insert(draw(st.integers(0, len(new))), 1)
     if new and all(new) and draw(st.booleans()):
         new[draw(st.integers(0, len(new) - 1))] = -1
-    return Call((numbers(size), tuple(new) if len(new) != 1 or draw(st.booleans()) else new[0]), {})
+    new = tuple(new) if len(new) != 1 or draw(st.booleans()) else new[0]
+    return Call((numbers(size), new), some(draw, order=["C", "F"]))
 
 
 def transpose_call(draw, numbers):
     size = shape(draw)
     order = [i - len(size) * draw(st.booleans()) for i in draw(st.permutations(range(len(size))))]
-    return Call((numbers(size), draw(st.sampled_from([None, tuple(order)]))), {})
+    return Call((numbers(size), draw(st.sampled_from([None, tuple(order), *(order if len(size) == 1 else ())]))), {})
 
 
 def swapaxes_call(draw, numbers):
@@ -420,6 +430,89 @@ def flip_call(draw, numbers):
     return Call((numbers(size), axes(draw, len(size))), {})
 
 
+def ravel_call(draw, numbers):
+    return Call((numbers(shape(draw)),), some(draw, order=["C", "F"]))
+
+
+def repeat_call(draw, numbers):
+    size = shape(draw)
+    axis = one_axis(draw, len(size)) if size and draw(st.booleans()) else None
+    count = int(np.prod(size)) if axis is None else size[axis]
+    each = numbers.rng().integers(0, 3, count).tolist()
+    return Call((numbers(size), draw(st.sampled_from([2, 0, 1, each])), axis), {})
+
+
+def tile_call(draw, numbers):
+    reps = draw(st.sampled_from([2, 0, (2,), (1, 2), (2, 1, 3), ()]))
+    return Call((numbers(shape(draw, most=3)), reps), {})
+
+
+def roll_call(draw, numbers):
+    size = shape(draw)
+    if size and draw(st.booleans()):
+        return Call((numbers(size), draw(st.integers(-5, 5)), one_axis(draw, len(size))), {})
+    if len(size) > 1 and draw(st.booleans()):
+        return Call((numbers(size), (1, -2), (0, -1)), {})
+    return Call((numbers(size), draw(st.integers(-5, 5))), {})
+
+
+def moveaxis_call(draw, numbers):
+    size = shape(draw, least=1)
+    if len(size) > 1 and draw(st.booleans()):
+        return Call((numbers(size), [0, -1], draw(st.sampled_from([[-1, 0], [1, 0], [0, 1]]))), {})
+    return Call((numbers(size), one_axis(draw, len(size)), one_axis(draw, len(size))), {})
+
+
+def whole_array(least):
+    return lambda draw, numbers: Call((numbers(shape(draw, least=least)),), {})
+
+
+def append_call(draw, numbers):
+    if draw(st.booleans()):
+        return Call((numbers(shape(draw, most=2)), numbers(shape(draw, most=2))), {})
+    arrays, axis = joined(draw, numbers)
+    return Call((arrays[0], arrays[-1], axis), {})
+
+
+def stacked_call(places):
+    """Arrays of one axis or two that agree but for the axis along which they are stacked."""
+
+    def call(draw, numbers):
+        size, along = [draw(LENGTH), draw(LENGTH)], draw(st.integers(1, 3))
+        arrays = []
+        for _ in range(along):
+            part = list(size)
+            part[places] = draw(st.integers(0, 3))
+            arrays.append(numbers(tuple(part)))
+        if draw(st.booleans()):  # a row for vstack, a column for the others
+            arrays.append(numbers((size[1 - places],)))
+        return Call((arrays,), {})
+
+    return call
+
+
+def hstack_call(draw, numbers):
+    if draw(st.booleans()):
+        return Call(([numbers(shape(draw, most=1)) for _ in range(draw(st.integers(1, 3)))],), {})
+    size = shape(draw, least=2, most=3)
+    arrays = [numbers((size[0], draw(st.integers(0, 3)), *size[2:])) for _ in range(draw(st.integers(1, 3)))]
+    return Call((arrays,), {})
+
+
+def diag_call(draw, numbers):
+    return Call((numbers(shape(draw, least=1, most=2)), draw(st.integers(-2, 2))), {})
+
+
+def diagonal_call(draw, numbers):
+    size = shape(draw, least=2)
+    first, second = draw(st.permutations(range(len(size))))[:2]
+    return Call((numbers(size), draw(st.integers(-2, 2)), first, second - len(size)), {})
+
+
+def triangle_call(draw, numbers):
+    return Call((numbers(shape(draw, least=1)), draw(st.integers(-2, 2))), {})
+
+
 def take_call(draw, numbers):
     size = shape(draw, least=1)
     axis = draw(st.sampled_from([None, *range(-len(size), len(size))]))
@@ -427,7 +520,10 @@ def take_call(draw, numbers):
     picked = shape(draw, most=2) if count else (0,)
     indices = numbers.rng().integers(-count, max(count, 1), picked) if count else np.zeros(picked, int)
     indices = indices.tolist() if indices.size and draw(st.booleans()) else indices
-    return Call((numbers(size), indices), {} if axis is None else {"axis": axis})
+    mode = draw(st.sampled_from(["raise", "wrap", "clip"])) if count else "raise"
+    if mode != "raise":
+        indices = np.asarray(indices) * 3
+    return Call((numbers(size), indices), {**({} if axis is None else {"axis": axis}), "mode": mode})
 
 
 def embedding_call(draw, numbers):
@@ -469,8 +565,65 @@ def matmul_call(draw, numbers):
     return Call(tuple(numbers(size) for size in stacks.input_shapes), {})
 
 
+def pair_of(call):
+    """A call of two operands, or one where either is a single number."""
+
+    def either(draw, numbers):
+        if draw(st.integers(0, 3)) < 3:
+            return call(draw, numbers)
+        sizes = draw(st.permutations([(), shape(draw, most=2)]))
+        return Call((numbers(sizes[0]), numbers(sizes[1])), {})
+
+    return either
+
+
+def inner_call(draw, numbers):
+    k = draw(LENGTH)
+    return Call((numbers((*shape(draw, most=2), k)), numbers((*shape(draw, most=2), k))), {})
+
+
+def vdot_call(draw, numbers):
+    size = shape(draw)
+    return Call((numbers(size), numbers((int(np.prod(size)),))), {})
+
+
+def tensordot_call(draw, numbers):
+    size, more = shape(draw, most=2), shape(draw, most=1)
+    if draw(st.booleans()):
+        return Call((numbers((*more, *size)), numbers((*size, *shape(draw, most=1)))), {"axes": len(size)})
+    left = list(range(-1, -len(size) - 1, -1))  # the last of a, backwards, and the first of b
+    axes = (left, list(range(len(size)))) if size else ([], [])
+    return Call((numbers((*more, *reversed(size))), numbers((*size, *shape(draw, most=1)))), {"axes": axes})
+
+
+def average_call(draw, numbers):
+    (x, axis), kwargs = reduction()(draw, numbers)
+    kind = draw(st.sampled_from(["none", "all", "axis"]))
+    axes = range(x.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
+    if kind == "all":
+        kwargs["weights"] = numbers.laid(positive(numbers.rng(), x.shape, 1))
+    elif kind == "axis" and axis is not None:
+        kwargs["weights"] = numbers.laid(positive(numbers.rng(), tuple(x.shape[i] for i in axes), 1))
+    return Call((x, axis), kwargs)
+
+
+def norm_call(draw, numbers):
+    size = shape(draw)
+    kwargs = some(draw, keepdims=[True, False])
+    orders = [None, 1, 2, 3.5, np.inf, -np.inf, 0]
+    if len(size) > 1 and draw(st.booleans()):
+        axis, orders = (0, -1), [None, "fro", 1, -1, np.inf, -np.inf]
+    elif size and draw(st.booleans()):
+        axis = one_axis(draw, len(size))
+    else:
+        axis, orders = None, [None]
+    return Call((numbers(size), draw(st.sampled_from(orders)), axis), kwargs)
+
+
 def dot_call(draw, numbers):
     *rows, k = shape(draw, least=1, most=3)
+    if draw(st.booleans()):
+        return Call((numbers((*rows, k)), numbers((*shape(draw, least=1, most=1), k, draw(LENGTH)))), {})
     return Call((numbers((*rows, k)), numbers((k, *shape(draw, most=1)))), {})
 
 
@@ -562,6 +715,12 @@ def loss(definition, call, *domains):
 
 
 one, two = elementwise(1), elementwise(2)
+
+
+def spread(draw, numbers):
+    return reduction(**{draw(st.sampled_from(["ddof", "correction"])): [0, 1]})(draw, numbers)
+
+
 d = definitions
 OPERATORS = {
     "add": Operator(np.add, two),
@@ -578,6 +737,21 @@ OPERATORS = {
     "expm1": Operator(np.expm1, one),
     "log": Operator(np.log, one, positive),
     "log1p": Operator(np.log1p, one, positive),
+    "cbrt": Operator(np.cbrt, one, positive, analytic=False),
+    "reciprocal": Operator(np.reciprocal, one, positive),
+    "exp2": Operator(np.exp2, one),
+    "log2": Operator(np.log2, one, positive),
+    "log10": Operator(np.log10, one, positive),
+    "tan": Operator(np.tan, one, fractions),
+    "arctan": Operator(np.arctan, one),
+    "arctan2": kinked(np.arctan2, two),
+    "hypot": kinked(np.hypot, two),
+    "sinh": Operator(np.sinh, one),
+    "cosh": Operator(np.cosh, one),
+    "arcsinh": Operator(np.arcsinh, one),
+    "logaddexp": Operator(np.logaddexp, two, analytic=False),
+    "mod": Operator(np.mod, two, by_place(dividend, divisor), analytic=False),
+    "copy": Operator(np.copy, one),
     "sin": Operator(np.sin, one),
     "cos": Operator(np.cos, one),
     "tanh": Operator(np.tanh, one),
@@ -601,9 +775,15 @@ OPERATORS = {
     "mean": Operator(np.mean, reduction()),
     "max": kinked(np.max, reduction(single=True)),
     "min": kinked(np.min, reduction(single=True)),
-    "var": Operator(d.var, reduction(ddof=[0, 1])),
-    "std": Operator(d.std, reduction(ddof=[0, 1]), spaced, layouts=DISTINCT),
+    "var": Operator(d.var, spread),
+    "std": Operator(d.std, spread, spaced, layouts=DISTINCT),
     "cumsum": Operator(np.cumsum, cumsum_call),
+    "cumprod": Operator(np.cumprod, cumsum_call, factors),
+    "average": Operator(np.average, average_call),
+    "median": kinked(np.median, reduction(single=True)),
+    "nansum": Operator(np.nansum, reduction(single=True)),
+    "norm": kinked(np.linalg.norm, norm_call),
+    "sort": kinked(np.sort, cumsum_call),
     "logsumexp": Operator(d.logsumexp, reduction(masked=True)),
     "softmax": Operator(d.softmax, along_axis(none=True, masked=True)),
     "softmin": Operator(d.softmin, along_axis()),
@@ -641,9 +821,30 @@ OPERATORS = {
     "take": Operator(np.take, take_call),
     "embedding": Operator(d.embedding, embedding_call),
     "getitem": Operator(d.getitem, getitem_call),
+    "ravel": Operator(np.ravel, ravel_call),
+    "repeat": Operator(np.repeat, repeat_call),
+    "tile": Operator(np.tile, tile_call),
+    "roll": Operator(np.roll, roll_call),
+    "moveaxis": Operator(np.moveaxis, moveaxis_call),
+    "flipud": Operator(np.flipud, whole_array(least=1)),
+    "fliplr": Operator(np.fliplr, whole_array(least=2)),
+    "append": Operator(np.append, append_call),
+    "atleast_1d": Operator(np.atleast_1d, whole_array(least=0)),
+    "atleast_2d": Operator(np.atleast_2d, whole_array(least=0)),
+    "vstack": Operator(np.vstack, stacked_call(0)),
+    "hstack": Operator(np.hstack, hstack_call),
+    "column_stack": Operator(np.column_stack, stacked_call(1)),
+    "diag": Operator(np.diag, diag_call),
+    "diagonal": Operator(np.diagonal, diagonal_call),
+    "trace": Operator(np.trace, diagonal_call),
+    "tril": Operator(np.tril, triangle_call),
+    "triu": Operator(np.triu, triangle_call),
     "scatter": Operator(d.scatter, scatter_call),
     "matmul": Operator(np.matmul, matmul_call),
-    "dot": Operator(np.matmul, dot_call),
+    "dot": Operator(np.dot, pair_of(dot_call)),
+    "inner": Operator(np.inner, pair_of(inner_call)),
+    "vdot": Operator(d.vdot, vdot_call),
+    "tensordot": Operator(np.tensordot, tensordot_call),
     "outer": Operator(np.outer, outer_call),
     "linear": Operator(d.linear, linear_call),
     "einsum": Operator(d.einsum, einsum_call),

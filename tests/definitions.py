@@ -72,14 +72,15 @@ def astype(x, dtype):
 # Reductions, and the softmax family
 
 
-def var(x, axis=None, *, ddof=0, keepdims=False):
+def var(x, axis=None, *, ddof=0, keepdims=False, correction=None):
+    ddof = ddof if correction is None else correction
     count = np.ones(x.shape).sum(axis=axis, keepdims=keepdims)
     centred = x - x.sum(axis=axis, keepdims=True) / np.ones(x.shape).sum(axis=axis, keepdims=True)
     return (centred * centred).sum(axis=axis, keepdims=keepdims) / np.maximum(count - ddof, 0)
 
 
-def std(x, axis=None, *, ddof=0, keepdims=False):
-    return np.sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+def std(x, axis=None, **settings):
+    return np.sqrt(var(x, axis, **settings))
 
 
 def parts(x, axis, where):
@@ -91,8 +92,8 @@ def parts(x, axis, where):
 
 
 def softmax(x, axis=-1, *, where=None):
-    _, _, e, total = parts(x, axis, where)
-    return e / total
+    mask, _, e, total = parts(x, axis, where)
+    return np.where(mask.any(axis=axis, keepdims=True), e / total, 0)
 
 
 def softmin(x, axis=-1):
@@ -243,6 +244,10 @@ def scatter(x, index, shape):
 
 def linear(x, weight, bias=None):
     return x @ weight.T if bias is None else x @ weight.T + bias
+
+
+def vdot(a, b):
+    return np.sum(np.ravel(a) * np.ravel(b))
 
 
 def einsum(subscripts, *operands):

@@ -9,12 +9,13 @@ from tinygrad_ce.check.report import GradientError
 from tinygrad_ce.common import spellings
 from tinygrad_ce.engine.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.engine.guard import guard_rules, primitive
-from tinygrad_ce.engine.node import no_grad
+from tinygrad_ce.engine.no_grad import no_grad
 from tinygrad_ce.engine.primitive import Primitive, registry
 from tinygrad_ce.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_ce.losses import *  # noqa: F403
 from tinygrad_ce.losses import __all__ as _losses
 from tinygrad_ce.ops import __all__ as _operators
+from tinygrad_ce.ops.arrange import *  # noqa: F403
 from tinygrad_ce.ops.convolution import *  # noqa: F403
 from tinygrad_ce.ops.elementwise import *  # noqa: F403
 from tinygrad_ce.ops.matrix import *  # noqa: F403

@@ -12,21 +12,13 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.common import spellings
 from tinygrad_ce.contents import numbers, shown
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import real
-from tinygrad_ce.engine.node import Node, at_once, is_recording
-from tinygrad_ce.engine.primitive import Operator, numpy_functions
+from tinygrad_ce.engine.node import Node, is_recording
+from tinygrad_ce.engine.primitive import Operator
 from tinygrad_ce.engine.reverse import backward
-
-
-def _plain(value: Any) -> Any:
-    """A value with every Tensor in it replaced by its array, read-only: NumPy may be told to write to it by out=."""
-    if isinstance(value, Tensor):
-        view = value._value.view()
-        view.setflags(write=False)
-        return view
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(v) for v in value)
-    return value
+from tinygrad_ce.ops import protocol
+from tinygrad_ce.ops.protocol import read_only
 
 
 def _reflected(operator: Operator) -> Any:
@@ -34,7 +26,7 @@ def _reflected(operator: Operator) -> Any:
 
 
 def _comparison(compare: Callable[..., Any]) -> Any:
-    return lambda self, other: compare(self._value, _plain(other))
+    return lambda self, other: compare(self._value, read_only(other))
 
 
 def _in_place(operator: Operator) -> Any:
@@ -48,7 +40,7 @@ def _in_place(operator: Operator) -> Any:
                 f"{operator.__name__} in place on a leaf that requires grad would lose track of it; "
                 f"update inside `with tg.no_grad():`, or write `y = w + d` for a new Tensor"
             )
-        self.data = operator(self._value, _plain(other))
+        self.data = operator(self._value, read_only(other))
         return self
 
     return update
@@ -268,6 +260,9 @@ class Tensor(Node):
     __matmul__ = ops.matmul
     __imatmul__ = _in_place(ops.matmul)
     __rmatmul__ = _reflected(ops.matmul)
+    __mod__ = ops.mod
+    __rmod__ = _reflected(ops.mod)
+    __floordiv__ = _comparison(np.floor_divide)
     __neg__ = ops.negative
     __pos__ = ops.positive
     __abs__ = ops.abs
@@ -279,7 +274,7 @@ class Tensor(Node):
     __gt__ = _comparison(np.greater)
     __ge__ = _comparison(np.greater_equal)
 
-    copy = ops.positive
+    copy = ops.copy
     relu = ops.relu
     exp = ops.exp
     log = ops.log
@@ -308,15 +303,14 @@ class Tensor(Node):
     squeeze = ops.squeeze
     astype = ops.astype
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
         """The same numbers in another shape: ``t.reshape(2, 3)`` or ``t.reshape((2, 3))``."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
-    def ravel(self) -> Any:
-        """The same numbers in one axis."""
-        return ops.reshape(self, -1)
-
-    flatten = ravel
+    ravel = ops.ravel
+    flatten = ops.ravel
+    repeat = ops.repeat
+    norm = ops.norm
 
     def transpose(self, *axes: Any) -> Any:
         """The axes in another order: ``t.transpose(1, 0)``, ``t.transpose((1, 0))``, or reversed without arguments."""
@@ -332,10 +326,18 @@ class Tensor(Node):
         """Where the smallest number stands, as a plain array."""
         return self._value.argmin(axis)
 
+    def argsort(self, axis: int | None = -1) -> Any:
+        """Where the numbers stand in rising order, as a plain array; of equal ones, the first comes first."""
+        return self._value.argsort(axis, kind="stable")
+
+    def round(self, decimals: int = 0) -> Any:
+        """The numbers rounded, as a plain array: their gradient is 0 wherever there is one."""
+        return self._value.round(decimals)
+
     # How Python and NumPy see it
 
     def __getitem__(self, index: Any) -> Any:
-        return ops.getitem(self, _plain(index) if isinstance(index, tuple) else index)
+        return ops.getitem(self, read_only(index) if isinstance(index, tuple) else index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -415,27 +417,17 @@ class Tensor(Node):
         if self._requires_grad:
             raise TypeError(
                 "this Tensor requires grad, and a plain array would lose its gradient without a word; "
-                "say so with .detach() or .numpy()"
+                "say so with .detach() or .numpy(). A list of Tensors becomes one Tensor by tg.stack, not np.array"
             )
         if copy is False:
             raise ValueError("a Tensor gives NumPy a copy, as nobody else may write to its array; copy=False can't be")
         return np.array(self._value, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs:
-            if ufunc in numpy_functions:
-                return numpy_functions[ufunc](*inputs)
-            if ufunc.__name__ in _PLAIN_RESULT:
-                return ufunc(*_plain(inputs))
-        called = f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}"
-        raise _no_primitive(called, f" with {', '.join(kwargs)}=" if kwargs else "")
+        return protocol.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function in numpy_functions:
-            return numpy_functions[function](*args, **kwargs)
-        if function.__name__ in _PLAIN_RESULT:
-            return function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
-        raise _no_primitive(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1), "")
+        return protocol.call_function(function, args, kwargs)
 
 
 class _Elsewhere:
@@ -450,26 +442,6 @@ class _Elsewhere:
 
 for _name in spellings.NAMES.keys() - dir(Tensor):
     setattr(Tensor, _name, _Elsewhere(_name))
-
-
-# NumPy's names of our own functions under another one, and functions whose result has no gradient: they get the arrays.
-numpy_functions.update({np.amax: ops.max, np.amin: ops.min})
-_PLAIN_RESULT = frozenset([
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
-    "logical_not", "logical_xor", "isnan", "isinf", "isfinite", "signbit", "sign", "floor", "ceil", "trunc",
-    "rint", "shape", "ndim", "size", "argmax", "argmin", "argsort", "nonzero", "flatnonzero", "argwhere",
-    "count_nonzero", "all", "any", "isclose", "allclose", "array_equal", "zeros_like", "ones_like",
-    "empty_like", "array_repr", "array_str", "array2string", "result_type", "can_cast", "searchsorted",
-    "digitize", "shares_memory", "may_share_memory",
-])  # fmt: skip
-
-
-def _no_primitive(called: str, more: str) -> TypeError:
-    return TypeError(
-        f"{called}{more} has no primitive here, so its gradient is unknown. Write it with the operators of tinygrad_ce "
-        f"(dir(tinygrad_ce) lists them), add a primitive with @tg.primitive, or, if no gradient is needed, "
-        f"call it on t.numpy()"
-    )
 
 
 def _unpickle(kind: type[Tensor], data: np.ndarray, requires_grad: bool, grad: np.ndarray | None) -> Tensor:

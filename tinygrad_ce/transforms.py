@@ -1,39 +1,63 @@
 """Gradients of values, and derivatives of functions: grad, value_and_grad, jacobian, hessian, hvp.
 
 Of functions: arrays in, arrays out; Tensors in, Tensors out. A function is called on fresh Tensors, so nothing that is
-given changes.
+given changes. An argument may be a list, tuple or dict of parameters, nested in any way: the function gets the same
+container, and so do its derivatives. (A list of numbers is a list of parameters. For one array give ``np.array([…])``.)
+
+Inside of another transform, and of Tensors that require grad, derivatives are recorded like all else, and can be
+differentiated once more: ``tg.grad(tg.grad(f))``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import Node, is_recording, no_grad, recording
+from tinygrad_ce.common.containers import leaves, rebuilt
+from tinygrad_ce.common.spellings import told
+from tinygrad_ce.engine.constants import real
+from tinygrad_ce.engine.node import Node, is_recording, recording
 from tinygrad_ce.engine.reverse import cotangent, pulled_back, tape
+from tinygrad_ce.ops import stack
 from tinygrad_ce.tensor import Tensor
 
 Function = Callable[..., Any]
+Positions = int | Sequence[int]
+
+# What the transforms that are at work here differentiate in: what depends on it has to be recorded.
+_variables: ContextVar[frozenset[int]] = ContextVar("variables", default=frozenset())
 
 
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False) -> Any:
-    r"""Gradients of outputs in inputs, :math:`\sum_k \bar y_k^T\, \partial y_k / \partial x`. Touches no ``.grad``.
+@told
+def grad(
+    outputs: Any, inputs: Any = None, grad_outputs: Any = None, create_graph: bool = False,
+    *, argnums: Positions = 0, has_aux: bool = False,
+) -> Any:  # fmt: skip
+    r"""Gradients of outputs in inputs, :math:`\sum_k \bar y_k^T\, \partial y_k / \partial x`; or a function's gradient.
+
+    ``grad(outputs, inputs)`` differentiates Tensors that are there, and touches no ``.grad``. ``grad(f)``, given a
+    function, returns the function :math:`x \mapsto \nabla f(x)`.
 
     Args:
-        outputs: a Tensor, or a list of them; the gradient is that of their sum.
-        inputs: a Tensor or a list of them, leaves or in between.
+        outputs: a Tensor, or a list of them; the gradient is that of their sum. Or a function that returns a scalar.
+        inputs: a Tensor, or a list, tuple or dict of them; leaves or in between. (Of a function: argnums.)
         grad_outputs: the cotangent of each output, in its shape; None stands for 1 and needs a scalar output.
         create_graph: record the reverse pass itself, so that the gradients can be differentiated again; also inside
             ``no_grad()``.
+        argnums: of a function: the position of the argument to differentiate in, or a tuple of them (then the
+            gradients are a tuple). Arguments given by keyword are passed on.
+        has_aux: of a function: whether it returns (value, more); then its gradient comes as (gradient, more).
 
     Returns:
-        A Tensor like ``inputs``, or a list of them where a list was given.
+        A Tensor for each input, in the same container. Of a function: a function of the same arguments.
 
     Raises:
         RuntimeError: an output requires no grad, or an input had no part in the outputs.
+        ValueError: f doesn't return a scalar, or argnums is no position of an argument.
+        TypeError: f returns something else than a Tensor, or inputs are missing.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -41,19 +65,28 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool
         >>> dy = tg.grad(x**3, x, create_graph=True)
         >>> dy.item(), tg.grad(dy, x).item()
         (27.0, 18.0)
+        >>> tg.grad(lambda p: p["w"] ** 2 * p["b"])({"w": 3.0, "b": 2.0})
+        {'w': array(12.), 'b': array(9.)}
     """
-    ys, xs, gs = ([*v] if isinstance(v, list | tuple) else [v] for v in (outputs, inputs, grad_outputs))
+    if callable(outputs):
+        if grad_outputs is not None or create_graph:
+            raise TypeError("grad: grad_outputs and create_graph are for Tensors; of functions, write grad(grad(f))")
+        return _gradient("grad", outputs, argnums if inputs is None else inputs, has_aux)
+    if inputs is None or has_aux or argnums != 0:
+        raise TypeError(f"grad: got {type(outputs).__name__}; expected grad(outputs, inputs), or a function: grad(f)")
+    ys, gs = ([*v] if isinstance(v, list | tuple) else [v] for v in (outputs, grad_outputs))
     gs = gs * len(ys) if grad_outputs is None else gs
     if len(gs) != len(ys):
         raise ValueError(f"grad: {len(ys)} outputs but {len(gs)} grad_outputs")
-    found = gradients(ys, xs, gs, create_graph)
-    for i, dx in enumerate(found):
+    xs = dict(leaves(inputs, "inputs"))
+    found = gradients(ys, [*xs.values()], gs, create_graph)
+    for path, dx in zip(xs, found, strict=True):
         if dx is None:
             raise RuntimeError(
-                f"grad: inputs[{i}] had no part in making the outputs (or requires no grad), so there is no gradient "
+                f"grad: {path} had no part in making the outputs (or requires no grad), so there is no gradient "
                 f"in it; was it detached, or made anew after the outputs?"
             )
-    return found if isinstance(inputs, list | tuple) else found[0]
+    return rebuilt(inputs, iter(found))
 
 
 def gradients(ys: Sequence[Node], xs: Sequence[Node], gs: Sequence[Any], create_graph: bool) -> list[Any]:
@@ -125,37 +158,48 @@ def _on_tensors(node: Node) -> list[Any]:
     return arguments
 
 
-def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+@told
+def value_and_grad(f: Function, argnums: Positions = 0, has_aux: bool = False) -> Function:
     r"""The function that returns f's value and its gradient, :math:`(f(x), \nabla f(x))`.
 
     Args:
-        f: a function of arrays that returns a scalar.
-        argnums: the argument to differentiate in, or a tuple of them (then the gradients are a tuple).
+        f: a function that returns a scalar.
+        argnums: the position of the argument to differentiate in, or a tuple of them (then the gradients are a tuple).
+            Arguments given by keyword are passed on.
+        has_aux: whether f returns (value, more); then what comes is ((value, more), gradient).
+
+    Raises:
+        ValueError: f doesn't return a scalar, or argnums is no position of an argument.
+        TypeError: f returns something else than a Tensor, or a parameter isn't a number or an array of them.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
         >>> tg.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
         (array(5.), array([2., 4.]))
+        >>> tg.value_and_grad(lambda x, p, power=1: x * p[0] ** power, 1)(2.0, [3.0, 4.0], power=2)
+        (array(18.), [array(12.), array(0.)])
     """
-    positions = (argnums,) if isinstance(argnums, int) else argnums
 
-    def value_and_gradient(*args: Any) -> tuple[Any, Any]:
-        xs = [_variable(args[i]) for i in positions]
-        given = list(args)
-        for i, x in zip(positions, xs, strict=True):
-            given[i] = x
-        with recording():
-            y = _scalar("value_and_grad", f(*given))
-        found = [_like(args[i], dx) for i, dx in zip(positions, _gradients(y, xs), strict=True)]
-        return _like(args[positions[0]], y), found[0] if isinstance(argnums, int) else tuple(found)
+    def both(call: _Call) -> Any:
+        y = call.scalar()
+        return call.with_aux(call.shown(y)), call.shaped(call.gradients(y))
 
-    return value_and_gradient
+    return _transformed("value_and_grad", f, argnums, has_aux, both)
 
 
-def jacobian(f: Function, x: Any) -> Any:
+def jacobian(f: Function, /, *args: Any, argnums: Positions = 0, has_aux: bool = False, **named: Any) -> Any:
     r"""All partial derivatives, :math:`J_{ij} = \partial f_i / \partial x_j`, of shape ``f(x).shape + x.shape``.
 
-    One reverse pass for each number of f(x).
+    ``jacobian(f, x)`` gives them at x, ``jacobian(f)`` the function that does so. One reverse pass for each number of
+    f(x).
+
+    Args:
+        f: a function that returns a Tensor, or a container of them.
+        args: its arguments; a Jacobian for each output, in a container as f's, holds one for each parameter, in a
+            container as the argument's.
+        argnums: the position of the argument to differentiate in, or a tuple of them (then the Jacobians are a tuple).
+        has_aux: whether f returns (value, more); then what comes is (jacobian, more).
+        named: arguments that are passed on to f.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -163,14 +207,14 @@ def jacobian(f: Function, x: Any) -> Any:
         array([[ 0.25, -0.25],
                [-0.25,  0.25]])
     """
-    v = _variable(x)
-    with recording():
-        y = f(v)
-    return _like(x, _jacobian(y, v))
+    return _at(_transformed("jacobian", f, argnums, has_aux, _table), args, named)
 
 
-def hessian(f: Function, x: Any) -> Any:
+def hessian(f: Function, /, *args: Any, argnums: Positions = 0, has_aux: bool = False, **named: Any) -> Any:
     r"""Second derivatives of a scalar function, :math:`H_{ij} = \partial^2 f / \partial x_i \partial x_j`.
+
+    It is the Jacobian of the gradient, with the arguments of ``jacobian``; of several parameters a and b,
+    ``hessian(f, p)["a"]["b"]`` holds the derivatives in a, then b.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -178,19 +222,25 @@ def hessian(f: Function, x: Any) -> Any:
         array([[4., 2.],
                [2., 0.]])
     """
-    v = _variable(x)
-    with recording():
-        (gradient,) = _gradients(_scalar("hessian", f(v)), [v], create_graph=True)
-    return _like(x, _jacobian(gradient, v))
+    slope = _gradient("hessian", f, argnums, has_aux)
+    return _at(_transformed("hessian", slope, argnums, has_aux, _table), args, named)
 
 
-def hvp(f: Function, x: Any, v: Any) -> Any:
+def hvp(f: Function, /, *args: Any, v: Any = None, argnums: Positions = 0, has_aux: bool = False, **named: Any) -> Any:
     r"""The Hessian times a vector, :math:`H v`, without forming H: the gradient of :math:`\nabla f \cdot v`.
 
+    ``hvp(f, x, v)`` gives it at x, ``hvp(f)`` the function of (x, v) that does so.
+
     Args:
-        f: a function of one array that returns a scalar.
-        x: where.
-        v: the vector, of x's shape.
+        f: a function that returns a scalar.
+        args: its arguments, then v.
+        v: the vector, of x's shape, and in containers like x's; as a tuple where argnums is one.
+        argnums: the position of x among f's arguments, or a tuple of positions.
+        has_aux: whether f returns (value, more); then what comes is (product, more).
+        named: arguments that are passed on to f.
+
+    Raises:
+        ValueError: v is missing, or has another shape than x.
 
     Example:
         >>> import numpy as np, tinygrad_ce as tg
@@ -200,55 +250,136 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     Source:
         Pearlmutter, Fast exact multiplication by the Hessian, 1994.
     """
-    point = _variable(x)
-    vector = plain(v, "v")
-    if vector.shape != point.shape:
-        raise ValueError(f"hvp: v has shape {vector.shape}, expected that of x, {point.shape}")
-    with recording():
-        (gradient,) = _gradients(_scalar("hvp", f(point)), [point], create_graph=True)
-        return _like(x, _gradients((gradient * vector).sum(), [point])[0])
+    slope = _gradient("hvp", f, argnums, has_aux)
+
+    def product(*args: Any, v: Any = v, **named: Any) -> Any:
+        *args, v = (*args, v) if v is not None else args or (None,)  # type: ignore[assignment]
+
+        def along(*args: Any, **named: Any) -> Any:
+            found = slope(*args, **named)
+            return (sum(_products(found[0], v)), found[1]) if has_aux else sum(_products(found, v))
+
+        return _gradient("hvp", along, argnums, has_aux)(*args, **named)
+
+    return _at(product, args, named)
 
 
-def _variable(x: Any) -> Tensor:
-    """A fresh leaf to differentiate in."""
+def _products(gradient: Any, v: Any) -> Iterator[Any]:
+    """The parts of the inner product of a gradient with a vector of the same shape, in the same containers."""
+    gs, vs = dict(leaves(gradient)), {"": v} if isinstance(gradient, Tensor) else dict(leaves(v))
+    if gs.keys() != vs.keys():
+        raise ValueError(f"hvp: v holds {[*vs]}, expected the containers of x, which hold {[*gs]}")
+    for path, g in gs.items():
+        part = vs[path] if isinstance(vs[path], Tensor) else real(f"hvp: v{path}", vs[path])
+        if part.shape != g.shape:
+            raise ValueError(f"hvp: v{path} has shape {part.shape}, expected that of x, {g.shape}")
+        yield (g * part).sum()
+
+
+class _Call:
+    """A function called on variables, fresh Tensors in the place of what to differentiate in; and its derivatives."""
+
+    def __init__(self, where: str, f: Function, argnums: Any, has_aux: bool, args: Any, named: Any) -> None:
+        self.where, self.several, self.has_aux = where, isinstance(argnums, tuple | list), has_aux
+        self.chosen = _chosen(where, argnums, args)
+        self.given = dict(leaves(self.chosen, f"{where}: args"))
+        self.xs = [_variable(path, x) for path, x in self.given.items()]
+        inside = rebuilt(self.chosen, iter(self.xs))
+        token = _variables.set(_variables.get().union(x._order for x in self.xs))
+        try:
+            with recording():
+                result = f(*(inside.get(i, a) for i, a in enumerate(args)), **named)
+        except TypeError as error:
+            if {list, tuple}.intersection(map(type, inside.values())):
+                error.add_note(f"{where}: f is given a list or tuple as such; for one array give np.array(…)")
+            raise
+        finally:
+            _variables.reset(token)
+        if has_aux and not (isinstance(result, tuple | list) and len(result) == 2):
+            raise TypeError(f"{where}: f returned {type(result).__name__}, expected (value, more) for has_aux=True")
+        self.y, self.aux = [*result] if has_aux else [result, None]
+        made = [t for _, t in leaves(result) if isinstance(t, Tensor)]
+        # Whether somebody may differentiate what comes: who gave Tensors that require grad, or a transform around it.
+        self.recorded = is_recording() and bool(any(x._parents for x in self.xs) or _between(made, {*_variables.get()}))
+
+    def scalar(self) -> Tensor:
+        """What f returned, which shall be a single number."""
+        y = self.y
+        if not isinstance(y, Tensor):
+            raise TypeError(
+                f"{self.where}: f returned {type(y).__name__}, expected a Tensor; does it leave the graph, by "
+                f".data, .numpy(), .item() or float()? (has it more to return? say has_aux=True)"
+            )
+        if y.size != 1:
+            raise ValueError(f"{self.where}: f returned shape {y.shape}, expected a scalar; reduce it, or use jacobian")
+        return y
+
+    def gradients(self, y: Tensor, g: Any = None) -> list[Tensor]:
+        """The gradient in each variable; zeros where y doesn't depend on it."""
+        found = gradients([y], self.xs, [g], self.recorded) if y.requires_grad else [None] * len(self.xs)
+        return [Tensor(np.zeros_like(x._value)) if dx is None else dx for x, dx in zip(self.xs, found, strict=True)]
+
+    def shown(self, t: Any, like: int = 0) -> Any:
+        """A result as the caller's kind: recorded, or a Tensor where one was given, else an array."""
+        if self.recorded or not isinstance(t, Tensor):
+            return t
+        return Tensor(t._value) if isinstance([*self.given.values(), None][like], Tensor) else np.array(t._value)
+
+    def shaped(self, found: Sequence[Tensor]) -> Any:
+        """A result for each variable, in the containers that hold the parameters."""
+        tree = rebuilt(self.chosen, (self.shown(t, i) for i, t in enumerate(found)))
+        return tuple(tree.values()) if self.several else tree.popitem()[1]
+
+    def with_aux(self, result: Any) -> Any:
+        """A result, and what f returned beside its value."""
+        return (result, rebuilt(self.aux, (self.shown(t) for _, t in leaves(self.aux)))) if self.has_aux else result
+
+
+def _chosen(where: str, argnums: Any, args: Any) -> dict[int, Any]:
+    """The arguments to differentiate in, by their positions."""
+    positions, count = argnums if isinstance(argnums, tuple | list) else (argnums,), len(args)
+    if not all(-count <= i < count for i in positions) or len({i % count for i in positions}) < len(positions):
+        raise ValueError(f"{where}: argnums is {argnums}, but f got {count} arguments by position; name each once")
+    return {i % count: args[i] for i in positions}
+
+
+def _transformed(where: str, f: Function, argnums: Any, has_aux: bool, derive: Callable[[_Call], Any]) -> Function:
+    """The function that returns what derive makes of a call of f."""
+    if not callable(f):
+        raise TypeError(f"{where}: got {type(f).__name__}, expected a function")
+    if not all(isinstance(i, int | np.integer) for i in (argnums if isinstance(argnums, tuple | list) else [argnums])):
+        raise TypeError(f"{where}: argnums is {argnums!r}, expected a position; x is given later: {where}(f)(x)")
+    return lambda *args, **named: derive(_Call(where, f, argnums, has_aux, args, named))
+
+
+def _gradient(where: str, f: Function, argnums: Any, has_aux: bool) -> Function:
+    def slope(call: _Call) -> Any:
+        return call.with_aux(call.shaped(call.gradients(call.scalar())))
+
+    return _transformed(where, f, argnums, has_aux, slope)
+
+
+def _table(call: _Call) -> Any:
+    """The Jacobians of a call: for each output those in each variable."""
+    tables = []
+    for path, y in leaves(call.y):
+        if not isinstance(y, Tensor):
+            raise TypeError(f"{call.where}: f returned {type(y).__name__}{path and ' at ' + path}, expected a Tensor")
+        rows = [call.gradients(y, np.arange(y.size).reshape(y.shape) == k) for k in range(y.size)]
+        columns = map(stack, zip(*rows, strict=True)) if rows else [Tensor(np.zeros(0, x.dtype)) for x in call.xs]
+        blocks = [column.reshape((*y.shape, *x.shape)) for x, column in zip(call.xs, columns, strict=True)]
+        tables.append(call.shaped(blocks))
+    return call.with_aux(rebuilt(call.y, iter(tables)))
+
+
+def _at(function: Function, args: Any, named: Any) -> Any:
+    """A function's value where arguments are given already, else the function."""
+    return function(*args, **named) if args or named else function
+
+
+def _variable(path: str, x: Any) -> Any:
+    """What to differentiate in, for a parameter: a fresh leaf; recorded where the parameter is a part of a graph."""
     if isinstance(x, Tensor) and x.requires_grad and is_recording():
-        raise TypeError(
-            "x is a Tensor that requires grad, and what is made here would not be recorded in it: give x.detach(), or "
-            "for derivatives of derivatives use hessian, hvp, or tg.grad with create_graph=True"
-        )
-    return Tensor(x, requires_grad=True, dtype=None if np.asarray(getattr(x, "data", x)).dtype.kind == "f" else float)
-
-
-def _like(given: Any, result: Any) -> Any:
-    """A result as the caller's kind: a Tensor where one was given, else an array."""
-    data = result._value if isinstance(result, Tensor) else result
-    return Tensor(data) if isinstance(given, Tensor) else np.array(data)
-
-
-def _scalar(where: str, y: Any) -> Tensor:
-    if not isinstance(y, Tensor):
-        raise TypeError(
-            f"{where}: f returned {type(y).__name__}, expected a Tensor; "
-            f"does it leave the graph, by .data, .numpy(), .item() or float()?"
-        )
-    if y.size != 1:
-        raise ValueError(f"{where}: f returned shape {y.shape}, expected a scalar; reduce it, or use jacobian")
-    return y
-
-
-def _gradients(y: Tensor, xs: list[Tensor], g: Any = None, create_graph: bool = False) -> list[Tensor]:
-    """Gradients as Tensors; zeros where y doesn't depend on x."""
-    found = gradients([y], xs, [g], create_graph) if y.requires_grad else [None] * len(xs)
-    return [Tensor(np.zeros_like(x._value)) if dx is None else dx for x, dx in zip(xs, found, strict=True)]
-
-
-def _jacobian(y: Any, x: Tensor) -> np.ndarray:
-    if not isinstance(y, Tensor):
-        raise TypeError(f"jacobian: f returned {type(y).__name__}, expected a Tensor")
-    rows = np.zeros((y.size, *x.shape), x.dtype)
-    with no_grad():
-        for k in range(y.size):
-            g = np.zeros(y.size, y.dtype)
-            g[k] = 1
-            rows[k] = _gradients(y, [x], g.reshape(y.shape))[0]._value
-    return rows.reshape((*y.shape, *x.shape))
+        return +x
+    array = real(path, x)
+    return Tensor(array, requires_grad=True, dtype=None if array.dtype.kind == "f" else float)

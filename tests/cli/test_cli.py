@@ -263,8 +263,10 @@ def test_train_refuses_folders_that_are_no_runs_and_labels_that_are_none(capsys,
     assert (elsewhere / "a.csv").read_text() == "\n".join(rows)
     assert os.listdir("mine") == os.listdir("a-run") == ["config.toml"]
     assert (elsewhere / "mine" / "config.toml").read_text() == "mine = true\n"
-    (elsewhere / "b.csv").write_text("\n".join([*rows, "3,4,"]))
-    assert "line 21, column 2: no label" in refused(capsys, "train", "b.csv")
+    (elsewhere / "b.csv").write_text("\n".join([*rows, "3,4,", "3,4,NA"]))
+    out = printed(capsys, "train", "b.csv", *QUIET)
+    assert "note       rows without a label, which are left out: 2\n" in out
+    assert "b.csv: 16 rows to train on, 4 held out" in out
     (elsewhere / "c.csv").write_text("\n".join(f"1,2,{i}.5" for i in range(20)))
     error = refused(capsys, "train", "c.csv")
     assert "20 different labels in 20 rows; is the label in the last column?" in error
@@ -884,7 +886,8 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
         (["train", "digits", "--label", "species"], "--label is for a .csv"),
         (["train", "digits", "--config", "no.toml"], "no.toml: No such file or directory"),
         (["train", "x.parquet"], "expected a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder"),
-        (["train", "x.tsv"], "or a folder of shards; separated by tabs? Save it with commas, as a .csv"),
+        (["train", "x.parquet"], "pandas.read_parquet('x.parquet').to_csv('x.csv', index=False) makes a .csv of it"),
+        (["train", "x.tsv"], "x.tsv: No such file"),
         (["train", "digit"], "digit: no such data set; did you mean digits?"),
         (["train", "flowers"], "flowers: no such data set; there are digits, iris"),
         (["train", "--resume", "--run", "gone"], "gone/config.toml: No such file"),

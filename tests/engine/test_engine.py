@@ -466,7 +466,6 @@ def test_the_tape_is_never_lost_without_a_word():
         (lambda: pickle.dumps(t * 2), TypeError, "detach"),
         (lambda: tg.Tensor([t * 2, t * 3]), TypeError, "use tg.stack"),
         (lambda: np.full_like(np.zeros(2), t[0]), TypeError, "no primitive"),
-        (lambda: tg.value_and_grad(lambda v: tg.jacobian(tg.exp, v).sum())(np.ones(2)), TypeError, "requires grad"),
     ]:
         with pytest.raises(kind, match=message):
             call()
@@ -649,11 +648,12 @@ def test_numpy_and_python_differentiate_as_expected(expression, gradient):
 def test_numpy_functions_without_a_primitive_say_so():
     t = leaf(1.0, 2.0)
     for call, name in [
-        (lambda: np.arctan(t), "np.arctan"),
-        (lambda: np.linalg.norm(t), r"np.linalg.norm"),
-        (lambda: np.add.reduce(t), "np.add.reduce"),
+        (lambda: np.arcsin(t), "np.arcsin"),
+        (lambda: np.linalg.det(t), r"np.linalg.det"),
+        (lambda: np.subtract.reduce(t), "np.subtract.reduce"),
+        (lambda: np.add.reduce(t, initial=1.0), "np.add.reduce with initial="),
         (lambda: np.exp(t, out=np.zeros(2)), "np.exp with out="),
-        (lambda: np.median(t), "np.median"),
+        (lambda: np.percentile(t, 5), "np.percentile"),
     ]:
         with pytest.raises(TypeError, match=rf"{name} has no primitive"):
             call()
@@ -663,14 +663,14 @@ def test_numpy_functions_without_a_primitive_say_so():
 
 
 def test_a_primitive_over_a_numpy_function_serves_that_function():
-    @tg.primitive(forward=np.arcsinh)
-    def arcsinh(x):
-        """The inverse of sinh."""
+    @tg.primitive(forward=np.arcsin)
+    def arcsin(x):
+        """The inverse of sin."""
 
-    arcsinh.vjp(x=lambda g, y, x: g / np.sqrt(1 + x * x))
+    arcsin.vjp(x=lambda g, y, x: g / np.sqrt(1 - x * x))
     t = leaf(0.5)
-    np.arcsinh(t).backward()
-    assert t.grad == pytest.approx(1 / np.sqrt(1.25))
+    np.arcsin(t).backward()
+    assert t.grad == pytest.approx(1 / np.sqrt(0.75))
 
 
 def test_comparisons_and_shapes_are_plain():

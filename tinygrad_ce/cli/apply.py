@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,17 +14,20 @@ import numpy as np
 
 from tinygrad_ce import data, nn, ops
 from tinygrad_ce.cli import config, inputs
-from tinygrad_ce.cli.arguments import column
 from tinygrad_ce.cli.runs import open_model
 from tinygrad_ce.cli.summary import score, table
 from tinygrad_ce.cli.tables import write_rows
 from tinygrad_ce.common.files import replacing
 from tinygrad_ce.common.words import normal
+from tinygrad_ce.data import layout, tables
 from tinygrad_ce.data.arrays import listed
+from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import columns
 from tinygrad_ce.train import logits
 from tinygrad_ce.train.rows import MEASURED, Rows
+
+_NO_TABLE = "no table, expected one with the columns that the model was trained on"
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -32,9 +36,9 @@ def evaluate(args: argparse.Namespace) -> int:
     trained = config.settings(path.with_name(config.FILE)) if config.is_run(path.parent) else None
     where, note = " ".join(args.data), ""
     if args.data:
-        if args.label is None and trained is not None and Path(args.data[0]).suffix == ".csv":
-            args.label = trained.label
-        rows, names = _given(args)
+        if args.label is None and layout.is_table(args.data[0]):
+            args.label = _label(about, args.stream)
+        rows, names = _given(args, about)
         if trained is not None and args.data == trained.data:
             note = "It was trained on most of them: without DATA it is measured on those held out.\n"
     elif trained is None or not trained.data:
@@ -48,14 +52,31 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _given(args: argparse.Namespace) -> tuple[Rows, list[str]]:
-    return inputs.load(args.data, None if args.label is None else column(args.label), args.stream)
+def _given(args: argparse.Namespace, about: dict[str, Any]) -> tuple[Rows, list[str]]:
+    """The rows that DATA means, a table's by the plan of the training."""
+    plan = _plan(about)
+    loaded = inputs.load(args, plan, strict=plan is None)
+    if plan is not None and not plan.raw and loaded.table is None:
+        raise ValueError(f"{' '.join(args.data)}: {_NO_TABLE}")
+    return loaded.rows, loaded.names
+
+
+def _label(about: dict[str, Any], streamed: bool) -> str | None:
+    """What the training knows of the label's column that a plan, which finds it itself, isn't there to know."""
+    plan = _plan(about)
+    if plan is None:
+        return about.get("label")
+    return (plan.label if plan.named else str(plan.place)) if streamed else None
+
+
+def _plan(about: dict[str, Any]) -> Plan | None:
+    return Plan.from_json(about["columns"]) if "columns" in about else None
 
 
 def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Rows, list[str]]:
     """The rows that a training held out."""
     try:
-        rows, names = _given(trained)
+        rows, names = _given(trained, about)
     except FileNotFoundError as error:
         words = "not found; a run's data is looked for from where it was trained. Or give DATA"
         raise FileNotFoundError(f"{error.filename or error}: {words}") from None
@@ -103,14 +124,34 @@ def predict(args: argparse.Namespace) -> int:
     for read in (args.file, path):
         if args.output is not None and args.output.exists() and args.output.samefile(read):
             raise ValueError(f"--output {args.output}: the file that is read; choose another")
-    x = data.load_features(args.file, about["features"], about.get("names", ()))
+    x = _features(args, about)
+    kept, names = _kept(args, about) if args.keep else (itertools.repeat([], len(x)), ())
     pieces = (x[first : first + MEASURED] for first in range(0, len(x), MEASURED))
     answers = (row for piece in pieces for row in _answers(model, piece, about["classes"]))
+    rows = ([*before, *answer] for before, answer in zip(kept, answers, strict=False))
     with _output(args.output) as file:
-        write_rows(file, ["prediction", *(f"p({name})" for name in about["classes"])], answers)
+        write_rows(file, [*names, "prediction", *(f"p({name})" for name in about["classes"])], rows)
     if args.output is not None:
         print(f"{len(x):,} predictions in {args.output}")
     return 0
+
+
+def _features(args: argparse.Namespace, about: dict[str, Any]) -> np.ndarray:
+    """The rows to predict, a table's by the plan of the training."""
+    plan = _plan(about)
+    if plan is not None and layout.is_table(args.file):
+        return tables.load_rows(args.file, plan, header=inputs.header(args))
+    if plan is not None and not plan.raw:
+        raise ValueError(f"{args.file}: {_NO_TABLE}")
+    return data.load_features(args.file, about["features"], about.get("names", ()))
+
+
+def _kept(args: argparse.Namespace, about: dict[str, Any]) -> tuple[Iterator[list[str]], Sequence[str]]:
+    """The table's own cells, and the names of its columns."""
+    if not layout.is_table(args.file):
+        raise ValueError(f"--keep is for a table; {args.file} is none")
+    found = tables.find(args.file, _plan(about), inputs.header(args))
+    return tables.cells_of(args.file, found), found.names
 
 
 def _answers(model: nn.Module, x: np.ndarray, classes: Sequence[str]) -> Iterator[list[str]]:

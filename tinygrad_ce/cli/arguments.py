@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,23 @@ def add_train(train: argparse.ArgumentParser) -> None:
     """Give a parser the options of train."""
     train.add_argument(
         "data", nargs="*", metavar="DATA",
-        help=f"{', '.join(SETS)}; a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of shards",
+        help=f"{', '.join(SETS)}; a table (.csv, .tsv, .txt, .dat, also .gz), a .npz, two .npy or two IDX files "
+        "(features, labels), or a folder of shards",
     )  # fmt: skip
-    train.add_argument("--label", metavar="COLUMN", help="of a .csv: the label's name or position (last)")
+    train.add_argument("--label", metavar="COLUMN", help="of a table: the label's name or position (last)")
     train.add_argument("--config", type=Path, metavar="FILE", help="options from a .toml; those given here win")
     train.add_argument("--dry-run", action="store_true", help="only print what it would do")
     _flag(train, "--stream", "read a .csv in pieces, as larger than memory (folders and .npy are, anyway)")
+
+    table = train.add_argument_group("columns of a table", "What each one is is found out, printed, and kept.")
+    table.add_argument("--drop", type=names, default=[], metavar="A,B", help="columns to leave out")
+    table.add_argument(
+        "--category", type=names, default=[], metavar="A,B", help="columns that are no numbers but codes"
+    )
+    table.add_argument("--number", type=names, default=[], metavar="A,B", help="columns that are numbers")
+    table.add_argument("--header", choices=["yes", "no"], help="whether the first line is one of names")
+    table.add_argument("--classes", action="store_true", help="labels are classes even if they look like quantities")
+    table.add_argument("--no-classes", dest="classes", action="store_false", help=argparse.SUPPRESS)
 
     model = train.add_argument_group("model and steps")
     model.add_argument("--hidden", type=widths, default=[], metavar="32,32", help="widths of hidden layers (none)")
@@ -120,14 +133,17 @@ def _add_apply(commands: Any) -> None:
     grade.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
     grade.add_argument("data", nargs="*", default=[], metavar="DATA",
                        help="as for train; the run's rows held out unless given")  # fmt: skip
-    grade.add_argument("--label", metavar="COLUMN", help="of a .csv: the label's name or position (as in training)")
+    grade.add_argument("--label", metavar="COLUMN", help="of a table: the label's name or position (as in training)")
+    grade.add_argument("--header", choices=["yes", "no"], help="of a table: whether the first line is one of names")
     _flag(grade, "--stream", "read a .csv in pieces, as larger than memory")
 
     guess = _command(commands, "predict", "predict classes and their probabilities, as CSV",
                      "example:\n  tinygrad-ce predict flowers-run new.csv --output answers.csv\n")  # fmt: skip
     guess.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or a model.npz")
     guess.add_argument("file", type=Path, metavar="FILE",
-                       help="a .csv of features, a line each; a .npy; or a .npz with an array x")  # fmt: skip
+                       help="a table, with or without the label; a .npy; or a .npz with an array x")  # fmt: skip
+    guess.add_argument("--header", choices=["yes", "no"], help="of a table: whether the first line is one of names")
+    guess.add_argument("--keep", action="store_true", help="write the table's columns, too, before the answers")
     guess.add_argument("--output", type=Path, metavar="FILE", help="where the answers go (standard output)")
 
 
@@ -210,6 +226,13 @@ def widths(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r}, expected widths like 32,32") from None
 
 
-def column(text: str) -> int | str:
-    """The label's column: a position, or a name."""
-    return int(text) if text.removeprefix("-").isdecimal() else text
+def names(text: str) -> list[str]:
+    """Names of columns, separated by commas; one that has a comma in it stands in quotes."""
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+
+
+def joined(values: list[Any]) -> str:
+    """Values as names and widths take them."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

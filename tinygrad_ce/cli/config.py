@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tinygrad_ce.cli import arguments
+from tinygrad_ce.cli.inputs import COLUMNS
 from tinygrad_ce.cli.wording import likely
 from tinygrad_ce.data.arrays import word
 
 FILE = "config.toml"  # of a run
 MARK = "# tinygrad-ce "  # what a run's config begins with
 _OF_ONE_CALL = ("argv", "command", "config", "dry_run", "resume", "replace", "passed_over")
+SECTION = "columns"  # of a file; of a run's, it is there if any of them is given
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -71,6 +73,10 @@ def read(path: Path) -> tuple[list[str], list[str]]:
             found = tomllib.load(file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: {error}, expected TOML") from None
+    section = found.pop(SECTION, {})
+    if not isinstance(section, dict) or not section.keys() <= {*COLUMNS}:
+        raise ValueError(f"{path}: {SECTION}: {section!r}, expected a section with some of {', '.join(COLUMNS)}")
+    found |= section
     data = found.pop("data", [])
     data = [data] if isinstance(data, str) else data
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
@@ -82,9 +88,11 @@ def read(path: Path) -> tuple[list[str], list[str]]:
 def as_toml(args: argparse.Namespace, comment: str) -> str:
     """Options as TOML, below a comment of one line."""
     named = _named(args)
+    columns = {name: value for name in COLUMNS if (value := named.pop(name))}
+    section = [f"[{SECTION}]", *(f"{name} = {_toml(value)}" for name, value in columns.items())] if columns else []
     lines = [f"{name} = {_toml(value)}" for name, value in named.items() if value is not None]
     unset = ", ".join(name for name, value in named.items() if value is None)
-    return "\n".join([f"# {_escaped(comment)}", *lines, *([f"# not set: {unset}"] if unset else []), ""])
+    return "\n".join([f"# {_escaped(comment)}", *lines, *([f"# not set: {unset}"] if unset else []), *section, ""])
 
 
 def _named(args: argparse.Namespace) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def _argument(path: Path, key: str, value: Any, defaults: dict[str, Any]) -> str
     if isinstance(value, bool):
         return f"--{key}" if value else f"--no-{key}"
     try:
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = arguments.joined(value) if isinstance(value, list) else str(value)
         _parser().parse_args([f"--{key}={text}"])
     except ValueError as error:
         raise ValueError(f"{path}: {key}: {str(error).removeprefix(f'argument --{key}: ')}") from None

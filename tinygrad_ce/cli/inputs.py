@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 
 from tinygrad_ce import data
 from tinygrad_ce.cli.wording import counted, likely
-from tinygrad_ce.data import sources
+from tinygrad_ce.data import layout, sources
+from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import Dataset, Pair
 from tinygrad_ce.data.stream import Stream, stream
+from tinygrad_ce.data.tables import Table, load_table
 from tinygrad_ce.train.rows import MEASURED, Rows, StreamRows, as_rows
 from tinygrad_ce.train.team import ALONE
 
@@ -24,6 +27,7 @@ SETS: dict[str, Callable[[], Dataset]] = {
     "spirals": data.make_spirals,
     "blobs": data.make_blobs,
 }
+COLUMNS = ("drop", "category", "number", "header", "classes")  # options of tables whose columns are found out
 _WINDOW = 1 << 24  # bytes of a stream that are shuffled together; while they are used, as many are read ahead
 
 
@@ -49,37 +53,65 @@ class Parts(NamedTuple):
     """How many of the rows to train on each class has."""
     bytes: int
     """What all of them take in memory while they are divided, or while a stream is read."""
+    table: Table | None
+    """Where they come from, if that is a table whose columns were found out."""
 
 
-def load(paths: Sequence[str], label: int | str | None, streamed: bool) -> tuple[Rows, list[str]]:
-    """The rows that DATA means, and the names of their features if the file gives any.
+class Loaded(NamedTuple):
+    """What DATA means."""
+
+    rows: Rows
+    names: list[str]
+    """Of the features, if the file gives any."""
+    table: Table | None = None
+    """The table that they come from, if it was read by a plan."""
+
+
+def load(args: argparse.Namespace, plan: Plan | None = None, strict: bool = False) -> Loaded:
+    """The rows that DATA means. A table in memory is read by a plan, unless strict: then it is one of plain numbers.
 
     Raises:
         ValueError: there is no such data set, or an option that isn't for it.
         DataError: a file isn't what it should be.
     """
+    paths, path, label = args.data, Path(args.data[0]), None if args.label is None else column(args.label)
     built_in = any(name in SETS for name in paths)
     if built_in and len(paths) > 1:
         raise ValueError(f"{' '.join(paths)}: expected one data set, or two files: features and labels")
-    path = Path(paths[0])
-    is_table = not built_in and (path.suffix == ".csv" or path.is_dir())
-    for option, given in (("--label", label is not None), ("--stream", streamed)):
-        if given and not is_table:
-            raise ValueError(f"{option} is for a .csv; {paths[0]} {'comes with its labels' if built_in else 'is none'}")
+    planned = _check_options(args, built_in, strict)
     if built_in:
-        return as_rows("fit", SETS[paths[0]]()), []
-    return _from_files(paths, -1 if label is None else label, streamed)
+        return Loaded(as_rows("fit", SETS[paths[0]]()), [])
+    if not planned:
+        return _from_files(paths, -1 if label is None else label, args.stream)
+    asked = {name: getattr(args, name, ()) for name in ("drop", "category", "number")}
+    insist = getattr(args, "classes", False)
+    table = load_table(path, label, plan=plan, header=header(args), quantity=insist, scaled=False, **asked)
+    return Loaded(as_rows("fit", table), table.plan.features if table.plan.named else [], table)
 
 
-def _from_files(paths: Sequence[str], column: int | str, streamed: bool) -> tuple[Rows, list[str]]:
+def _check_options(args: argparse.Namespace, built_in: bool, strict: bool) -> bool:
+    """Refuse options that aren't for this data; whether it is a table whose columns are found out."""
+    path = Path(args.data[0])
+    is_folder = path.is_dir() and not built_in
+    is_file = not built_in and not is_folder and len(args.data) == 1 and layout.is_table(path)
+    planned = is_file and not args.stream and not strict
+    kinds = {**dict.fromkeys(("label", "stream"), ("a .csv", is_file or is_folder)),
+             **dict.fromkeys(COLUMNS, ("a table that is read into memory, without --stream", planned))}  # fmt: skip
+    for name, (kind, fits) in kinds.items():
+        if getattr(args, name, None) and not fits:
+            raise ValueError(f"--{name} is for {kind}; {path} {'comes with its labels' if built_in else 'is none'}")
+    return planned
+
+
+def _from_files(paths: Sequence[str], label: int | str, streamed: bool) -> Loaded:
     _check_kind(paths)
     path = Path(paths[0])
     if streamed or path.is_dir() or path.suffix == ".npy":
-        rows: Any = _flat(stream(paths[0] if len(paths) == 1 else tuple(paths), label=column, window=_WINDOW))
+        rows: Any = _flat(stream(paths[0] if len(paths) == 1 else tuple(paths), label=label, window=_WINDOW))
     else:
-        rows = data.load_file(list(paths), column)
+        rows = data.load_file(list(paths), label)
     tables = [path] if path.suffix == ".csv" else sorted(path.glob("[!.]*.csv"))
-    return as_rows("fit", rows), data.feature_names(tables[0], column) if tables else []
+    return Loaded(as_rows("fit", rows), data.feature_names(tables[0], label) if tables else [])
 
 
 def _check_kind(paths: Sequence[str]) -> None:
@@ -90,9 +122,22 @@ def _check_kind(paths: Sequence[str]) -> None:
     if len(paths) == 1 and not path.suffix and not path.exists():
         more = likely(path.name, SETS) or f"there are {', '.join(SETS)}, or give a file"
         raise ValueError(f"{path}: no such data set; {more}")
-    hint = "; separated by tabs? Save it with commas, as a .csv" if path.suffix == ".tsv" else ""
+    reader = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".feather": "feather"}.get(path.suffix)
+    hint = (
+        f"; pandas.read_{reader}('{path}').to_csv('{path.stem}.csv', index=False) makes a .csv of it" if reader else ""
+    )
     expected = "a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of shards"
     raise ValueError(f"{' '.join(paths)}: expected {expected}{hint}")
+
+
+def header(args: argparse.Namespace) -> bool | None:
+    """Whether the first line of a table is one of names, if that is said."""
+    return None if args.header is None else bool(args.header == "yes")
+
+
+def column(text: str) -> int | str:
+    """The label's column: a position, or a name."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 class _Flat:
@@ -113,7 +158,7 @@ def _flat(rows: Stream) -> Stream:
     return Stream(_Flat(rows._source), rows.classes, rows._window, rows._prefetch)
 
 
-def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
+def parts_of(loaded: Loaded, path: str, validated: bool) -> Parts:
     """Hold out a fifth of the rows for the test, and of the others 0.15 for validation where it is wanted.
 
     The same rows are held out whatever the seed of a training is.
@@ -121,6 +166,7 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
     Raises:
         ValueError: the labels can't be classes.
     """
+    rows, names, table = loaded
     total, classes = len(rows), rows.classes
     if len(classes) < 2 or 2 * len(classes) > total:
         found = f"{counted(len(classes), 'different label')} in {counted(total, 'row')}"
@@ -133,7 +179,7 @@ def parts_of(rows: Rows, names: list[str], path: str, validated: bool) -> Parts:
             raise ValueError(f"{path}: soft targets of shape {y.shape[1:]}, expected a class index for each row")
         each += np.bincount(y[y >= 0], minlength=len(classes))
     counts = Counts(len(train), 0 if validation is None else len(validation), len(test))
-    return Parts(train, validation, test, names, classes, rows.shape[0], counts, each, _bytes(rows, validated))
+    return Parts(train, validation, test, names, classes, rows.shape[0], counts, each, _bytes(rows, validated), table)
 
 
 def pieces(rows: Rows) -> Iterator[Pair]:

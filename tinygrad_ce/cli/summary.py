@@ -15,6 +15,7 @@ from tinygrad_ce.cli.arguments import OPTIMIZERS
 from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.common.words import visible
+from tinygrad_ce.data.arrays import word
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 from tinygrad_ce.train.rows import MEASURED
 
@@ -65,18 +66,19 @@ def plan(args: argparse.Namespace, parts: Parts, found: str) -> str:
     steps = -(-parts.rows.train // (args.batch_size * args.accumulate))
     each = f"{counted(args.epochs, 'epoch')} of {counted(steps, 'step')}"
     between = f" with {args.activation}" if args.hidden else ""
-    lines = {
-        "data": f"{visible(' '.join(args.data))}: {_rows(parts)}",
-        "": f"{counted(parts.features, 'feature')}, {len(parts.classes):,} classes of {_span(parts.each)}",
-        "model": f"{' -> '.join(map(str, layers))}{between}, {parameters(layers):,} parameters",
-        "optimiser": _optimiser(args),
-        "steps": f"{each} = {args.epochs * steps:,}, {_size(args, parts)}",
-        "memory": str(memory(args, parts)),
-        "run": ", ".join(filter(None, [f"{args.run}/", found, _passed_over(args)])),
-    }
+    lines = [
+        ("data", f"{visible(' '.join(args.data))}: {_rows(parts)}"),
+        ("", f"{counted(parts.features, 'feature')}, {len(parts.classes):,} classes of {_span(parts.each)}"),
+        *_columns(parts),
+        ("model", f"{' -> '.join(map(str, layers))}{between}, {parameters(layers):,} parameters"),
+        ("optimiser", _optimiser(args)),
+        ("steps", f"{each} = {args.epochs * steps:,}, {_size(args, parts)}"),
+        ("memory", str(memory(args, parts))),
+        ("run", ", ".join(filter(None, [f"{args.run}/", found, _passed_over(args)]))),
+    ]
     return "\n".join(
         textwrap.fill(line, 100, initial_indent=f"{name:<11}", subsequent_indent=" " * 11, break_on_hyphens=False)
-        for name, line in lines.items()
+        for name, line in lines
     )
 
 
@@ -84,6 +86,15 @@ def _passed_over(args: argparse.Namespace) -> str:
     """That a config names another folder, which only the command line can choose."""
     named = getattr(args, "passed_over", None)
     return f"not the config's {visible(str(named))}/, which takes --run" if named not in (None, args.run) else ""
+
+
+def _columns(parts: Parts) -> list[tuple[str, str]]:
+    """How a table is written, what its columns are, and what should make one pause."""
+    if parts.table is None:
+        return []
+    written, plan = str(parts.table.layout), str(parts.table.plan).splitlines()
+    lines = [("label", word(parts.table.plan.label)), *zip(["columns", *[""] * len(plan)], plan)]  # noqa: B905
+    return [("table", written)] * bool(written) + lines + [("note", note) for note in parts.table.notes]
 
 
 def _rows(parts: Parts) -> str:
@@ -153,4 +164,7 @@ def table(confusion: np.ndarray, classes: Sequence[str]) -> str:
         cells = "".join(f"{count if count else '.':>{width}}" for count in counts)
         lines.append(f"{name:>{label}}{cells}   {fraction:6.3f}")
     lines.append(f"{'precision':>{label}}" + "".join(f"{fraction:>{width}.2f}" for fraction in precision))
+    each = confusion.sum(axis=1)
+    share = each.max() / max(each.sum(), 1)
+    lines.append(f"accuracy of always saying {word(classes[each.argmax()])}: {share:.4f}")
     return "\n".join(lines)

@@ -11,11 +11,12 @@ from typing import Any
 
 from tinygrad_ce import __version__, nn, optim
 from tinygrad_ce.cli import config, inputs, summary
-from tinygrad_ce.cli.arguments import OPTIMIZERS, column
+from tinygrad_ce.cli.arguments import OPTIMIZERS
 from tinygrad_ce.cli.inputs import Parts
 from tinygrad_ce.cli.runs import Run, reached
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.data.arrays import shown
+from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.train import checkpoint, classifier, fit
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, ClipGradNorm
@@ -89,8 +90,10 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     if first:
         folder.check()
     found = "" if args.resume else folder.replaced()
-    label = None if args.label is None else column(args.label)
-    parts = inputs.parts_of(*inputs.load(args.data, label, args.stream), args.data[0], bool(args.patience))
+    stored = classifier.load(folder.model)[1].get("columns") if args.resume else None
+    plan = None if stored is None else Plan.from_json(stored)
+    loaded = inputs.load(args, plan, strict=args.resume and plan is None)
+    parts = inputs.parts_of(loaded, args.data[0], bool(args.patience))
     _settle(args, parts.rows.train)
     if args.resume:
         meta = _before(folder.model, _about(args, parts))
@@ -117,6 +120,9 @@ def _about(args: argparse.Namespace, parts: Parts) -> dict[str, Any]:
     fixed = {name: getattr(args, name) for name in _FIXED}
     if args.schedule in ("step", "cosine"):
         fixed["epochs"] = args.epochs  # they stretch over all of them
+    fixed |= {name: value for name in ("drop", "category", "number") if (value := getattr(args, name))}
+    if parts.table is not None:
+        fixed["columns"] = parts.table.plan.as_json()
     return {
         "features": parts.features, "hidden": args.hidden, "activation": args.activation,
         "classes": list(parts.classes), "names": parts.names, "rows": list(parts.rows),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 ARGUMENTS = {
-    "dim": "axis", "dims": "axis", "keepdim": "keepdims", "a_min": "min", "a_max": "max", "correction": "ddof",
+    "dim": "axis", "dims": "axis", "keepdim": "keepdims", "a_min": "min", "a_max": "max",
     "unbiased": "ddof", "logits": "input", "labels": "target", "targets": "target", "y_true": "target",
     "y_pred": "input", "size_average": "reduction", "reduce": "reduction", "num_epochs": "epochs",
     "validation_data": "validation", "validation_split": "validation", "criterion": "loss", "loss_fn": "loss",

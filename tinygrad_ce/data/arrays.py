@@ -128,6 +128,12 @@ class ByteReader:
         self.offset += length
         return taken
 
+    def some(self, most: int) -> bytes:
+        """The bytes that come next, so many at most; none at the end."""
+        piece = self._read(most, "more of it")
+        self.offset += len(piece)
+        return piece
+
     def end(self, after: str) -> None:
         """Refuse bytes that follow."""
         if self._read(1, "the end"):

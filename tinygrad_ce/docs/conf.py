@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sphinx.pycode import ModuleAnalyzer
+
 import tinygrad_ce
 from tinygrad_ce.docs.pages import things
 
@@ -73,6 +75,13 @@ def _add_other_names(app: Any, env: Any) -> None:
         objects.update({other: objects[name]._replace(aliased=True) for other in others})
 
 
+def _show_node(app: Any, env: Any) -> None:
+    """A page for the code of node.py, where reading begins: it has no public name, and would have none."""
+    source = ModuleAnalyzer.for_module("tinygrad_ce.engine.node")
+    source.find_tags()
+    env._viewcode_modules[source.modname] = source.code, source.tags, {}, source.modname
+
+
 def _drop_backlinks(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if page.startswith("_modules/"):  # viewcode takes all names of a file for those of one module, and links amiss
         context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
@@ -83,4 +92,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _process, priority=100)
     app.connect("autodoc-skip-member", _skip)
     app.connect("env-updated", _add_other_names)
+    app.connect("env-updated", _show_node)
     app.connect("html-page-context", _drop_backlinks)

@@ -24,6 +24,7 @@ TITLES = {  # of pages with names of tg itself, by where these are made; a publi
     "ops.elementwise": "Elementwise operators",
     "ops.reduction": "Reductions",
     "ops.shape": "Shapes, axes, pieces",
+    "ops.arrange": "Stacking, repeating, sorting",
     "ops.matrix": "Products",
     "ops.convolution": "Convolution and pooling",
     "ops.softmax": "Softmax",

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import nn
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import Node, at_once, recording
+from tinygrad_ce.engine.node import Node, recording
 from tinygrad_ce.engine.reverse import tape
 from tinygrad_ce.tensor import Tensor
 

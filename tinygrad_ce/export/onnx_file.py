@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_ce import nn
 from tinygrad_ce.common.files import write
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import no_grad
+from tinygrad_ce.engine.no_grad import no_grad
 from tinygrad_ce.export.extra import extra_module
 from tinygrad_ce.export.forward import batches, evaluation, recorded
 from tinygrad_ce.export.graph import Graph

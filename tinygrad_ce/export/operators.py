@@ -51,7 +51,12 @@ def _reduction(op: str) -> Rule:
 
 
 def _along(op: str) -> Rule:
-    return lambda c, x, axis, where: c(op, c.masked(x, where), axis=c.axis(x, axis))
+    def translated(c: Translation, x: Operand, axis: Any, where: Any) -> Any:
+        if where is not None and not np.any(np.broadcast_to(where, x.shapes[0]), axis=axis).all():
+            raise c.refused("has no translation to ONNX where every class of a row is masked")
+        return c(op, c.masked(x, where), axis=c.axis(x, axis))
+
+    return translated
 
 
 def _linear(c: Translation, x: Operand, weight: Operand, bias: Operand | None) -> str:
@@ -81,7 +86,15 @@ def _pair(value: Any) -> list[int]:
     return list(value) if isinstance(value, list | tuple) else [value, value]
 
 
-def _take(c: Translation, x: Any, indices: Any, axis: int | None) -> str:
+def _reshape(c: Translation, x: Operand, _: Any, order: str) -> str:
+    if order != "C":
+        raise c.refused(f"has no translation to ONNX with order={order!r}")
+    return c.reshaped(x, x.shapes)
+
+
+def _take(c: Translation, x: Any, indices: Any, axis: int | None, mode: str = "raise") -> str:
+    if mode != "raise":
+        raise c.refused(f"has no translation to ONNX with mode={mode!r}")
     index = indices.name if isinstance(indices, Operand) else np.asarray(indices, np.int64)
     return c("Gather", x if axis is not None else c("Reshape", x, np.array([-1])), index, axis=axis or 0)
 
@@ -146,7 +159,7 @@ OPERATORS: dict[str, Rule] = {
         "ReduceLogSumExp", c.masked(x, where), *c.axes(axis), keepdims=int(keepdims)
     ),
     "max_pool2d": _max_pool,
-    "reshape": lambda c, x, _: c.reshaped(x, x.shapes),
+    "reshape": _reshape,
     "silu": lambda c, x: c("Mul", x, c("Sigmoid", x)),
     "softmax": _along("Softmax"),
     "square": lambda c, x: c("Mul", x, x),

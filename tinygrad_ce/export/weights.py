@@ -12,7 +12,7 @@ from tinygrad_ce import nn
 from tinygrad_ce.common.files import write
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage, listed
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.export.extra import extra_module
 from tinygrad_ce.tensor import Tensor
 from tinygrad_ce.train.checkpoint import CheckpointError

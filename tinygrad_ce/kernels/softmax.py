@@ -29,6 +29,7 @@ FAST = (np.dtype(np.float32), np.dtype(np.float64))
 # Up to so many classes rows are summed by products with ones: np.add.reduce takes 5 times as long for 10 classes, twice
 # for 100. BLAS adds up in few accumulators, so that a product of more than a window's width would lose digits.
 _SHORT, _WINDOW = 256, 256  # classes; bytes
+_PIECE = 2048
 _GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
@@ -62,7 +63,8 @@ def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.nd
         raise TypeError(f"logits have dtype {x.dtype}, expected real numbers")
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     work = np.dtype(np.float32) if dtype == np.float16 else dtype
-    axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim, "axis")
+    whole = axis is None or (not x.ndim and axis in (0, -1))  # NumPy takes these of a single number, too
+    axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if whole else axis, x.ndim, "axis")
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
     moved = x.transpose(order)
     rest = moved.shape[: x.ndim - len(axes)]
@@ -231,8 +233,8 @@ def row_sums(e: np.ndarray) -> Any:
         return s
     if classes <= _GEMV:
         return np.add.reduce(e, axis=1)
-    whole = classes - classes % _GEMV  # NumPy 2.1's sum of so many numbers isn't pairwise: sum pieces first
-    pieces = np.add.reduce(e[:, :whole].reshape(len(e), -1, _GEMV), axis=2)
+    whole = classes - classes % _PIECE  # NumPy 2.1's sum of so many numbers isn't pairwise: sum pieces first
+    pieces = np.add.reduce(e[:, :whole].reshape(len(e), -1, _PIECE), axis=2)
     return np.add.reduce(pieces, axis=1) + row_sums(e[:, whole:])
 
 
@@ -308,6 +310,10 @@ _EXACT = 4096  # numbers up to which float32 takes float64's two to three times 
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """e / S; of a few float32 numbers to the last digit."""
+    if x.shape[1] == 1:  # exactly 1, where it is a number
+        with np.errstate(invalid="ignore"):
+            only: np.ndarray = np.exp(x - x)
+        return only
     if 0 < x.size <= _EXACT and x.dtype == np.float32:  # computed in float64 and rounded once
         return _rounded_softmax(np.exp(x, dtype=np.float64)) if _in_range(x) else _far_softmax(x)
     if 0 < x.size <= _FEW and x.dtype in FAST and _in_range(x):  # nothing can be lost; takes half of the time

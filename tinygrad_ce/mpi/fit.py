@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.stream import Stream
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.kernels.threads import chosen, cores, get_num_threads, set_num_threads
 from tinygrad_ce.mpi.ranks import MPI, Ranks, communicator
 from tinygrad_ce.mpi.told import Told

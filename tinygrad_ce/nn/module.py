@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common import spellings
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import real
-from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.tensor import Tensor
 
 

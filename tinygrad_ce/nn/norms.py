@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.common.options import number, unrounded, whole
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import at_once
 from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.nn.module import Module, as_input
 from tinygrad_ce.tensor import Tensor

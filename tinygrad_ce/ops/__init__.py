@@ -1,6 +1,8 @@
 """The operators, by family: one file each, whose ``__all__`` lists the names that are public."""
 
 # ruff: noqa: F403
+from tinygrad_ce.ops.arrange import *
+from tinygrad_ce.ops.arrange import __all__ as _arrange
 from tinygrad_ce.ops.convolution import *
 from tinygrad_ce.ops.convolution import __all__ as _convolution
 from tinygrad_ce.ops.elementwise import *
@@ -14,4 +16,4 @@ from tinygrad_ce.ops.shape import __all__ as _shape
 from tinygrad_ce.ops.softmax import *
 from tinygrad_ce.ops.softmax import __all__ as _softmax
 
-__all__ = [*_convolution, *_elementwise, *_matrix, *_reduction, *_shape, *_softmax]
+__all__ = [*_arrange, *_convolution, *_elementwise, *_matrix, *_reduction, *_shape, *_softmax]

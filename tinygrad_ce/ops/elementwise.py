@@ -10,14 +10,31 @@ import numpy as np
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.composite import composite
-from tinygrad_ce.ops.example import fixed, normal, spaced
+from tinygrad_ce.ops.example import fixed, fractions, normal, spaced
 from tinygrad_ce.ops.example import positive as above_zero
 
 __all__ = [
-    "abs", "add", "astype", "clip", "cos", "divide", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
-    "logsigmoid", "maximum", "minimum", "multiply", "negative", "normal_cdf", "positive", "power", "relu", "sigmoid",
-    "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where", "xlog1py", "xlogy",
+    "abs", "add", "arcsinh", "arctan", "arctan2", "astype", "cbrt", "clip", "copy", "cos", "cosh", "divide", "elu",
+    "exp", "exp2", "expm1", "gelu", "hypot", "leaky_relu", "log", "log1p", "log2", "log10", "logaddexp",
+    "logsigmoid",
+    "maximum", "minimum", "mod", "multiply", "negative", "normal_cdf", "positive", "power", "reciprocal", "relu",
+    "sigmoid", "silu", "sin", "sinh", "softplus", "sqrt", "square", "subtract", "tan", "tanh", "where",
+    "xlog1py", "xlogy",
 ]  # fmt: skip
+
+
+def _elementary(forward: Any, rule: Any, formula: str, gradient: str = "", draw: Any = normal) -> Any:
+    """A primitive of NumPy's function of one argument, in a row: its rule; its formula, and the gradient's where the
+    rule doesn't read as one; and what numbers its example draws."""
+
+    def made(function: Any) -> Any:
+        operator = primitive(forward=forward)(function)
+        operator.vjp(x=rule)
+        operator.formula(formula, **({"x": gradient} if gradient else {}))
+        operator.example(draw(3, 4))
+        return operator
+
+    return made
 
 
 @primitive(forward=np.add)
@@ -80,6 +97,21 @@ divide.formula(r"\frac{a}{b}")
 divide.example(normal(3, 4), above_zero(4))
 
 
+@primitive(forward=np.mod)
+def mod(a, b):
+    """What remains of a after division by b, elementwise; of b's sign. The gradient in b is minus the whole quotient.
+
+    Example:
+        >>> mod([5.5, -1.0], 2.0)
+        array([1.5, 1. ])
+    """
+
+
+mod.vjp(a=lambda g, y, a, b: g, b=lambda g, y, a, b: -g * np.floor_divide(a, b))
+mod.formula(r"a \text{ modulo } b", b=r"-g \cdot \text{the whole quotient of } a \text{ and } b")
+mod.example(fixed([[5.5, -1.0], [3.25, 7.75]]), fixed([2.0, 1.5]))
+
+
 @primitive(forward=np.power)
 def power(a, b):
     """a to the power of b, elementwise. The gradient in b needs a > 0; at a = 0 it is 0 where b ≥ 0.
@@ -109,7 +141,7 @@ power.example(spaced(3, 4), 3)
 power.example(2.0, normal(3))
 
 
-@primitive(forward=np.negative)
+@_elementary(np.negative, lambda g, y, x: -g, "-x")
 def negative(x):
     """-x.
 
@@ -119,12 +151,7 @@ def negative(x):
     """
 
 
-negative.vjp(x=lambda g, y, x: -g)
-negative.formula("-x")
-negative.example(normal(3, 4))
-
-
-@primitive(forward=np.positive)
+@_elementary(np.positive, lambda g, y, x: g, "x")
 def positive(x):
     """x, as a Tensor of its own.
 
@@ -134,12 +161,7 @@ def positive(x):
     """
 
 
-positive.vjp(x=lambda g, y, x: g)
-positive.formula("x")
-positive.example(normal(3, 4))
-
-
-@primitive(forward=np.abs)
+@_elementary(np.abs, lambda g, y, x: g * np.sign(x), "|x|", draw=spaced)
 def abs(x):
     """The absolute value. The gradient at 0 is 0.
 
@@ -149,12 +171,7 @@ def abs(x):
     """
 
 
-abs.vjp(x=lambda g, y, x: g * np.sign(x))
-abs.formula("|x|")
-abs.example(spaced(3, 4))
-
-
-@primitive(forward=np.square)
+@_elementary(np.square, lambda g, y, x: 2 * g * x, "x^2")
 def square(x):
     """x².
 
@@ -164,12 +181,7 @@ def square(x):
     """
 
 
-square.vjp(x=lambda g, y, x: 2 * g * x)
-square.formula("x^2")
-square.example(normal(3, 4))
-
-
-@primitive(forward=np.sqrt)
+@_elementary(np.sqrt, lambda g, y, x: g / (2 * y), r"\sqrt{x}", draw=above_zero)
 def sqrt(x):
     """The square root. Its gradient at 0 is inf.
 
@@ -179,12 +191,27 @@ def sqrt(x):
     """
 
 
-sqrt.vjp(x=lambda g, y, x: g / (2 * y))
-sqrt.formula(r"\sqrt{x}")
-sqrt.example(above_zero(3, 4))
+@_elementary(np.cbrt, lambda g, y, x: g / (3 * y * y), "x^{1/3}", draw=spaced)
+def cbrt(x):
+    """The cube root, also of negative numbers. Its gradient at 0 is inf.
+
+    Example:
+        >>> cbrt([8.0, -1.0])
+        array([ 2., -1.])
+    """
 
 
-@primitive(forward=np.exp)
+@_elementary(np.reciprocal, lambda g, y, x: -g * y * y, r"\frac{1}{x}", draw=above_zero)
+def reciprocal(x):
+    """1 / x; of integers the whole part, as NumPy has it.
+
+    Example:
+        >>> reciprocal([1.0, -2.0])
+        array([ 1. , -0.5])
+    """
+
+
+@_elementary(np.exp, lambda g, y, x: g * y, "e^{x}")
 def exp(x):
     """e to the power of x.
 
@@ -194,12 +221,17 @@ def exp(x):
     """
 
 
-exp.vjp(x=lambda g, y, x: g * y)
-exp.formula("e^{x}")
-exp.example(normal(3, 4))
+@_elementary(np.exp2, lambda g, y, x: g * y * math.log(2), "2^{x}", r"g \cdot y \cdot \log 2")
+def exp2(x):
+    """2 to the power of x.
+
+    Example:
+        >>> exp2([0.0, 3.0])
+        array([1., 8.])
+    """
 
 
-@primitive(forward=np.expm1)
+@_elementary(np.expm1, lambda g, y, x: g * np.exp(x), "e^{x} - 1")
 def expm1(x):
     """exp(x) - 1, accurate near 0.
 
@@ -209,12 +241,7 @@ def expm1(x):
     """
 
 
-expm1.vjp(x=lambda g, y, x: g * np.exp(x))
-expm1.formula("e^{x} - 1")
-expm1.example(normal(3, 4))
-
-
-@primitive(forward=np.log)
+@_elementary(np.log, lambda g, y, x: g / x, r"\log x", draw=above_zero)
 def log(x):
     """The natural logarithm.
 
@@ -224,12 +251,30 @@ def log(x):
     """
 
 
-log.vjp(x=lambda g, y, x: g / x)
-log.formula(r"\log x")
-log.example(above_zero(3, 4))
+_LOG_RULE = r"\frac{g}{x \cdot \log %d}"
 
 
-@primitive(forward=np.log1p)
+@_elementary(np.log2, lambda g, y, x: g / (x * math.log(2)), r"\mathrm{log2}(x)", _LOG_RULE % 2, above_zero)
+def log2(x):
+    """The logarithm to the base 2.
+
+    Example:
+        >>> log2([1.0, 8.0])
+        array([0., 3.])
+    """
+
+
+@_elementary(np.log10, lambda g, y, x: g / (x * math.log(10)), r"\mathrm{log10}(x)", _LOG_RULE % 10, above_zero)
+def log10(x):
+    """The logarithm to the base 10.
+
+    Example:
+        >>> log10([1.0, 1000.0])
+        array([0., 3.])
+    """
+
+
+@_elementary(np.log1p, lambda g, y, x: g / (1 + x), r"\log(1 + x)", draw=above_zero)
 def log1p(x):
     """log(1 + x), accurate near 0.
 
@@ -239,12 +284,7 @@ def log1p(x):
     """
 
 
-log1p.vjp(x=lambda g, y, x: g / (1 + x))
-log1p.formula(r"\log(1 + x)")
-log1p.example(above_zero(3, 4))
-
-
-@primitive(forward=np.sin)
+@_elementary(np.sin, lambda g, y, x: g * np.cos(x), r"\sin x")
 def sin(x):
     """The sine of x in radians.
 
@@ -254,12 +294,7 @@ def sin(x):
     """
 
 
-sin.vjp(x=lambda g, y, x: g * np.cos(x))
-sin.formula(r"\sin x")
-sin.example(normal(3, 4))
-
-
-@primitive(forward=np.cos)
+@_elementary(np.cos, lambda g, y, x: -g * np.sin(x), r"\cos x")
 def cos(x):
     """The cosine of x in radians.
 
@@ -269,12 +304,87 @@ def cos(x):
     """
 
 
-cos.vjp(x=lambda g, y, x: -g * np.sin(x))
-cos.formula(r"\cos x")
-cos.example(normal(3, 4))
+@primitive(forward=np.hypot)
+def hypot(a, b):
+    """The square root of a² + b², elementwise, without overflow. Where it is 0 so is the gradient.
+
+    Example:
+        >>> hypot([3.0, 3e200], [4.0, 4e200])
+        array([5.e+000, 5.e+200])
+    """
 
 
-@primitive(forward=np.tanh)
+hypot.vjp(a=lambda g, y, a, b: g * (a / nonzero(y)), b=lambda g, y, a, b: g * (b / nonzero(y)))
+hypot.formula(r"\sqrt{a^2 + b^2}", a=r"g \cdot \frac{a}{y}", b=r"g \cdot \frac{b}{y}")
+hypot.example(normal(3, 4), normal(4))
+
+
+def nonzero(y: Any) -> Any:
+    """A divisor: 1 in the place of 0."""
+    return np.where(y == 0, 1, y)
+
+
+@primitive(forward=np.arctan2)
+def arctan2(a, b):
+    """The angle of the point (b, a) from the first axis, from -π to π. The gradient at the origin is 0.
+
+    Example:
+        >>> arctan2([0.0, 1.0, 0.0], [1.0, 0.0, -1.0])
+        array([0.        , 1.57079633, 3.14159265])
+    """
+
+
+def _turned(g, side, a, b):
+    r = nonzero(hypot(a, b))
+    return g * (side / r) / r  # r² could overflow
+
+
+arctan2.vjp(a=lambda g, y, a, b: _turned(g, b, a, b), b=lambda g, y, a, b: -_turned(g, a, a, b))
+arctan2.formula(r"\text{the angle of } (b, a)", a=r"g \cdot \frac{b}{a^2 + b^2}", b=r"-g \cdot \frac{a}{a^2 + b^2}")
+arctan2.example(spaced(3, 4), spaced(4, offset=0.75))
+
+
+@_elementary(np.tan, lambda g, y, x: g * (1 + y * y), r"\tan x", draw=fractions)
+def tan(x):
+    """The tangent of x in radians.
+
+    Example:
+        >>> tan([0.0, 1.0])
+        array([0.        , 1.55740772])
+    """
+
+
+@_elementary(np.arctan, lambda g, y, x: _turned(g, 1, x, 1), r"\arctan x", r"\frac{g}{1 + x^2}")
+def arctan(x):
+    """The inverse of the tangent, from -π/2 to π/2.
+
+    Example:
+        >>> arctan([0.0, 1.0])
+        array([0.        , 0.78539816])
+    """
+
+
+@_elementary(np.sinh, lambda g, y, x: g * np.cosh(x), r"\sinh x")
+def sinh(x):
+    """The hyperbolic sine.
+
+    Example:
+        >>> sinh([0.0, 1.0])
+        array([0.        , 1.17520119])
+    """
+
+
+@_elementary(np.cosh, lambda g, y, x: g * np.sinh(x), r"\cosh x")
+def cosh(x):
+    """The hyperbolic cosine.
+
+    Example:
+        >>> cosh([0.0, 1.0])
+        array([1.        , 1.54308063])
+    """
+
+
+@_elementary(np.tanh, lambda g, y, x: g * (1 - y * y), r"\tanh x")
 def tanh(x):
     """The hyperbolic tangent.
 
@@ -284,9 +394,14 @@ def tanh(x):
     """
 
 
-tanh.vjp(x=lambda g, y, x: g * (1 - y * y))
-tanh.formula(r"\tanh x")
-tanh.example(normal(3, 4))
+@_elementary(np.arcsinh, lambda g, y, x: g / hypot(x, 1), r"\mathrm{arcsinh}(x)", r"\frac{g}{\sqrt{1 + x^2}}")
+def arcsinh(x):
+    """The inverse of the hyperbolic sine.
+
+    Example:
+        >>> arcsinh([0.0, 1e200])
+        array([  0.        , 461.21016578])
+    """
 
 
 def floating(x: Any) -> Any:
@@ -342,6 +457,26 @@ def logsigmoid(x):
 
 
 logsigmoid.example(normal(3, 4))
+
+
+@primitive(forward=np.logaddexp)
+def logaddexp(a, b):
+    """log(exp(a) + exp(b)), elementwise, without overflow. Where both are -inf the gradients are 0.
+
+    Example:
+        >>> logaddexp([0.0, 1000.0], [0.0, 1000.0])
+        array([6.93147181e-01, 1.00069315e+03])
+    """
+
+
+def _ahead(a, b, y):
+    """a - b; -inf where both are, for which the least number of y's dtype stands in."""
+    return a - np.maximum(b, np.finfo(y.dtype).min)
+
+
+logaddexp.vjp(a=lambda g, y, a, b: g * sigmoid(_ahead(a, b, y)), b=lambda g, y, a, b: g * sigmoid(_ahead(b, a, y)))
+logaddexp.formula(r"\log(e^{a} + e^{b})", a=r"g \cdot \sigma(a - b)", b=r"g \cdot \sigma(b - a)")
+logaddexp.example(normal(3, 4), normal(4))
 
 
 @primitive
@@ -628,6 +763,16 @@ where.vjp(
 )
 where.formula(r"a \text{ where } condition\text{, else } b")
 where.example(np.array([[True], [False], [True]]), normal(3, 4), normal(4))
+
+
+@_elementary(np.copy, lambda g, y, x: g, "x")
+def copy(x):
+    """The same numbers in an array of their own.
+
+    Example:
+        >>> copy([1.0, 2.0])
+        array([1., 2.])
+    """
 
 
 @primitive

@@ -14,8 +14,9 @@ from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.ops.composite import composite
 from tinygrad_ce.ops.example import normal
 from tinygrad_ce.ops.reduction import sum
+from tinygrad_ce.ops.shape import as_array
 
-__all__ = ["dot", "einsum", "linear", "matmul", "outer"]
+__all__ = ["dot", "einsum", "inner", "linear", "matmul", "outer", "tensordot", "vdot"]
 
 
 @primitive
@@ -160,18 +161,92 @@ linear.example(normal(4), normal(2, 4), normal(2))
 
 @composite
 def dot(a, b):
-    """NumPy's dot where that is matmul: for vectors and matrices, and stacks of rows times a matrix.
+    """Sums of products over a's last axis and b's last but one, or its only one. A single number multiplies.
 
     Example:
         >>> float(dot([1.0, 2.0], [3.0, 4.0]))
         11.0
     """
-    if np.ndim(b) > 2:
-        raise ValueError(f"dot: b has {np.ndim(b)} axes, where NumPy's dot isn't matmul; use matmul or einsum")
-    return matmul(a, b)
+    return matmul(a, b) if np.ndim(a) and 0 < np.ndim(b) < 3 else _summed("dot", a, b, -1, -2)
 
 
 dot.example(normal(3, 4), normal(4, 2))
+dot.example(normal(3, 4), normal(2, 4, 2))
+dot.example(normal(3, 4), 2.0)
+
+
+@composite
+def inner(a, b):
+    """Sums of products over the last axes of both. A single number multiplies.
+
+    Example:
+        >>> inner([[1.0, 2.0], [0.0, 1.0]], [3.0, 4.0])
+        array([11.,  4.])
+    """
+    return _summed("inner", a, b, -1, -1)
+
+
+inner.example(normal(2, 3, 4), normal(3, 4))
+inner.example(normal(), normal(3))
+
+
+@composite
+def vdot(a, b):
+    """The sum of all products of two arrays with as many numbers, whatever their shapes.
+
+    Example:
+        >>> float(vdot([[1.0, 2.0]], [[3.0], [4.0]]))
+        11.0
+    """
+    a, b = as_array(a), as_array(b)
+    if a.size != b.size:
+        raise ValueError(f"vdot: a has shape {a.shape}, and b {b.shape}; expected as many numbers in both")
+    return matmul(a.reshape(-1), b.reshape(-1))
+
+
+vdot.example(normal(3, 4), normal(2, 6))
+
+
+@composite
+def tensordot(a, b, axes=2):
+    """Sums of products over some axes of a and of b; the result has the other axes, first a's.
+
+    Args:
+        a, b: arrays.
+        axes: how many: the last of a and the first of b; or two axes or lists of axes, which belong together in order.
+
+    Raises:
+        ValueError: an axis doesn't exist, or two that belong together differ in length.
+
+    Example:
+        >>> tensordot(np.ones((2, 3, 4)), np.ones((4, 3)), axes=([1, 2], [1, 0]))
+        array([12., 12.])
+    """
+    left, right = axes if isinstance(axes, tuple | list | np.ndarray) else (range(-axes, 0), range(axes))
+    return _summed("tensordot", a, b, left, right)
+
+
+def _summed(name: str, a: Any, b: Any, left: Any, right: Any) -> Any:
+    """Sums of products over axes of a and of b, as one product of matrices. A single number with axis -1 multiplies."""
+    if left == -1 and not (np.ndim(a) and np.ndim(b)):
+        return np.multiply(a, b)
+    a, b = as_array(a), as_array(b)
+    left = np.lib.array_utils.normalize_axis_tuple(left, a.ndim, f"{name}: axes of a")
+    right = np.lib.array_utils.normalize_axis_tuple(right, b.ndim, f"{name}: axes of b")
+    lengths, others = [a.shape[i] for i in left], [b.shape[i] for i in right]
+    if lengths != others:
+        fit = f"axes {left} of a have {lengths}, {right} of b {others}"
+        raise ValueError(f"{name}: shapes {a.shape} and {b.shape} don't fit: {fit}")
+    rows, columns = ([i for i in range(v.ndim) if i not in axes] for v, axes in ((a, left), (b, right)))
+    shape = [a.shape[i] for i in rows], [b.shape[i] for i in columns]
+    m, k, n = map(math.prod, (shape[0], lengths, shape[1]))
+    y = matmul(np.transpose(a, (*rows, *left)).reshape((m, k)), np.transpose(b, (*right, *columns)).reshape((k, n)))
+    return y.reshape((*shape[0], *shape[1]))
+
+
+tensordot.example(normal(2, 3, 4), normal(3, 4, 2))
+tensordot.example(normal(2, 3, 4), normal(4, 3), axes=([1, 2], [1, 0]))
+tensordot.example(normal(3), normal(2), axes=0)
 
 
 @composite
@@ -183,7 +258,7 @@ def outer(a, b):
         array([[3., 4.],
                [6., 8.]])
     """
-    a, b = (v if hasattr(v, "reshape") else np.asarray(v) for v in (a, b))
+    a, b = as_array(a), as_array(b)
     return a.reshape((-1, 1)) * b.reshape((1, -1))
 
 

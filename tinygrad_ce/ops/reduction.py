@@ -7,19 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.engine.single import in_single
 from tinygrad_ce.kernels import softmax as kernels
 from tinygrad_ce.kernels.sums import add_up
+from tinygrad_ce.ops.composite import composite
+from tinygrad_ce.ops.elementwise import nonzero, where
 from tinygrad_ce.ops.example import fixed, normal, positive, spaced
+from tinygrad_ce.ops.shape import as_array
 from tinygrad_ce.ops.softmax import masked, softmax
 
-__all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
+__all__ = [
+    "average", "cumprod", "cumsum", "logsumexp", "max", "mean", "median", "min", "nansum", "norm", "prod", "std", "sum",
+    "var",
+]  # fmt: skip
 
 
 def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
     """An axis argument (None, an int, a tuple) as a tuple of axes. NumPy takes 0 and -1 of a single number too."""
-    if axis is None or not ndim:
+    if axis is None or (not ndim and axis in (0, -1)):
         return tuple(range(ndim))
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim, "axis")
 
@@ -52,6 +59,20 @@ sum.formula(r"\sum x", x=r"g\text{, handed to every } x")
 sum.example(normal(3, 4))
 sum.example(normal(3, 4, 2), axis=(0, -1))
 sum.example(normal(3, 4), axis=1, keepdims=True)
+
+
+@composite
+def nansum(x, axis=None, *, keepdims=False):
+    """The sum over axes (None: all) of what isn't nan.
+
+    Example:
+        >>> float(nansum([1.0, np.nan, 2.0]))
+        3.0
+    """
+    return sum(where(np.isnan(x), 0, x), axis, keepdims=keepdims)
+
+
+nansum.example(normal(3, 4), axis=1)
 
 
 @primitive
@@ -122,6 +143,68 @@ mean.example(normal(3, 4))
 mean.example(normal(3, 4), axis=0, keepdims=True)
 
 
+@composite
+def average(x, axis=None, weights=None, *, keepdims=False):
+    """The mean over axes (None: all), where each number counts as often as its weight says: Σ w x / Σ w.
+
+    Args:
+        x: numbers.
+        axis: None, an axis or a tuple of axes.
+        weights: of x's shape, or of the lengths of the axes given; None for the mean.
+        keepdims: whether the axes stay, with length 1.
+
+    Raises:
+        TypeError, ValueError: weights has another shape.
+        ZeroDivisionError: weights sum to 0.
+
+    Example:
+        >>> float(average([1.0, 2.0, 6.0], weights=[1, 1, 2]))
+        3.75
+    """
+    x, w = as_array(x), as_array(1.0 if weights is None else weights)
+    if weights is None:
+        return mean(x, axis, keepdims=keepdims)
+    try:  # NumPy checks the arguments, and says with which dtype it computes
+        dtype = np.average(plain(x), axis, plain(w)).dtype
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise type(error)(f"average: weights of shape {w.shape} for x of shape {x.shape}: {error}") from None
+    if w.shape != x.shape:
+        axes = _axes(x.ndim, axis)
+        w = np.transpose(w, np.argsort(axes)).reshape(tuple(n if i in axes else 1 for i, n in enumerate(x.shape)))
+    w = w.astype(dtype)
+    return sum(x * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+
+
+average.example(normal(3, 4), axis=1)
+average.example(normal(3, 4), weights=positive(3, 4))
+average.example(normal(3, 4, 2), (2, 1), positive(2, 4), keepdims=True)
+
+
+@primitive
+def median(x, axis=None, *, keepdims=False):
+    """The middle number over axes (None: all), or the mean of the middle two. They share the gradient.
+
+    Example:
+        >>> float(median([1.0, 7.0, 3.0]))
+        3.0
+    """
+    return np.median(x, axis=axis, keepdims=keepdims)
+
+
+def _median_rule(g, y, x, axis, keepdims):
+    rows, restore = kernels.rows(plain(x), axis)
+    n = rows.shape[1]
+    share, middle = np.zeros_like(rows), slice((n - 1) // 2, n // 2 + 1)
+    np.put_along_axis(share, np.argsort(rows, axis=1)[:, middle], 1 / (2 - n % 2), axis=1)
+    return _reopen(g, x, axis) * restore(share)
+
+
+median.vjp(x=_median_rule)
+median.formula(r"\text{the median of } x", x=r"g \text{ to the middle, half to each if there are two, else } 0")
+median.example(spaced(3, 5))
+median.example(spaced(3, 4, 2), axis=(0, -1), keepdims=True)
+
+
 def _extreme_rule(g, y, x, axis, keepdims):
     """The gradient goes to the entries that equal the extreme, in equal parts. A nan is extreme: y is nan then."""
     hit = (x == _reopen(y, x, axis)) | np.isnan(x)
@@ -168,66 +251,136 @@ min.example(spaced(3, 4), axis=(0, 1))
 min.example(fixed([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), axis=1)
 
 
+def _ddof(ddof: Any, correction: Any) -> Any:
+    """What is taken from the count, which has two names."""
+    if correction is not None and ddof:
+        raise ValueError(f"ddof and correction are two names for one thing, but both are given: {ddof}, {correction}")
+    return ddof if correction is None else correction
+
+
 @primitive
 @in_single
-def var(x, axis=None, *, ddof=0, keepdims=False):
-    """The variance over axes (None: all), Σ (x - mean)² / (n - ddof).
+def var(x, axis=None, *, ddof=0, keepdims=False, correction=None):
+    """The variance over axes (None: all), Σ (x - mean)² / (n - ddof). ``correction`` is another name for ddof.
 
     Example:
         >>> var([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([1., 1.])
     """
-    return _var(np.asarray(x), axis, ddof, keepdims)
+    return _var(np.asarray(x), axis, _ddof(ddof, correction), keepdims)
 
 
 def _var(x, axis, ddof, keepdims):
     squares = x - _mean(x, axis, keepdims=True)
+    squares -= _mean(squares, axis, keepdims=True)  # what the mean was rounded by: equal numbers have a variance of 0
     squares *= squares
     return _mean(squares, axis, keepdims, ddof)
 
 
-def _var_derivative(x, axis, ddof):
-    count = _count(x, axis) - ddof
-    return (2 / count if count else np.nan) * (x - mean(x, axis, keepdims=True))
+def _var_derivative(x, axis, ddof, keepdims, correction):
+    count = _count(x, axis) - _ddof(ddof, correction)
+    centred = x - mean(x, axis, keepdims=True)
+    centred = centred - mean(centred, axis, keepdims=True)
+    return (2 / count if count else np.nan) * centred
 
 
-def _divisor(ddof):
+def _divisor(ddof, keepdims, correction):
+    ddof = _ddof(ddof, correction)
     return f"(n - {ddof})" if ddof else "n"
 
 
-var.vjp(x=lambda g, y, x, axis, ddof, keepdims: _reopen(g, x, axis) * _var_derivative(x, axis, ddof))
+var.vjp(x=lambda g, y, x, axis, *settings: _reopen(g, x, axis) * _var_derivative(x, axis, *settings))
 var.formula(
     r"\text{the variance of } x",
-    x=lambda x, axis, ddof, keepdims: rf"g \cdot \frac{{2 (x - \overline{{x}})}}{{{_divisor(ddof)}}}",
+    x=lambda x, axis, *settings: rf"g \cdot \frac{{2 (x - \overline{{x}})}}{{{_divisor(*settings)}}}",
 )
 var.example(normal(3, 4))
 var.example(normal(3, 4), axis=1, ddof=1)
+var.example(normal(3, 4), axis=1, correction=1)
 
 
 @primitive
 @in_single
-def std(x, axis=None, *, ddof=0, keepdims=False):
+def std(x, axis=None, *, ddof=0, keepdims=False, correction=None):
     """The standard deviation over axes (None: all): √var. Where it is 0 so is the gradient.
 
     Example:
         >>> std([[1.0, 2.0], [3.0, 4.0]], axis=0)
         array([1., 1.])
     """
-    return np.sqrt(_var(np.asarray(x), axis, ddof, keepdims))
+    return np.sqrt(_var(np.asarray(x), axis, _ddof(ddof, correction), keepdims))
 
 
-def _std_rule(g, y, x, axis, ddof, keepdims):
-    slope = np.where(y == 0, 0, g / (2 * np.where(y == 0, 1, y)))  # at 0 also the Hessian is 0
-    return _reopen(slope, x, axis) * _var_derivative(x, axis, ddof)
+def _std_rule(g, y, x, axis, *settings):
+    slope = np.where(y == 0, 0, g / (2 * nonzero(y)))  # at 0 also the Hessian is 0
+    return _reopen(slope, x, axis) * _var_derivative(x, axis, *settings)
 
 
 std.vjp(x=_std_rule)
 std.formula(
     r"\text{the standard deviation of } x",
-    x=lambda x, axis, ddof, keepdims: rf"g \cdot \frac{{x - \overline{{x}}}}{{{_divisor(ddof)} \cdot y}}",
+    x=lambda x, axis, *settings: rf"g \cdot \frac{{x - \overline{{x}}}}{{{_divisor(*settings)} \cdot y}}",
 )
 std.example(normal(3, 4))
 std.example(normal(3, 4), axis=0, ddof=1, keepdims=True)
+
+
+@primitive
+@in_single
+def norm(x, ord=None, axis=None, *, keepdims=False):
+    r"""The length of vectors, :math:`(\sum |x_i|^p)^{1/p}` with p for ord, or the norm of matrices, as NumPy has them.
+
+    Args:
+        x: numbers; float16 is computed in float32.
+        ord: None for the root of the sum of squares. For vectors a number: inf is the largest absolute value, -inf the
+            smallest, 0 the count of what isn't 0. For matrices "fro" (the same as None), 1 or -1 (the largest or
+            smallest sum of absolute values in a column), inf or -inf (in a row).
+        axis: an axis for vectors, two for matrices; None for all of x.
+        keepdims: whether the axes stay, with length 1.
+
+    Returns:
+        The norms. Where one is 0, or what it divides by, the gradient is 0.
+
+    Raises:
+        ValueError: ord isn't one of these; those of singular values have no gradient here.
+
+    Example:
+        >>> float(norm([3.0, -4.0]))
+        5.0
+    """
+    x = np.asarray(x)
+    if len(_axes(x.ndim, axis)) == 2 and ord not in (None, "fro", "f", 1, -1, math.inf, -math.inf):
+        raise ValueError(f"norm: ord is {ord!r}, expected None, 'fro', 1, -1, inf or -inf for matrices")
+    return np.asarray(np.linalg.norm(x, ord, axis, keepdims))
+
+
+def _norm_rule(g, y, x, ord, axis, keepdims):
+    axes = _axes(x.ndim, axis)
+    if x.size and (ord in (math.inf, -math.inf) or (len(axes) == 2 and ord in (1, -1))):
+        summed = () if len(axes) == 1 else axes[0 if ord in (1, -1) else 1]
+        sums = np.sum(np.abs(x), axis=summed, keepdims=True)
+        extreme = (max if ord > 0 else min)(sums, axis, keepdims=keepdims)
+        return _extreme_rule(g, extreme, sums, axis, keepdims) * np.sign(x)
+    g, y = _reopen(g, x, axis), nonzero(_reopen(y, x, axis))
+    if ord in (None, "fro", "f", 2):
+        return g * (x / y)
+    return g * (np.sign(x) * np.where(x == 0, 1, np.abs(x) / y) ** (ord - 1)) if ord else g * np.zeros_like(x)
+
+
+def _norm_formula(x, ord, axis, keepdims):
+    if ord in (None, "fro", "f", 2):
+        return r"g \cdot \frac{x}{y}"
+    return r"g \cdot \mathrm{sign}(x)\text{, where } |x| \text{ counts, to the power of } ord - 1"
+
+
+norm.vjp(x=_norm_rule)
+norm.formula(r"\text{the norm of } x", x=_norm_formula)
+norm.example(normal(3, 4))
+norm.example(normal(3, 4, 2), axis=(0, -1), keepdims=True)
+norm.example(spaced(3, 4), 3.5, 1)
+norm.example(spaced(3, 4), 0, 1)
+norm.example(spaced(3, 4), math.inf, 1)
+norm.example(spaced(2, 3, 4), 1, (0, -1))
 
 
 @primitive
@@ -243,22 +396,52 @@ def cumsum(x, axis=None):
     return np.cumsum(x, axis=axis, dtype=np.float64).astype(x.dtype) if x.dtype == np.float32 else np.cumsum(x, axis)
 
 
-def _cumsum_rule(g, y, x, axis):
+def _sums_from_the_end(g, axis):
     along = 0 if axis is None else axis
-    return np.flip(cumsum(np.flip(g, along), along), along).reshape(x.shape)
+    return np.flip(cumsum(np.flip(g, along), along), along)
 
 
-cumsum.vjp(x=_cumsum_rule)
+cumsum.vjp(x=lambda g, y, x, axis: _sums_from_the_end(g, axis).reshape(x.shape))
 cumsum.formula(r"\text{running sums of } x", x=r"\text{running sums of } g \text{ from the end}")
 cumsum.example(normal(3, 4))
 cumsum.example(normal(3, 4), axis=1)
 
 
 @primitive
-def logsumexp(x, axis=None, *, keepdims=False, where=None):
-    """log Σ exp(x) over axes (None: all), without overflow; -inf where every x is. Its gradient is the softmax.
+@in_single
+def cumprod(x, axis=None):
+    """Running products along an axis (None: of the flattened array). Zeros have their gradient, too.
 
-    ``where`` is a mask that broadcasts to x: terms where it is False are left out.
+    Example:
+        >>> cumprod([1.0, 2.0, 3.0])
+        array([1., 2., 6.])
+    """
+    return np.cumprod(x, axis=axis)
+
+
+def _cumprod_rule(g, y, x, axis):
+    if np.all(y != 0) and np.isfinite(y).all():
+        return _sums_from_the_end(g * y, axis).reshape(x.shape) / x
+    # Each factor is left out once (set to 1), along a new axis; it is in the products from its own place on.
+    x_last, g_last = (np.moveaxis(v.reshape(y.shape), -1 if axis is None else axis, -1)[..., None, :] for v in (x, g))
+    left_out = np.eye(x_last.shape[-1], dtype=bool)
+    back = np.sum(np.triu(g_last * cumprod(np.where(left_out, 1, x_last), -1)), -1)
+    return np.moveaxis(back, -1, -1 if axis is None else axis).reshape(x.shape)
+
+
+cumprod.vjp(x=_cumprod_rule)
+cumprod.formula(r"\text{running products of } x", x=r"\frac{\text{running sums of } g \cdot y \text{ from the end}}{x}")
+cumprod.example(positive(3, 4))
+cumprod.example(spaced(3, 4), axis=0)
+cumprod.example(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]]), axis=1)
+
+
+@primitive
+def logsumexp(x, axis=None, *, keepdims=False, where=None):
+    """log Σ exp(x) over axes (None: all), without overflow. Its gradient is the softmax.
+
+    ``where`` is a mask that broadcasts to x: terms where it is False are left out. Over nothing but -inf, and over
+    nothing, it is -inf, with the gradient 0.
 
     Example:
         >>> float(logsumexp([1000.0, 1000.0]))
@@ -272,7 +455,14 @@ def logsumexp(x, axis=None, *, keepdims=False, where=None):
     return y if keepdims else np.squeeze(y, axis=axis)
 
 
-logsumexp.vjp(x=lambda g, y, x, axis, keepdims, where: _reopen(g, x, axis) * softmax(x, axis=axis, where=where))
+def _logsumexp_rule(g, y, x, axis, keepdims, where):
+    some = _reopen(y, x, axis) != -np.inf
+    if not some.all():  # softmax of a row with every class masked is 0
+        where = some if where is None else some & where
+    return _reopen(g, x, axis) * softmax(x, axis=axis, where=where)
+
+
+logsumexp.vjp(x=_logsumexp_rule)
 logsumexp.formula(r"\log \sum_j e^{x_j}", x=r"g \cdot \mathrm{softmax}(x)")
 logsumexp.example(normal(3, 4))
 logsumexp.example(normal(3, 4, 2), axis=(0, -1))

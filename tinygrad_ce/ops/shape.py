@@ -15,7 +15,7 @@ from tinygrad_ce.ops.elementwise import astype
 from tinygrad_ce.ops.example import normal
 
 __all__ = [
-    "broadcast_to", "concatenate", "embedding", "expand_dims", "flip", "getitem", "pad", "reshape", "split",
+    "broadcast_to", "concatenate", "embedding", "expand_dims", "flip", "getitem", "pad", "ravel", "reshape", "split",
     "squeeze", "stack", "swapaxes", "take", "transpose",
 ]  # fmt: skip
 
@@ -24,21 +24,44 @@ _GROUP = 32  # how many arrays one call joins
 _BACK = r"g\text{, in the shape of } x"
 
 
+def as_array(x: Any) -> Any:
+    """x itself where it is an array or a Tensor, else an array of it."""
+    return x if hasattr(x, "shape") else np.asarray(x)
+
+
 @primitive
-def reshape(x, shape):
-    """The same numbers in another shape; one -1 in it is filled in.
+def reshape(x, shape, order="C"):
+    """The same numbers in another shape; one -1 in it is filled in. ``order="F"`` counts the first axis quickest.
 
     Example:
         >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1))
         array([[1., 2.],
                [3., 4.]])
     """
-    return np.reshape(x, shape)
+    if order not in ("C", "F"):  # "A" asks how a Tensor lies in memory, which nobody is to know
+        raise ValueError(f"reshape: order is {order!r}, expected 'C' or 'F'")
+    return np.reshape(x, shape, order=order)
 
 
-reshape.vjp(x=lambda g, y, x, shape: g.reshape(x.shape))
+reshape.vjp(x=lambda g, y, x, shape, order: g.reshape(x.shape, order=order))
 reshape.formula(r"x \text{ as } shape", x=_BACK)
 reshape.example(normal(3, 4), (2, -1))
+reshape.example(normal(3, 4), (2, 6), "F")
+
+
+@composite
+def ravel(x, order="C"):
+    """The same numbers in one axis.
+
+    Example:
+        >>> ravel([[1.0, 2.0], [3.0, 4.0]], order="F")
+        array([1., 3., 2., 4.])
+    """
+    return reshape(x, -1, order)
+
+
+ravel.example(normal(3, 4))
+ravel.example(normal(3, 4), order="F")
 
 
 @primitive
@@ -56,7 +79,7 @@ def transpose(x, axes=None):
 def _transpose_rule(g, y, x, axes):
     if axes is None:
         return np.transpose(g)
-    return np.transpose(g, tuple(np.argsort([axis % x.ndim for axis in axes]).tolist()))
+    return np.transpose(g, tuple(np.argsort(np.atleast_1d(axes) % x.ndim).tolist()))
 
 
 def _transpose_formula(x, axes):
@@ -225,7 +248,7 @@ def split(x, indices_or_sections, axis=0):
         >>> split(np.arange(4.0), 2)
         [array([0., 1.]), array([2., 3.])]
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = as_array(x)
     # NumPy cuts the positions, and checks the arguments on the way; each run of positions is a piece.
     runs = [run.tolist() for run in np.split(np.arange(x.shape[axis]), indices_or_sections)]
     return [x[_piece(x.ndim, axis, run[0] if run else 0, run[-1] + 1 if run else 0)] for run in runs]
@@ -282,27 +305,38 @@ flip.example(normal(3, 4), 1)
 
 
 @primitive
-def take(x, indices, axis=None):
+def take(x, indices, axis=None, *, mode="raise"):
     """The entries of x at indices along an axis (None: of the flattened array). A repeated index adds gradients.
+
+    An index out of range is an error; with ``mode="wrap"`` it counts from the start again, with "clip" it is the last.
 
     Example:
         >>> take([1.0, 2.0, 3.0], [2, 2, 0])
         array([3., 3., 1.])
     """
-    return np.take(x, indices, axis)
+    return np.take(x, indices, axis, mode=mode)
 
 
-def _take_rule(g, y, x, indices, axis):
+def _take_rule(g, y, x, indices, axis, mode):
+    indices, count = np.asarray(indices), x.size if axis is None else x.shape[axis]
+    if mode != "raise":
+        indices = indices % count if mode == "wrap" else np.clip(indices, 0, count - 1)
     if axis is None:
-        return scatter(g, np.asarray(indices), (x.size,)).reshape(x.shape)
-    index = (*[slice(None)] * (axis % x.ndim), np.asarray(indices))
-    return scatter(g, index, x.shape)
+        return taken_back(g, x, indices)
+    return scatter(g, (*[slice(None)] * (axis % x.ndim), indices), x.shape)
+
+
+def taken_back(g: Any, x: Any, places: Any) -> Any:
+    """The gradient of x where its numbers at flat places were taken."""
+    # In one axis NumPy adds at indices far quicker than in several.
+    return scatter(g.reshape(-1), places.reshape(-1), (x.size,)).reshape(x.shape)
 
 
 take.vjp(x=_take_rule)
 take.formula("x_{indices}", x=r"g \text{ added at } indices\text{, else } 0")
 take.example(normal(3, 4), np.array([1, -1, 1]))
 take.example(normal(3, 4), np.array([[0, 3], [3, 3]]), 1)
+take.example(normal(3, 4), np.array([-1, 5, 3]), 0, mode="wrap")
 
 
 @primitive

@@ -26,7 +26,7 @@ def softmax(x, axis=-1, *, where=None):
 
     Returns:
         Probabilities of x's shape and floating dtype; each row of classes sums to 1. A row of nothing but -inf, or
-        with a nan, is nan.
+        with a nan, is nan. A row whose every class is masked is 0, with the gradient 0: it has no classes.
 
     A temperature T is a division: ``softmax(x / T)``.
 
@@ -40,7 +40,14 @@ def softmax(x, axis=-1, *, where=None):
         Bridle, Training stochastic model recognition algorithms as networks, 1989.
     """
     rows, restore = kernels.rows(masked(x, where), axis)
-    return restore(kernels.softmax(rows))
+    return _no_classes(restore(kernels.softmax(rows)), where, axis, 0)
+
+
+def _no_classes(y: Any, where: Any, axis: Any, value: float) -> Any:
+    """y with a value in the rows whose every class is masked."""
+    if where is None:
+        return y
+    return np.where(np.any(np.broadcast_to(where, y.shape), axis=axis, keepdims=True), y, y.dtype.type(value))
 
 
 def masked(x: Any, where: Any) -> Any:
@@ -73,6 +80,7 @@ softmax.example(normal(3, 4))
 softmax.example(normal(3, 4, 2), axis=1)
 softmax.example(normal(3, 4, 2), axis=(0, -1))
 softmax.example(normal(3, 4), where=np.eye(3, 4, dtype=bool) | (np.arange(4) == 3))
+softmax.example(normal(2, 3), where=np.array([[True, False, True], [False, False, False]]))
 
 
 @composite
@@ -99,7 +107,8 @@ def log_softmax(x, axis=-1, *, where=None):
     Args:
         x: real logits of any shape.
         axis: the classes: an axis, a tuple of axes, or None for all.
-        where: a mask that broadcasts to x: a class where it is False has the probability 0 and the logarithm -inf.
+        where: a mask that broadcasts to x: a class where it is False has the probability 0 and the logarithm -inf,
+            also where every class of a row is masked.
 
     With g the gradient in log p, the gradient in x is :math:`g - p \sum_j g_j`.
 
@@ -108,7 +117,7 @@ def log_softmax(x, axis=-1, *, where=None):
         array([-4.24835426e-18, -4.00000000e+01])
     """
     rows, restore = kernels.rows(masked(x, where), axis)
-    return restore(kernels.log_softmax(rows))
+    return _no_classes(restore(kernels.log_softmax(rows)), where, axis, -np.inf)
 
 
 def _log_softmax_rule(g, y, x, axis, where):
@@ -134,7 +143,8 @@ def log_softmax_gradient(w, x, axis, where):
     """
     rows, restore = kernels.rows(masked(x, where), axis)
     weights, _ = kernels.rows(np.asarray(w), axis)
-    return restore(kernels.soft_cross_entropy(rows, weights.astype(rows.dtype, copy=False), -1, True)[1])
+    y = restore(kernels.soft_cross_entropy(rows, weights.astype(rows.dtype, copy=False), -1, True)[1])
+    return _no_classes(y, where, axis, 0)
 
 
 log_softmax_gradient.vjp(

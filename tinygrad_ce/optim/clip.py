@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad_ce.common.options import number
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.single import single
 from tinygrad_ce.tensor import Tensor
 

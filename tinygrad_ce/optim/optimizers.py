@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import finite, unrounded
-from tinygrad_ce.engine.node import at_once, compare_and_swap
+from tinygrad_ce.engine.atomic import at_once, compare_and_swap
 from tinygrad_ce.engine.single import HALF, SINGLE
 from tinygrad_ce.tensor import Tensor
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common.options import choice, finite, number, whole
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.optim.optimizers import Optimizer, Rate, as_rate
 
 

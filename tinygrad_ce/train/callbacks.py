@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common.options import finite, number, whole
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.optim.clip import check_bound, check_norm, clip_grad_value, clip_norm
 from tinygrad_ce.optim.schedules import direction
 from tinygrad_ce.tensor import Tensor

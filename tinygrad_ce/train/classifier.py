@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.data.arrays import Damage, is_printable
+from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.train import checkpoint
 from tinygrad_ce.train.checkpoint import is_list, require
 
@@ -99,6 +100,9 @@ def _check_about(about: Any) -> dict[str, Any]:
     require(is_list(names, str) and len(names) in (0, features), "names:", names, f"none, or {features} names")
     rows = about.get("rows", [])
     require(is_list(rows, int), "rows:", rows, "how many there were to train on, to validate and to test with")
+    if "columns" in about:
+        made = Plan.from_json(about["columns"]).features
+        require(len(made) == features, "columns: they make", len(made), f"{features} features")
     return about  # type: ignore[no-any-return]
 
 

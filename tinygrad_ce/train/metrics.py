@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import plain
-from tinygrad_ce.engine.node import at_once, no_grad
+from tinygrad_ce.engine.no_grad import no_grad
 from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor

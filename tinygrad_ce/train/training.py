@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.engine.node import at_once
+from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.tensor import Tensor
@@ -349,7 +349,12 @@ class Training:
 
 def labels_for(output: Any, y: np.ndarray) -> np.ndarray:
     """Labels as a loss takes them: of one logit in each row, in its shape."""
-    return y.reshape(output.shape) if y.size == output.size else y
+    return y.reshape(output.shape) if one_logit(output) and y.size == output.size else y
+
+
+def one_logit(output: Any) -> bool:
+    """Whether a model answers each row with a single logit."""
+    return bool(math.prod(output.shape[1:]) == 1)
 
 
 def _answered(output: Any, part: Batch) -> tuple[Any, Batch]:
@@ -357,11 +362,11 @@ def _answered(output: Any, part: Batch) -> tuple[Any, Batch]:
 
     (A loss of more logits passes over these rows itself, by their label.)
     """
-    if output.size != len(part.y):
+    if not one_logit(output):
         return output, part
     if part.counted < len(part.y):
         known = np.flatnonzero(part.known)
-        output, part = output[known], Batch(*(None if a is None else a[known] for a in part))
+        output, part = output[known], Batch(*(None if a is None else a[known] for a in part))  # type: ignore[arg-type]
     weight = None if part.weight is None else part.weight.reshape(output.shape)
     return output, part._replace(y=labels_for(output, part.y), weight=weight)
 

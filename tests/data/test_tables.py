@@ -1,0 +1,581 @@
+"""Tables as people have them: how they are written, what their columns are, and new rows by the same plan."""
+
+import csv
+import datetime
+import gzip
+import io
+import json
+import math
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+from tinygrad_ce import data
+from tinygrad_ce.cli import main
+from tinygrad_ce.data import columns, layout
+from tinygrad_ce.data.arrays import Damage
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def table(text, label=None, *, encoding="utf-8", name="t.csv", **options):
+    """The table in a text."""
+    content = text if isinstance(text, bytes) else text.encode(encoding)
+    with open(name, "wb") as file:
+        file.write(content)
+    return data.load_table(name, label, **options)
+
+
+def refused(text, *messages, label=None, **options):
+    """What is refused names the file, in one line that prints."""
+    with pytest.raises(data.DataError) as caught:
+        table(text, label, **options)
+    error = str(caught.value)
+    for message in messages:
+        assert message in error
+    assert error.startswith("t.csv: ")
+    assert error.isprintable()
+    return error
+
+
+def kinds(found):
+    lines = str(found.plan).splitlines()
+    width = len(lines[0]) - len(lines[0][lines[0].index("  ") :].lstrip())
+    return {name: line[width:] for (name, _), line in zip(found.plan.columns, lines, strict=True)}
+
+
+# What columns are
+
+
+def test_each_kind_of_column_becomes_the_features_it_should():
+    text = (
+        "size,ok,island,seen,same,copy,kind\n"
+        "1,yes,Reef,2024-02-29,7,a,a\n"
+        ",no,Hill,2026-01-05,7,b,b\n"
+        "3,YES,Reef,2026-12-31,7,a,a\n"
+        "8,no,,2025-07-01,7,b,b\n"
+    )
+    found = table(text, "kind")
+    assert kinds(found) == {
+        "size": "number, median 3, some missing",
+        "ok": "yes/no, 1 for yes",
+        "island": "category, 2 values, some missing",
+        "seen": "date, year, month, weekday and day of the year",
+        "same": "left out: always 7",
+        "copy": "left out: the same as the label",
+    }
+    assert str(found.plan).splitlines()[2] == "island  category, 2 values, some missing"
+    names = found.plan.features
+    assert names == [
+        "size", "size missing", "ok", "island=Hill", "island=Reef", "island missing",
+        "seen year", "seen month", "seen weekday", "seen day of year",
+    ]  # fmt: skip
+    x = dict(zip(names, found.x.T.tolist(), strict=True))
+    there = np.array([1, 3, 8])
+    expected = (np.array([1, 3, 3, 8]) - there.mean()) / there.std()
+    np.testing.assert_allclose(x["size"], expected, rtol=1e-6)
+    assert x["size missing"] == [0, 1, 0, 0]
+    assert x["ok"] == [1, 0, 1, 0]
+    assert [x["island=Hill"], x["island=Reef"], x["island missing"]] == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+    days = [datetime.date(*day) for day in ((2024, 2, 29), (2026, 1, 5), (2026, 12, 31), (2025, 7, 1))]
+    for name, values in {
+        "year": [day.year for day in days],
+        "month": [day.month for day in days],
+        "weekday": [day.weekday() for day in days],
+        "day of year": [day.timetuple().tm_yday for day in days],
+    }.items():
+        np.testing.assert_allclose(np.corrcoef(x[f"seen {name}"], values)[0, 1], 1, rtol=1e-6)
+    assert (found.y.tolist(), found.classes) == ([0, 1, 0, 1], ("a", "b"))
+    x, y, _ = found
+    assert x.dtype == np.float32
+    assert y.dtype == np.int64
+
+
+def test_milliseconds_of_an_epoch_stay_apart():
+    rows = [f"{1700000000000 + 60000 * i},{'ab'[i % 2]}" for i in range(20)]
+    found = table("\n".join(["t,kind", *rows]))
+    np.testing.assert_allclose(found.x[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-6)
+    assert len(np.unique(np.float32([1700000000000, 1700000060000]))) == 1
+    np.testing.assert_array_equal(table("\n".join(["t,kind", *rows]), scaled=False).x, found.x)
+    plain = "a,kind\n1,x\n2,y\n4,x\n"
+    assert table(plain, scaled=False).x.tolist() == [[1], [2], [4]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "expected"),
+    [
+        (["1,200.50", "300", "12"], ".", [1200.5, 300, 12]),
+        (["1.200,50", "300", "0,25"], ".", [1200.5, 300, 0.25]),
+        (["1.234.567", "2.345.678", "1"], ".", [1234567, 2345678, 1]),
+        (["€ 1,200", "$7", "£2.50"], ".", [1200, 7, 2.5]),
+        (["12%", "3.5 %", "-4%"], ".", [12, 3.5, -4]),
+        (["1 234", "12\u00a0345", "1'000"], ".", [1234, 12345, 1000]),
+        (["1,234", "5,678", "9"], ".", [1234, 5678, 9]),
+        (["1,234", "5,678", "9"], ",", [1.234, 5.678, 9]),
+        (["1.234", "5.678", "9"], ",", [1234, 5678, 9]),
+        (["1e3", "-2.5E-1", "+4"], ".", [1000, -0.25, 4]),
+        (["1e300", "-1e308", "0"], ".", [1e300, -1e308, 0]),
+    ],
+)
+def test_numbers_as_people_write_them(cells, decimal, expected):
+    plan = columns.Plan.of({"a": cells}, decimal=decimal)
+    kind = plan.columns[0].kind
+    assert isinstance(kind, columns.Number)
+    found = columns.numbers(columns.Text.of(cells), decimal, None)
+    assert found.tolist() == expected
+    x = plan.rows({"a": cells})[:, 0]
+    assert np.isfinite(x).all()
+    scale = max(map(abs, expected))
+    parts = np.array(expected) / scale
+    np.testing.assert_allclose(x, (parts - parts.mean()) / parts.std(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["31.12.2025", "1.2.2026", "3.4.2026"], ["2025-12-31", "2026-02-01", "2026-04-03"]),
+        (["12/31/2025", "2/1/2026", "3/4/2026"], ["2025-12-31", "2026-02-01", "2026-03-04"]),
+        (["31/12/2025", "2/1/2026", "3/4/2026"], ["2025-12-31", "2026-01-02", "2026-04-03"]),
+        (["2025/12/31", "2026/2/1", "2026/3/4"], ["2025-12-31", "2026-02-01", "2026-03-04"]),
+        (["2025-12-31T23:59:59Z", "2026-02-01T00:00", "2026-03-04"], ["2025-12-31", "2026-02-01", "2026-03-04"]),
+        (["31.12.2025 14:30", "1.2.2026 08:00", "3.4.2026 0:00"], ["2025-12-31", "2026-02-01", "2026-04-03"]),
+        (["5 Jan 2026", "31 Dec 2025", "7 Mar 2026"], ["2026-01-05", "2025-12-31", "2026-03-07"]),
+    ],
+)
+def test_dates_as_people_write_them(cells, reads):
+    plan = columns.Plan.of({"a": cells})
+    assert isinstance(plan.columns[0].kind, columns.Date)
+    np.testing.assert_array_equal(plan.rows({"a": cells}), plan._replace(
+        columns=[columns.Column("a", plan.columns[0].kind._replace(form=""))]).rows({"a": reads}))  # fmt: skip
+
+
+def test_what_makes_no_feature_is_left_out_and_why():
+    rows = [f"{i},word {i},7,,{i % 3},{'ab'[i % 2]}" for i in range(100)]
+    found = table("\n".join([",text,same,none,n,kind", *rows]))
+    assert kinds(found) == {
+        "": "left out: it counts the rows",
+        "text": "left out: text with 100 different values",
+        "same": "left out: always 7",
+        "none": "left out: nothing in it",
+        "n": "number",
+    }
+    assert str(found.plan).splitlines()[0] == "(no name)  left out: it counts the rows"
+    assert found.x.shape == (100, 1)
+    # A count that doesn't count the rows, or is asked for, stays.
+    shuffled = table("\n".join([",kind", *(f"{i * 7 % 100},{'ab'[i % 2]}" for i in range(100))]))
+    assert kinds(shuffled) == {"": "number"}
+    assert kinds(table("\n".join([",text,same,none,n,kind", *rows]), number=[""]))[""] == "number"
+    assert kinds(table("\n".join([",text,same,none,n,kind", *rows]), drop=["n"], category=["text"])) | {
+        "n": "left out: as asked",
+        "text": "category, 60 values, rare ones as other",
+    } == kinds(table("\n".join([",text,same,none,n,kind", *rows]), drop=["n"], category=["text"]))
+
+
+def test_rare_values_and_those_never_seen_are_other():
+    cells = ["often"] * 400 + ["also"] * 196 + ["rare"] * 3 + [None]
+    plan = columns.Plan.of({"a": cells})
+    assert plan.features == ["a=also", "a=often", "a other", "a missing"]
+    found = plan.rows({"a": ["often", "rare", "new", None, "also"]})
+    assert found.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+    plan = columns.Plan.of({"a": ["x", "y", "x", "y"]})
+    assert plan.rows({"a": ["z", "y", None]}).tolist() == [[0, 0], [0, 1], [0, 0]]
+
+
+def test_columns_may_be_arrays_lists_truth_values_and_none():
+    plan = columns.Plan.of({
+        "a": np.array([1, 2, 3, 4]), "b": np.array([0.5, np.nan, 1, 2]), "c": [True, False, None, True],
+        "d": ["x", None, "y", "x"], "e": [1, None, 2.5, 4], "f": np.array(["p", "q", "p", "q"]),
+    })  # fmt: skip
+    assert [type(kind).__name__ for _, kind in plan.columns] == [
+        "Number", "Number", "YesNo", "Category", "Number", "Category",
+    ]  # fmt: skip
+    assert plan.rows({"a": [1.0], "b": [1], "c": [True], "d": ["y"], "e": ["2.5"], "f": ["q"], "g": [0]}).shape == (
+        1, len(plan.features),
+    )  # fmt: skip
+
+
+# How files are written
+
+
+ROWS = [["height", "island", "kind"], ["1.5", "Reef, north", "a"], ["2.25", "Hill", "b"], ["3.5", "Hill", "b"]]
+
+
+def written(separator=",", quote='"', decimal="."):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, quotechar=quote, lineterminator="\n")
+    writer.writerows([row[0].replace(".", decimal), *row[1:]] for row in ROWS)
+    return out.getvalue()
+
+
+LAYOUTS = {
+    "commas": (written(), ""),
+    "semicolons": (written(";"), "separated by semicolons"),
+    "decimal commas": (written(";", decimal=","), "separated by semicolons, decimal commas"),
+    "decimal commas between commas": (written(",", decimal=","), "decimal commas"),
+    "tabs": (written("\t"), "separated by tabs"),
+    "bars": (written("|"), "separated by '|'"),
+    "spaces": (written(" "), "separated by spaces"),
+    "aligned": (written(" ").replace(" H", "    H").replace("1.5", "  1.5"), "separated by spaces"),
+    "single quotes": (written(quote="'"), "quotes '"),
+    "sep line": ("sep=;\n" + written(";"), "separated by semicolons, lines above it skipped: 1"),
+    "comments": ("# by me\n% 2026\n\n" + written(), "lines above it skipped: 3"),
+    "title": ("Birds of two islands\n" + written(), "lines above it skipped: 1"),
+    "title of a sheet": ("Birds,,\n,,\n" + written(), "lines above it skipped: 2"),
+    "names in a comment": ("# " + written(), ""),
+    "carriage returns": (written().replace("\n", "\r\n"), ""),
+    "mark of UTF-8": ("\ufeff" + written(), ""),
+    "empty lines": (written().replace("\n", "\n\n"), ""),
+    "Latin-1": (written().replace("Hill", "Hügel").encode("latin-1"), "Latin-1"),
+    "UTF-16": (written().encode("utf-16"), "UTF-16"),
+    "UTF-16 without a mark": (written().encode("utf-16-le"), "UTF-16-LE"),
+    "gzip": (gzip.compress(written().encode()), ""),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), LAYOUTS.values(), ids=LAYOUTS)
+def test_however_a_table_is_written_it_is_the_same(text, words):
+    found = table(text, "kind")
+    assert str(found.layout) == words
+    assert list(kinds(found).values()) == ["number", "category, 2 values"]
+    np.testing.assert_array_equal(found.x, table(written(), "kind").x)
+    assert (found.y.tolist(), found.classes) == ([0, 1, 1], ("a", "b"))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.dat", "T.CSV", "t.csv.gz"])
+def test_the_name_of_a_table_has_many_ends(name):
+    assert layout.is_table(name)
+    assert not layout.is_table(f"{name}.npz")
+
+
+def test_a_line_of_names_is_seen_or_asked_for():
+    assert table("0,1,label\n1,2,a\n3,4,b\n5,6,a\n7,8,a\n", "label").x.shape == (4, 2)
+    assert kinds(table("a,2019,2020,kind\nx,1,2,p\ny,3,4,q\nx,5,7,q\n", "kind")) == {
+        "a": "category, 2 values", "2019": "number", "2020": "number",
+    }  # fmt: skip
+    assert table("h,2019,kind\n1,2,p\n3,4,q\n5,7,q\n").plan.named
+    assert not table("1,2,p\n3,4,q\n5,7,q\n").plan.named
+    assert not table("NA,2,p\n3,4,q\n5,7,q\n").plan.named
+    for text in ("0,1,label\n1,2,a\n3,4,b\n5,6,a\n7,8,a\n", "0,1,2\n1,5,a\n3,6,b\n", "p,x,s\nq,x,s\np,y,t\nq,y,s\n"):
+        refused(text, "line 1: ", "names or a row? Say --header yes or --header no")
+        assert len(table(text, header=True).y) == text.count("\n") - 1
+        assert len(table(text, header=False).y) == text.count("\n")
+
+
+def test_long_tables_are_read_alike_by_both_readers(monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = [f"{a!r},{b},w{c},{'ab'[c % 2]}" for a, b, c in zip(
+        rng.standard_normal(9000).tolist(), rng.integers(0, 99, 9000), rng.integers(0, 9, 9000), strict=True
+    )]  # fmt: skip
+    text = "\n".join(["x,n,w,kind", *lines])
+    quick = table(text)
+    with monkeypatch.context() as changed:
+        changed.setattr(np, "loadtxt", lambda *a, **k: int("no"))
+        slow = table(text)
+    assert quick.plan == slow.plan
+    np.testing.assert_array_equal(quick.x, slow.x)
+    np.testing.assert_array_equal(quick.y, slow.y)
+    # What is text from some row on was text before it.
+    lines[8000:] = [f"-1,{i % 7}x,w1,a" for i in range(1000)]
+    lines[:3] = ["1,007,w1,a"] * 3
+    found = table("\n".join(["x,n,w,kind", *lines]), category=["n"])
+    assert "n=7x" not in found.plan.features
+    assert any(name == "n=0x" for name in found.plan.features)
+
+
+# What is wrong
+
+
+FAULTS = {
+    "ragged": ("a,b,c\n1,2,x\n1,x\n", ["line 3: 2 columns, expected 3"]),
+    "open quote": ('a,b,c\n1,2,x\n1,"2,x\n1,3,x\n4,5,y\n', ["line 3: ", "a quote that nothing closes?"]),
+    "binary": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ["offset 6: byte 1a, a binary file, expected a table as text"]),
+    "workbook": (b"PK\3\4\x14\0", ["Excel workbook", "save the sheet as .csv"]),
+    "parquet": (b"PAR1\x15\0", ["Parquet: pandas.read_parquet(FILE).to_csv('FILE.csv', index=False)"]),
+    "empty": ("", ["the file is empty, expected a table"]),
+    "blank": ("\n\n", ["the file is empty, expected a table"]),
+    "header alone": ("a,b\n", ["no rows, expected at least one below the names"]),
+    "duplicate names": ("a,b,a\n1,2,x\n3,4,y\n", ["line 1: more than one column a, expected each name once"]),
+    "one column": ("a\nx\ny\n", ["1 column, expected features and a label"]),
+    "beyond float64": ("a,b\n1e999,x\n" + "2,y\n1,x\n" * 9, ["line 2, column a: '1e999', expected a finite number"]),
+    "no labels": ("a,b\n1,\n2,NA\n", ["column b: no row has a label"]),
+    "a control character": ("a,b\n1,x\n2,y\x1b[2J\n", ["line 3, column b: 'y\\x1b[2J'"]),
+    "nothing to learn from": ("a,b\n1,x\n1,y\n1,x\n1,y\n", ["no column is left to learn from: a, left out: always 1"]),
+    "a packed bomb": (gzip.compress(b"1,2\n" * (30 << 20)), ["bytes when unpacked, expected at most 67,108,864"]),
+    "cut gzip": (gzip.compress(written().encode() * 99)[:-20], ["damaged gzip data"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "messages"), FAULTS.values(), ids=FAULTS)
+def test_faults_of_files_are_one_line(text, messages):
+    refused(text, *messages)
+
+
+def test_all_faulty_columns_are_told_at_once_each_by_its_first_wrong_cell():
+    rows = [f"{i}.5,2024-01-{i % 28 + 1:02},{i},{'ab'[i % 2]}" for i in range(100)]
+    rows[40] = "oops,yesterday,3,a"
+    rows[70] = "later,2024-01-01,much,a"
+    refused(
+        "\n".join(["size,day,n,kind", *rows]),
+        "line 42, column size: 'oops', expected a finite number (2 such values); correct it, or overrule it",
+        "line 42, column day: 'yesterday', expected a date as 2026-12-31",
+        "line 72, column n: 'much', expected a finite number",
+    )
+    found = table("\n".join(["size,day,n,kind", *rows]), drop=["size", "day"], category=["n"])
+    assert kinds(found)["n"].startswith("category")
+
+
+def test_a_label_that_is_not_there_has_a_near_name():
+    text = "size,Species\n1,x\n2,y\n"
+    refused(text, "no column 'species'; the columns are size, Species; did you mean 'Species'?", label="species")
+    refused(text, "did you mean 'Species'?", label="Specie")
+    refused(text, "no column 5; the columns are size, Species", label=5)
+
+
+def test_quantities_are_no_classes_unless_one_insists():
+    rows = [f"{i % 5},{i * 1.5}" for i in range(77)]
+    text = "\n".join(["n,price", *rows])
+    refused(text, "column price: 77 different numbers in 77 rows: a quantity?", "insist with --classes")
+    assert len(table(text, quantity=True).classes) == 77
+    digits = "\n".join(["n,kind", *(f"{i % 5},{i % 30}" for i in range(90))])
+    assert len(table(digits).classes) == 30  # they count the classes
+    rings = "\n".join(["n,rings", *(f"{i % 5},{i % 30 + (i % 30 > 27)}" for i in range(90))])
+    refused(rings, "30 different numbers in 90 rows")
+
+
+def test_what_should_make_one_pause_is_said():
+    rows = [f"{i % 7},{'ab'[i % 2]},{['male', 'Male ', 'female'][i % 3]}" for i in range(60)]
+    said = table("\n".join(["n,sure,kind", *rows])).notes
+    assert said == ["classes 'Male' and 'male': one, written differently?"]
+    rows = [f"{i % 9},{'ab'[i % 2]},{'xy'[i % 2]}" for i in range(10)]
+    said = table("\n".join(["n,sure,kind", *rows, "9,b,", "100,Total,z"])).notes
+    assert said == [
+        "rows without a label, which are left out: 1",
+        "only 11 rows: what is measured on so few says little",
+        "classes of fewer than 5 rows, too few to learn or measure: z (1)",
+        "the last row says 'Total': a sum of those above? Then take it out",
+        "column sure alone tells the label: would new rows have it?",
+    ]
+
+
+# New rows by the same plan
+
+
+def test_a_plan_goes_through_json_and_repeats_itself():
+    found = table("size;ok;island;seen;kind\n1,5;yes;Reef;2024-02-29;a\n;no;;2026-01-05;b\n3;yes;Hill;;a\n", "kind")
+    text = json.dumps(found.plan.as_json())
+    plan = columns.Plan.from_json(json.loads(text))
+    assert plan == found.plan
+    again = table(
+        "kind;extra;seen;island;size;ok\na;1;2024-02-29;Reef;1,5;yes\nc;2;;Sea;2;no\n;3;;Hill;;yes\n", plan=plan
+    )
+    np.testing.assert_array_equal(again.x[0], found.x[0])
+    assert (again.y.tolist(), again.classes) == ([0, 2], ("a", "b", "c"))
+    with open("new.csv", "w") as file:
+        file.write("seen\tok\tsize\tisland\n2024-02-29\tyes\t1.5\tReef\n\t\t\t\n")
+    x = data.load_rows("new.csv", plan)
+    np.testing.assert_array_equal(x[0], found.x[0])
+    with open("new.csv", "w") as file:
+        file.write("seen,ok,size\n2024-02-29,maybe,1.5\nlately,no,big\n")
+    with pytest.raises(data.DataError, match=r"new.csv: no column 'island', which the model was trained on; there are"):
+        data.load_rows("new.csv", plan)
+    with open("new.csv", "w") as file:
+        file.write("seen,ok,size,island\n2024-02-29,maybe,1.5,Hill\nlately,no,big,Hill\n")
+    with pytest.raises(data.DataError) as caught:
+        data.load_rows("new.csv", plan)
+    for message in ("line 3, column size: 'big', expected a finite number; correct it, as in training",
+                    "line 2, column ok: 'maybe', expected yes or no", "line 3, column seen: 'lately'"):  # fmt: skip
+        assert message in str(caught.value)
+
+
+def test_columns_without_names_go_by_their_positions():
+    found = table("1.5,x,a\n2.5,y,b\n3.5,x,a\n")
+    for text in ("1.5,x\n3.5,y\n", "1.5,x,a\n3.5,y,\n", "size,island\n1.5,x\n3.5,y\n"):
+        with open("new.csv", "w") as file:
+            file.write(text)
+        np.testing.assert_array_equal(data.load_rows("new.csv", found.plan)[0], found.x[0])
+    with open("new.csv", "w") as file:
+        file.write("1.5,x,2,a\n")
+    with pytest.raises(data.DataError, match="rows of 4 columns without names, expected 2 and the label"):
+        data.load_rows("new.csv", found.plan)
+
+
+def test_a_new_row_alone_is_read_by_names_that_the_plan_knows():
+    found = table("2019,2020,kind\n1,2,a\n3,5,b\n7,6,a\n8,8,b\n", "kind")
+    for text in ("2020,2019\n2,1\n", "more,2019,2020\n9,1,2\n"):
+        with open("new.csv", "w") as file:
+            file.write(text)
+        np.testing.assert_array_equal(data.load_rows("new.csv", found.plan)[0], found.x[0])
+
+
+def test_doubtful_commas_of_new_rows_are_read_as_those_before():
+    found = table("size;kind\n1,5;a\n2,25;b\n1,234;a\n")
+    with open("new.csv", "w") as file:
+        file.write("size;kind\n1,234;a\n")
+    np.testing.assert_array_equal(data.load_rows("new.csv", found.plan)[0], found.x[2])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("columns", 3, "columns: columns 3, expected list"),
+        ("columns/0", "x", "columns: 'x', expected a name and one of number, yes/no"),
+        ("columns/0/kind", "exec", "expected a name and one of number"),
+        ("columns/0/scale", 0, "columns: size: scale 0, expected more than 0"),
+        ("columns/0/scale", "1", "columns: size: scale '1', expected float"),
+        ("columns/0/median", None, "columns: size: median None, expected float"),
+        ("columns/0/centre", math.inf, "columns: size: centre inf"),
+        ("columns/0/gaps", 1, "columns: size: gaps 1, expected bool"),
+        ("columns/1/levels", [1], "columns: island: levels [1], expected list"),
+        ("classes", "ab", "columns: classes 'ab'"),
+        ("label", 1, "columns: label 1, expected str"),
+    ],
+)
+def test_plans_that_are_not_what_they_should_be(place, value, message):
+    plan = columns.Plan.of({"size": [1.0, 2, 4], "island": ["a", "b", "a"]}).as_json()
+    *above, last = place.split("/")
+    inside = plan
+    for name in above:
+        inside = inside[int(name) if isinstance(inside, list) else name]
+    inside[int(last) if isinstance(inside, list) else last] = value
+    with pytest.raises(Damage, match=re.escape(message)):
+        columns.Plan.from_json(plan)
+    for other in (None, [], "x"):
+        with pytest.raises(Damage, match="expected a dict"):
+            columns.Plan.from_json(other)
+
+
+# As well as a pipeline of scikit-learn's
+
+
+def birds(rows=800, missing=0.0, seed=0):
+    """A table of birds as columns of values: the label depends on all of them, not without noise."""
+    rng = np.random.default_rng(seed)
+    bill, mass = rng.normal(44, 5, rows), rng.normal(4200, 800, rows)
+    island, colour = rng.integers(0, 3, rows), rng.integers(0, 12, rows)
+    ringed, day = rng.integers(0, 2, rows), rng.integers(0, 700, rows)
+    score = (
+        (bill - 44) / 5
+        + (mass - 4200) / 800
+        + 1.5 * (island - 1) * ringed
+        + 0.3 * (colour % 3)
+        + rng.normal(0, 0.5, rows)
+    )
+    kind = np.digitize(score, np.quantile(score, [0.35, 0.7]))
+    gone = rng.random((2, rows)) < missing
+    start = datetime.date(2024, 1, 1)
+    return {
+        "bill": [None if g else round(v, 1) for v, g in zip(bill.tolist(), gone[0], strict=True)],
+        "mass": [None if g else round(v) for v, g in zip(mass.tolist(), gone[1], strict=True)],
+        "island": [f"Insel {'ABC'[i]}" for i in island],
+        "colour": [f"c{i}" for i in colour],
+        "ringed": ["yes" if r else "no" for r in ringed],
+        "seen": [(start + datetime.timedelta(int(d))).isoformat() for d in day],
+        "kind": [("Adelie", "Chinstrap", "Gentoo")[k] for k in kind],
+    }
+
+
+def lines(table, separator=",", show=str, head=True, quote='"'):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, lineterminator="\n", quotechar=quote)
+    if head:
+        writer.writerow(table)
+    writer.writerows([["" if v is None else show(v) for v in row] for row in zip(*table.values(), strict=True)])
+    return out.getvalue()
+
+
+def german(value):
+    return f"{value:.1f}".replace(".", ",") if isinstance(value, float) else str(value)
+
+
+def money(value):
+    return f"${value:,}" if isinstance(value, int) else f"{value}%" if isinstance(value, float) else value
+
+
+def numbered(table):
+    return {"": list(range(len(table["kind"]))), **table}
+
+
+def epoch(table):
+    rng = np.random.default_rng(1)
+    n = len(table["kind"])
+    kind = rng.integers(0, 2, n)
+    return {
+        "t": [1700000000000 + 60000 * int(k) + int(rng.integers(0, 50000)) for k in kind],
+        "kind": ["ab"[k] for k in kind],
+    }
+
+
+PLAIN = ("bill", "mass", "kind")
+KINDS = {
+    "numbers": (lambda t: {name: t[name] for name in PLAIN}, 0, lines),
+    "numbers without names": (lambda t: {name: t[name] for name in PLAIN}, 0, lambda t: lines(t, head=False)),
+    "numbers, some missing": (lambda t: {name: t[name] for name in PLAIN}, 0.1, lines),
+    "text": (lambda t: {name: t[name] for name in ("island", "colour", "ringed", "kind")}, 0, lines),
+    "all": (dict, 0, lines),
+    "all, some missing": (dict, 0.1, lines),
+    "missing as NA": (dict, 0.1, lambda t: lines({k: ["NA" if v is None else v for v in c] for k, c in t.items()})),
+    "missing as ?": (dict, 0.1, lambda t: lines({k: ["?" if v is None else v for v in c] for k, c in t.items()})),
+    "tabs": (dict, 0.1, lambda t: lines(t, "\t")),
+    "semicolons and decimal commas": (dict, 0.1, lambda t: lines(t, ";", german)),
+    "bars": (dict, 0.1, lambda t: lines(t, "|")),
+    "spaces": (dict, 0, lambda t: lines(t, " ")),
+    "single quotes": (dict, 0, lambda t: lines(t | {"island": [f"{v}, so" for v in t["island"]]}, quote="'")),
+    "percent and currency": (dict, 0, lambda t: lines(t, show=money)),
+    "a title above": (dict, 0, lambda t: "Birds\n# 2026\n" + lines(t)),
+    "sep line": (dict, 0, lambda t: "sep=;\n" + lines(t, ";")),
+    "Latin-1": (dict, 0, lambda t: lines(t).replace("Insel", "Öland").encode("latin-1")),
+    "UTF-16": (dict, 0, lambda t: lines(t).encode("utf-16")),
+    "gzip": (dict, 0, lambda t: gzip.compress(lines(t).encode())),
+    "a count of the rows": (numbered, 0, lines),
+    "a constant and a copy": (lambda t: {"year": [2026] * len(t["kind"]), **t, "again": t["kind"]}, 0,
+                              lambda t: lines({k: c for k, c in t.items() if k != "kind"} | {"kind": t["kind"]})),
+    "labels missing": (dict, 0, lambda t: lines(t) + "40,4000,Insel A,c1,yes,2024-05-05,\n" * 9),
+    "milliseconds": (epoch, 0, lines),
+}  # fmt: skip
+LEFT_OUT = ("", "year", "again")
+
+
+def pipeline(table):
+    """Median, one-hot, scaled, logistic regression: the features and the model."""
+    compose = pytest.importorskip("sklearn.compose")
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    names = [name for name in table if name not in ("kind", *LEFT_OUT)]
+    texts = [i for i, name in enumerate(names) if isinstance(table[name][0], str) and name != "seen"]
+    numbers = [i for i, name in enumerate(names) if i not in texts and name != "seen"]
+    x = np.array([[math.nan if v is None else v for v in table[name]] for name in names], object).T
+    scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    parts = [("text", OneHotEncoder(handle_unknown="ignore"), texts), ("number", scaled, numbers)]
+    return x, make_pipeline(
+        compose.ColumnTransformer([part for part in parts if part[2]]), LogisticRegression(max_iter=500)
+    )
+
+
+@pytest.mark.parametrize(("pick", "missing", "write"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_table_trains_as_well_as_a_pipeline_of_scikit_learns(pick, missing, write, capsys):
+    found = pick(birds(missing=missing))
+    text = write(found)
+    with open("birds.csv", "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+    assert main(["train", "birds.csv", "--quiet", "--epochs", "20"]) == 0
+    out = capsys.readouterr().out
+    ours = float(out.split("test accuracy ")[1].split()[0])
+    x, model = pipeline(found)
+    classes = sorted(set(found["kind"]))
+    y = np.array([classes.index(name) for name in found["kind"]])
+    index = data.Dataset(np.arange(len(y), dtype=np.float32)[:, None], y, tuple(classes))
+    train, test = (part.x[:, 0].astype(int) for part in data.split(index, 0.2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = model.fit(x[train], y[train]).score(x[test], y[test])
+    error = math.sqrt(max(theirs * (1 - theirs), 0.01) / len(test))
+    assert abs(ours - theirs) <= 2 * error, (ours, theirs)

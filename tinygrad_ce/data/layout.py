@@ -1,0 +1,386 @@
+"""How a table's file is written: packed or not, encoding, separator, quotes, decimal mark, and its line of names."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import gzip
+import io
+import itertools
+import operator
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from tinygrad_ce.data import arrays
+from tinygrad_ce.data.arrays import Damage
+from tinygrad_ce.data.readers import reading
+
+ENDINGS = (".csv", ".tsv", ".txt", ".dat")
+# How tables write that a value is missing: what pandas takes for it, and a question mark.
+MISSING = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+     "NULL", "NaN", "None", "n/a", "nan", "null", "?"}
+)  # fmt: skip
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "spaces"}
+_ENCODINGS = {"utf-8": "", "cp1252": "Latin-1", "latin-1": "Latin-1"}  # and what messages call them
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_OTHERS = {
+    b"PK\3\4": "an Excel workbook or another zip archive: save the sheet as .csv",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as .csv",
+    b"PAR1": "Parquet: pandas.read_parquet(FILE).to_csv('FILE.csv', index=False) makes a table of it",
+}
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
+_PIECE = 1 << 18
+_LONGEST = 1 << 24  # bytes of a line, or so
+_AROUND = re.compile(r"[\s$€£¥%]+")
+_GROUPED = {
+    ".": re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’])\d{3}(?:\1\d{3})*(?:\.\d*)?"),
+    ",": re.compile(r"[+-]?\d{1,3}([.' \u00a0\u202f’])\d{3}(?:\1\d{3})*(?:,\d*)?"),
+}
+_WITH_MARK = re.compile(r"[+-]?(\d*)([.,])(\d+)(?:[eE][+-]?\d+)?")
+
+
+class Layout(NamedTuple):
+    """How a table's file is written."""
+
+    encoding: str
+    separator: str
+    quote: str
+    decimal: str
+    skipped: int
+    """Lines before the names, or before the rows if there are none."""
+    named: bool
+    """Whether a line of names stands above the rows."""
+    names: tuple[str, ...]
+    """Those of the columns; their positions if the file gives none."""
+    sample: tuple[tuple[str, ...], ...]
+    """The first rows."""
+
+    def __str__(self) -> str:
+        words = {
+            f"separated by {_SEPARATORS.get(self.separator, arrays.shown(self.separator))}": self.separator != ",",
+            "decimal commas": self.decimal == ",",
+            f"quotes {self.quote}": self.quote != '"',
+            _ENCODINGS.get(self.encoding, self.encoding.upper()): self.encoding not in ("utf-8", "utf-8-sig"),
+            f"lines above it skipped: {self.skipped}": self.skipped > 0,
+            "no line of names": not self.named,
+        }
+        return ", ".join(text for text, unusual in words.items() if unusual)
+
+
+def is_table(path: Any) -> bool:
+    """Whether a file's name is that of a table as text, gzipped or not."""
+    return Path(str(path).lower().removesuffix(".gz")).suffix in ENDINGS
+
+
+class _Unpacked(io.RawIOBase):
+    """A gzipped file's bytes, no more of them than an honest one needs."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._most = arrays.allowance(os.fstat(file.fileno()).st_size, None)
+        self._reader = arrays.ByteReader(gzip.GzipFile(fileobj=file), packing="gzip data")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        piece = self._reader.some(len(room))
+        arrays.check_allowance(self._reader.here(), self._reader.offset, self._most)
+        room[: len(piece)] = piece
+        return len(piece)
+
+
+@contextlib.contextmanager
+def _unpacked(path: Any) -> Iterator[BinaryIO]:
+    """The file's bytes, open to be read."""
+    with reading(path) as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield io.BufferedReader(_Unpacked(file), _PIECE) if gzipped else file
+
+
+@contextlib.contextmanager
+def opened(path: Any, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """The file's text, open to be read line by line."""
+    with _unpacked(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
+        try:
+            yield text
+        except UnicodeDecodeError as error:
+            raise Damage(f"{error}, expected {encoding} as it was before; has the file changed?") from None
+
+
+def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decimal: str = ".") -> Layout:
+    """How a table is written.
+
+    Args:
+        path: the file.
+        known: names of columns; a first line that holds them is one of names.
+        header: whether the first line is one of names, if that isn't to be found out.
+        decimal: the decimal mark, if no number shows it.
+
+    Raises:
+        DataError: no table, or one that can be read in two ways: what was found, and how to say what it is.
+    """
+    with reading(path):  # what is wrong gets the file's name
+        with _unpacked(path) as file:
+            encoding = _encoding(file)
+        with opened(path, encoding) as text:
+            lines = _sample(text)
+        if not any(map(str.strip, lines)):
+            raise Damage("the file is empty, expected a table")
+        said = re.fullmatch(r'"?sep=(.)"?\s*', lines[0])
+        quote = _quote(lines)
+        kinds = [said[1]] if said else list(_SEPARATORS)
+        separator, width = max((_fit(lines[bool(said) :], kind, quote) for kind in kinds), key=lambda fit: fit[0])[1:]
+        skipped = bool(said) + _above(lines[bool(said) :], separator, quote, width)
+        rows = [tuple(map(str.strip, cells)) for cells in _sound(lines[skipped:], separator, quote)]
+        if not rows:  # then the first line is at fault
+            next(_rows(lines[skipped:], separator, quote, skipped), None)
+            raise Damage("no rows, expected a table")
+        first = (rows[0][0].lstrip("#% "), *rows[0][1:])
+        below = [row for row in rows[1:] if len(row) == len(first)]
+        named = _is_named(skipped + 1, first, below, known) if header is None else header
+        names = _unique(skipped + 1, first) if named else tuple(map(str, range(len(first))))
+        rows = below if named else [first, *below]
+        mark = decimal_mark([cell for row in rows for cell in row]) or decimal
+        return Layout(encoding, separator, quote, mark, skipped, named, names, tuple(rows))
+
+
+def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, with the number of its line.
+
+    Raises:
+        Damage: a row that isn't as wide as the others, or a quote that nothing closes.
+    """
+    lines = itertools.islice(text, layout.skipped, None)
+    rows = ((n, row) for n, row in _rows(lines, layout.separator, layout.quote, layout.skipped) if row)
+    width = len(layout.names)
+    for line, row in itertools.islice(rows, int(layout.named), None):
+        if len(row) != width:
+            raise Damage(f"line {line}: {len(row)} columns, expected {width}")
+        yield line, row
+
+
+def plain_lines(text: io.TextIOWrapper, layout: Layout) -> Iterator[str]:
+    """The lines of the rows, for a reader that splits them itself."""
+    lines = itertools.islice(text, layout.skipped + layout.named, None)
+    return map(_collapsed, lines) if layout.separator == " " else lines
+
+
+def number(text: str, decimal: str = ".") -> float | None:
+    """The number that a cell writes: with marks between thousands, a percent or a currency sign. None if it is none.
+
+    Example:
+        >>> number("€ 1.234,50", ","), number("12%"), number("12a")
+        (1234.5, 12.0, None)
+    """
+    try:
+        value = float(text if decimal == "." else text.replace(".", "x").replace(",", "."))
+    except ValueError:
+        text = _AROUND.sub(" ", text).strip()
+        if grouped := _GROUPED[decimal].fullmatch(text):
+            text = text.replace(grouped[1], "")
+        try:
+            value = float(text.replace(decimal, "."))
+        except ValueError:
+            return None
+    return value if abs(value) < float("inf") and "_" not in text else None
+
+
+def decimal_mark(cells: Sequence[str]) -> str:
+    """The decimal mark that cells show without doubt: "." or ","; "" if none does (1,234 may be either)."""
+    found = Counter[str]()
+    for cell in cells:
+        text = _AROUND.sub("", cell)
+        marks = [mark for mark in text if mark in ".,"]
+        plain = _WITH_MARK.fullmatch(text)
+        if plain and (len(plain[3]) != 3 or len(plain[1]) > 3 or plain[1] in ("", "0")):
+            found[plain[2]] += 1
+        elif len(marks) > 1 and (mark := _mark_of_groups(text, marks)):
+            found[mark] += 1
+    return max(found, key=found.__getitem__, default="")
+
+
+def _mark_of_groups(text: str, marks: list[str]) -> str:
+    """The decimal mark of a number with marks between thousands, as 1.234,5 or 1.234.567."""
+    last = "," if marks[0] == "." else "."
+    return last if _GROUPED[last].fullmatch(text) else ""
+
+
+def _encoding(file: BinaryIO) -> str:
+    """The first encoding that all of a file can be read in."""
+    piece = file.read(_PIECE)
+    marked = _marked(piece)
+    decoders = {name: codecs.getincrementaldecoder(name)() for name in ([marked] if marked else _ENCODINGS)}
+    offset = since = 0  # the last end of a line
+    while True:
+        since = offset if b"\n" in piece or b"\r" in piece else since
+        offset += len(piece)
+        if offset - since > _LONGEST:
+            raise Damage(f"offset {since}: more than {_LONGEST:,} bytes in a line, expected a line for each row")
+        for name, decoder in list(decoders.items()):
+            try:
+                if name.startswith("utf") or not piece.isascii():  # the others take all of ASCII
+                    decoder.decode(piece, not piece)
+            except UnicodeDecodeError as error:
+                del decoders[name]
+                if not decoders:
+                    raise Damage(f"{error}, expected text in {name}") from None
+        if not piece:
+            return next(iter(decoders))
+        piece = file.read(_PIECE)
+
+
+def _marked(head: bytes) -> str:
+    """The encoding that a file's beginning tells; none if it tells none.
+
+    Raises:
+        Damage: it isn't the beginning of text.
+    """
+    for magic, words in _OTHERS.items():
+        if head.startswith(magic):
+            raise Damage(f"{words}, expected a table as text")
+    marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
+    zeros = head[0::2].count(0), head[1::2].count(0)
+    if not marked and not min(zeros) and max(zeros) > 0.35 * len(head):
+        marked = "utf-16-be" if zeros[0] else "utf-16-le"
+    if not marked.startswith("utf-16") and (control := _CONTROL.search(head)):
+        raise Damage(f"offset {control.start()}: byte {control[0].hex()}, a binary file, expected a table as text")
+    return marked
+
+
+def _sample(text: io.TextIOWrapper) -> list[str]:
+    """The first lines, whole ones."""
+    lines, size = list[str](), 0
+    for line in text:
+        lines.append(line)
+        size += len(line)
+        if size > _SAMPLE:
+            break
+    return lines
+
+
+def _quote(lines: Sequence[str]) -> str:
+    """The sign that cells are quoted with."""
+    counts = {
+        quote: sum(len(re.findall(rf"(?:^|[,;\t| ]){quote}[^{quote}]*{quote}(?=[,;\t|\s]|$)", line)) for line in lines)
+        for quote in ('"', "'")
+    }
+    return max(counts, key=counts.__getitem__)
+
+
+def _collapsed(line: str) -> str:
+    return re.sub(r"[ \t]+", " ", line.strip()) + "\n"
+
+
+def _rows(lines: Any, separator: str, quote: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The cells of lines, so many of which were read before, and the line that each row begins at."""
+    reader = csv.reader(
+        map(_collapsed, lines) if separator == " " else lines,
+        delimiter=separator, quotechar=quote, strict=True, skipinitialspace=True,
+    )  # fmt: skip
+    while True:
+        number = before + reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            open_quote = before + reader.line_num > number or "end of data" in str(error)
+            hint = "; a quote that nothing closes?" if open_quote else ""
+            raise Damage(f"line {number}: {error}, expected a row of a table{hint}") from None
+        yield number, row
+
+
+def _sound(lines: Sequence[str], separator: str, quote: str) -> list[list[str]]:
+    """The rows of lines that may end within one, as far as they can be read."""
+    found = list[list[str]]()
+    with contextlib.suppress(Damage):
+        found.extend(row for _, row in _rows(lines, separator, quote) if row)
+    return found
+
+
+def _fit(lines: Sequence[str], separator: str, quote: str) -> tuple[tuple[float, int], str, int]:
+    """How well lines fit a separator: the share of rows of the commonest width, and of cells with no other in them."""
+    rows = _sound(lines, separator, quote)
+    widths = Counter(map(len, rows))
+    width = max(widths, key=lambda width: (width > 1, widths[width], width), default=1)
+    found = [cell for row in rows if len(row) == width for cell in row]
+    marks = {mark for mark in _SEPARATORS if mark not in (separator, " ")}
+    clean = sum(not marks & set(cell) or number(cell, ",") is not None for cell in found)
+    share = widths[width] / len(rows) * clean / len(found) if found and width > 1 else 0.0
+    return (share, -list(_SEPARATORS).index(separator) if separator in _SEPARATORS else 0), separator, width
+
+
+def _above(lines: Sequence[str], separator: str, quote: str, width: int) -> int:
+    """How many lines stand above the table: empty ones, comments and titles."""
+    for i, line in enumerate(lines):
+        row, below = [(_sound([each], separator, quote) or [[]])[0] for each in (line, *lines[i + 1 : i + 2], "")[:2]]
+        names = len(row) == width and any(number(cell) is not None for cell in below)
+        comment = line.lstrip()[:1] in ("#", "%") and not names
+        title = line.count(quote) % 2 == 0 and width > 1 and not any(map(str.strip, row[1:]))
+        if not comment and not title:
+            return i
+    return 0
+
+
+def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], known: Sequence[str]) -> bool:
+    """Whether the first line is one of names.
+
+    Raises:
+        Damage: it may be either.
+    """
+    if known and {*known} <= {*first}:
+        return True
+    below = list(zip(*rows, strict=True)) or [()] * len(first)
+    numbers = list(map(_are_numbers, below))
+    is_number = [number(cell) is not None for cell in first]
+    again = [cell in column for cell, column in zip(first, below, strict=True)]
+    if any(map(operator.and_, numbers, map(_is_text, first))):  # a text above numbers
+        return True
+    named = not any(is_number)
+    if named:
+        doubt = len(rows) > 1 and all(again)
+    else:
+        texts = {there for there, over in zip(again, numbers, strict=True) if not over}
+        doubt = _counts(first) or (len(rows) > 3 and texts == {False} and _are_years(first))
+    if doubt:
+        words = "names or a row? Say --header yes or --header no (header=True or False)"
+        raise Damage(f"line {line}: {arrays.listed(first, arrays.shown)}: {words}")
+    return named
+
+
+def _is_text(cell: str) -> bool:
+    return cell not in MISSING and number(cell) is None
+
+
+def _counts(first: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, 2, …"""
+    return len(first) > 2 and list(first) == list(map(str, range(len(first))))
+
+
+def _are_years(first: Sequence[str]) -> bool:
+    """Whether the numbers among cells might be names: whole ones, several, each once."""
+    digits = [cell for cell in first if number(cell) is not None]
+    return 1 < len(set(digits)) == len(digits) and all(map(str.isdecimal, digits))
+
+
+def _are_numbers(column: Sequence[str]) -> bool:
+    there = [cell for cell in column if cell not in MISSING]
+    return bool(there) and all(number(cell) is not None or number(cell, ",") is not None for cell in there)
+
+
+def _unique(line: int, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of columns, each once; those that have none are numbered, but the first."""
+    blank = names.index("") if "" in names else 0
+    names = [name or (f"unnamed: {i}" if i > blank else "") for i, name in enumerate(names)]
+    if twice := [arrays.word(name) for name, count in Counter(names).items() if count > 1]:
+        hint = "rename them; or is it no line of names? Then --header no (header=False)"
+        raise Damage(f"line {line}: more than one column {arrays.listed(twice)}, expected each name once; {hint}")
+    return tuple(names)

@@ -1,0 +1,74 @@
+"""What should make one pause before one trains on a table: said, or, where it can hardly be meant, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tinygrad_ce.data import arrays
+from tinygrad_ce.data.arrays import Damage
+from tinygrad_ce.data.columns import MOST_LEVELS, Cells, Plan, Text, is_missing
+from tinygrad_ce.data.layout import number
+
+_CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
+_FEW, _FEW_OF_A_CLASS = 50, 5  # rows below which there is little to learn from or to measure by
+_TOTALS = {"total", "totals", "sum", "grand total", "summe", "gesamt", "insgesamt"}
+
+
+def check_quantity(name: str, classes: Sequence[str], rows: int, insist: bool) -> None:
+    """Refuse labels that look like a quantity: many different numbers that don't count the classes."""
+    values = [number(label) for label in classes]
+    counted = values in ([*range(len(values))], [*range(1, len(values) + 1)])
+    if len(values) > _CLASS_NUMBERS and None not in values and not counted and not insist:
+        words = f"column {arrays.word(name)}: {len(values):,} different numbers in {rows:,} rows"
+        way_on = "name another with --label, or insist with --classes (quantity=True)"
+        raise Damage(f"{words}: a quantity? Expected the name of a class in each row; {way_on}")
+
+
+def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray) -> list[str]:
+    """What should make one pause in a table's columns, and in its labels, of which -100 is none."""
+    if not plan.features and 1 < len(plan.classes) <= len(y) / 2:  # else the label is at fault
+        left = [f"{arrays.word(name)}, {kind}" for name, kind in plan.columns]
+        raise Damage(f"no column is left to learn from: {arrays.listed(left, str)}")
+    told = [arrays.word(name) for name, kind in plan.columns if kind.features and _tells(cells[name], y)]
+    return [
+        *_of_labels(plan.classes, y),
+        *_of_last_row(cells, plan.classes, y),
+        *(f"column {name} alone tells the label: would new rows have it?" for name in told),
+    ]
+
+
+def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
+    counts = np.bincount(y[y >= 0], minlength=len(classes))
+    few = [f"{arrays.word(name)} ({n})" for name, n in zip(classes, counts, strict=True) if n < _FEW_OF_A_CLASS]
+    alike = dict[str, list[str]]()
+    for name in classes:
+        alike.setdefault("".join(name.split()).casefold(), []).append(arrays.shown(name))
+    said = {
+        f"rows without a label, which are left out: {(y < 0).sum():,}": (y < 0).any(),
+        f"only {counts.sum():,} rows: what is measured on so few says little": counts.sum() < _FEW,
+        f"classes of fewer than {_FEW_OF_A_CLASS} rows, too few to learn or measure: {arrays.listed(few, str)}": few,
+    }
+    twins = [f"classes {' and '.join(names)}: one, written differently?" for names in alike.values() if len(names) > 1]
+    return [*(text for text, true in said.items() if true), *twins]
+
+
+def _of_last_row(cells: Mapping[str, Cells], classes: Sequence[str], y: np.ndarray) -> list[str]:
+    texts = [each.values[each.codes[-1]] for each in cells.values() if isinstance(each, Text) and each.codes[-1] >= 0]
+    texts += [classes[y[-1]]] if y[-1] >= 0 else []
+    totals = [arrays.shown(text) for text in texts if text.lower() in _TOTALS]
+    return [f"the last row says {totals[0]}: a sum of those above? Then take it out"] if totals else []
+
+
+def _tells(cells: Cells, y: np.ndarray) -> bool:
+    """Whether each value of a column stands beside one class alone."""
+    codes = cells.codes if isinstance(cells, Text) else cells
+    if len(np.unique(codes[:1000])) > MOST_LEVELS:  # a look that saves sorting all of them
+        return False
+    known = (y >= 0) & ~is_missing(cells)
+    values, index = np.unique(codes[known], return_inverse=True)
+    if not 1 < len(values) <= min(MOST_LEVELS, known.sum() / 2):
+        return False
+    pairs = np.unique(index * (int(y.max()) + 1) + y[known])
+    return len(pairs) == len(values)

@@ -1,0 +1,281 @@
+"""Tables as people have them: read by the way they are written, and turned into features by a plan."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.common.files import AnyPath
+from tinygrad_ce.data import arrays, layout, pauses, readers
+from tinygrad_ce.data.arrays import Damage
+from tinygrad_ce.data.columns import Cells, Column, Number, Plan, Text, as_text
+from tinygrad_ce.data.dataset import Dataset, Pair
+from tinygrad_ce.data.layout import MISSING, Layout
+
+__all__ = ["Table", "load_rows", "load_table"]
+
+_CHUNK = 4096  # rows that become numbers together
+
+
+class Table(Dataset):
+    """A Dataset from a table: ``x, y, classes = table``."""
+
+    plan: Plan
+    """What became of its columns; it repeats that for new rows."""
+    notes: Sequence[str] = ()
+    """What should make one pause."""
+    layout: Layout
+    """How the file is written."""
+
+
+def load_table(
+    path: AnyPath, label: int | str | None = None, *, plan: Plan | None = None, header: bool | None = None,
+    drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), quantity: bool = False,
+    scaled: bool = True,
+) -> Table:  # fmt: skip
+    """A table of numbers, texts, dates, with some missing, as a data set: what each column is is found out.
+
+    Separator, quotes, decimal commas, encoding, gzip and a line of names are recognised. The columns become features
+    by a plan, ``table.plan``, that ``print`` shows and that new rows are read by. Rows without a label are left out.
+
+    Args:
+        path: the file: .csv, .tsv, .txt, .dat, also with .gz.
+        label: the label's column, by name or position; the last unless given, or that of the plan.
+        plan: that of another table, to be repeated. Its classes come first.
+        header: whether the first line is one of names, if that can't be seen.
+        drop: columns to leave out.
+        category: columns to take as categories, as codes that are numbers.
+        number: columns to take as numbers.
+        quantity: take labels for classes even if they look like quantities.
+        scaled: whether a table of nothing but numbers, which float32 holds as they are, is scaled as others are; a
+            model that begins with ``nn.Standardize`` doesn't need it.
+
+    Raises:
+        DataError: the file, the line, the column, what stands there and what was expected; of columns all faulty ones.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "birds.csv"
+        >>> _ = path.write_text("bill;island;kind\\n39,1;Reef;a\\n;Hill;b\\n41,5;Reef;a\\n")
+        >>> table = tg.data.load_table(path, "kind")
+        >>> print(table.plan)
+        bill    number, median 40.3, some missing
+        island  category, 2 values
+        >>> table.x.shape, table.classes
+        ((3, 4), ('a', 'b'))
+    """
+    with readers.reading(path):  # what is wrong gets the file's name
+        if label is None:
+            label = plan.label if plan and plan.named else None
+        found = layout.find(path, [label] if isinstance(label, str) else [], header, plan.decimal if plan else ".")
+        place = _label_place(found, plan, label)
+        name, kinds = found.names[place], _matched(found, plan, place)
+        cells = _read(path, found, {name, *category, *_texts(kinds)})
+        line = _line_of(path, found)
+        labels = as_text(cells.pop(name))
+        classes, y = _classes(name, labels, plan, line)
+        notes: list[str] = []
+        if plan is None:
+            pauses.check_quantity(name, classes, len(y), quantity)
+            made = Plan.of(cells, labels, drop=drop, category=category, number=number, decimal=found.decimal, line=line)
+            made = made if scaled or not made.plain else made.unscaled()
+            plan = made._replace(label=name, place=place, named=found.named, classes=classes)
+            kinds = {column.name: column for column in plan.columns}
+            notes = pauses.of(cells, plan, y)
+        x = plan.rows({column.name: cells[own] for own, column in kinds.items()}, line)
+        table = Table(*_labelled(x, y), classes)
+        table.plan, table.notes, table.layout = plan, notes, found
+        return table
+
+
+def _labelled(x: np.ndarray, y: np.ndarray) -> Pair:
+    """The rows that have a label."""
+    kept = y >= 0
+    return (x, y) if kept.all() else (x[kept], y[kept])
+
+
+def load_rows(path: AnyPath, plan: Plan, *, header: bool | None = None) -> np.ndarray:
+    """The features of a table's rows, in order, by the plan of another; the label may be there or not.
+
+    Raises:
+        DataError: columns that aren't there, or cells that aren't what their column is.
+
+    Example:
+        >>> import tempfile, tinygrad_ce as tg
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "old.csv").write_text("size,kind\\n1,a\\n2,b\\n3,b\\n")
+        >>> _ = (folder / "new.csv").write_text("colour,size\\nred,2\\n")
+        >>> tg.data.load_rows(folder / "new.csv", tg.data.load_table(folder / "old.csv").plan)
+        array([[0.]], dtype=float32)
+    """
+    with readers.reading(path):
+        found = find(path, plan, header)
+        kinds = _matched(found, plan, _place_of_plan(found, plan))
+        cells = _read(path, found, _texts(kinds))
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, _line_of(path, found))
+
+
+def find(path: AnyPath, plan: Plan | None, header: bool | None) -> Layout:
+    """How a table of new rows is written, whose names a plan knows."""
+    known = [name for name, kind in plan.columns if kind.features] if plan and plan.named else []
+    return layout.find(path, known, header, plan.decimal if plan else ".")
+
+
+def cells_of(path: AnyPath, found: Layout) -> Iterator[list[str]]:
+    """A table's rows as they stand in it."""
+    with layout.opened(path, found.encoding) as text:
+        for _, row in layout.cells(text, found):
+            yield row
+
+
+def _place_of_plan(found: Layout, plan: Plan) -> int | None:
+    """The position of the label's column of a plan, if it is there."""
+    if plan.named and found.named:
+        return found.names.index(plan.label) if plan.label in found.names else None
+    return plan.place if len(found.names) == len(plan.columns) + 1 else None
+
+
+def _label_place(found: Layout, plan: Plan | None, label: int | str | None) -> int:
+    """The position of the label's column."""
+    names = found.names
+    if len(names) < 2:
+        raise Damage(f"{len(names)} column, expected features and a label, separated by commas, semicolons or the like")
+    if label in names:
+        return names.index(str(label))
+    place: int | str | None = -1 if label is None else label
+    if plan is not None and label in (None, plan.label):
+        place = _place_of_plan(found, plan)
+    if isinstance(place, int) and -len(names) <= place < len(names):
+        return place % len(names)
+    near = [name for name in names if name.lower() == str(label).lower()]
+    near = near or difflib.get_close_matches(str(label), names, 1)
+    hint = f"; did you mean {arrays.shown(near[0])}?" if near else ""
+    raise Damage(f"no column {arrays.shown(label)}; the columns are {readers.columns(names)}{hint}")
+
+
+def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, Column]:
+    """What a plan says of a file's columns: by their names, or by their positions where one of both has no names."""
+    if plan is None:
+        return {}
+    if plan.named and found.named:
+        return {column.name: column for column in plan.columns if column.name in found.names}
+    others = [name for i, name in enumerate(found.names) if i != place]
+    if len(others) != len(plan.columns):
+        more = " and the label" if place is None else ""
+        raise Damage(f"rows of {len(found.names)} columns without names, expected {len(plan.columns)}{more}")
+    return dict(zip(others, plan.columns, strict=True))
+
+
+def _texts(kinds: dict[str, Column]) -> set[str]:
+    """The columns that are no numbers, of which every sign counts."""
+    return {name for name, column in kinds.items() if not isinstance(column.kind, Number)}
+
+
+# Reading
+
+
+def _read(path: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
+    """All columns: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
+    wanted = {found.names.index(name) for name in texts if name in found.names}
+    seen = {i for i, cells in enumerate(zip(*found.sample, strict=True)) if _numbers(cells, found.decimal) is None}
+    columns = (found.sample and _plain(path, found, wanted | seen)) or _any(path, found, wanted | seen)
+    if not any(len(cells.codes if isinstance(cells, Text) else cells) for cells in columns):
+        raise Damage("no rows, expected at least one below the names")
+    return dict(zip(found.names, columns, strict=True))
+
+
+def _plain(path: Any, found: Layout, texts: set[int]) -> list[Cells] | None:
+    """The columns, if NumPy can read them: numbers with decimal points, none missing, and text."""
+    if found.decimal != "." or any("\n" in name for name in found.names):
+        return None
+    dtype = np.dtype([(str(i), "O" if i in texts else "f8") for i in range(len(found.names))])
+    try:
+        with layout.opened(path, found.encoding) as text:
+            lines = layout.plain_lines(text, found)
+            rows = np.loadtxt(lines, dtype, comments=None, delimiter=found.separator, quotechar=found.quote, ndmin=1)
+    except ValueError:  # the other reader will say where and why, if it can't either
+        return None
+    names = map(str, range(len(found.names)))
+    columns: list[Cells] = [Text.of(rows[name]) if rows[name].dtype == object else rows[name] for name in names]
+    sound = (
+        not any(found.quote in value for value in cells.values) if isinstance(cells, Text) else np.isfinite(cells).all()
+        for cells in columns
+    )
+    return columns if all(sound) else None
+
+
+def _any(path: Any, found: Layout, texts: set[int]) -> list[Cells]:
+    """The columns of any table; what turns out to be text midway is read again."""
+    places = {i: dict[str, int]() for i in texts}
+    columns: list[Any] = [array("q" if i in texts else "d") for i in range(len(found.names))]
+    late = set[int]()
+    with layout.opened(path, found.encoding) as text:
+        rows = layout.cells(text, found)
+        while chunk := [row for _, row in itertools.islice(rows, _CHUNK)]:
+            for i, cells in enumerate(zip(*chunk, strict=True)):
+                if (place := places.get(i)) is not None:
+                    columns[i].extend(place.setdefault(cell, len(place)) for cell in cells)
+                elif i not in late and (numbers := _numbers(cells, found.decimal)) is not None:
+                    columns[i].extend(numbers)
+                else:
+                    late.add(i)
+    if late:
+        return _any(path, found, texts | late)
+    made = map(np.asarray, columns)
+    return [Text.merged(cells, list(places[i])) if i in texts else cells for i, cells in enumerate(made)]
+
+
+def _numbers(cells: Sequence[str], decimal: str) -> array[float] | None:
+    """Cells as numbers, nan where they are missing; None if one is neither."""
+    if decimal == "," and any("." in cell for cell in cells):
+        return None
+    plain = cells if decimal == "." else [cell.replace(",", ".") for cell in cells]
+    try:
+        found = array("d", map(float, plain))
+    except ValueError:
+        try:
+            found = array("d", [math.nan if cell.strip() in MISSING else float(cell) for cell in plain])
+        except ValueError:
+            return None
+    return None if np.isinf(found).any() or any("_" in cell for cell in cells) else found
+
+
+def _line_of(path: Any, found: Layout) -> Callable[[int], str]:
+    """What names a row in messages: the line at which it begins, read again as it is seldom asked for."""
+
+    def line(row: int) -> str:
+        with layout.opened(path, found.encoding) as text:
+            return f"line {next(itertools.islice(layout.cells(text, found), row, None))[0]}"
+
+    return line
+
+
+# Labels
+
+
+def _classes(
+    name: str, labels: Text, plan: Plan | None, line: Callable[[int], str]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the classes, those of a plan first, and the class of each row, -100 where it is missing."""
+    for code, value in enumerate(labels.values):
+        if not arrays.is_printable(value):
+            where = f"{line(int((labels.codes == code).argmax()))}, column {arrays.word(name)}"
+            raise Damage(f"{where}: {arrays.shown(value)}, expected a class name without control characters")
+    if not labels.values:
+        raise Damage(f"column {arrays.word(name)}: no row has a label, expected some")
+    index, classes = readers.class_index(labels.values)
+    names = {value: classes[i] for value, i in index.items()}
+    if plan is not None:
+        names = {value: value if value in plan.classes else readers.plain(value) for value in index}
+        classes = list(dict.fromkeys([*plan.classes, *sorted(names.values())]))
+    place = {known: i for i, known in enumerate(classes)}
+    found = [place[names[value]] for value in labels.values]
+    return tuple(classes), labels.spread(found, -100).astype(np.int64)
