@@ -24,7 +24,16 @@ _CHUNK = 4096  # rows that become numbers together
 
 
 class Table(Dataset):
-    """A Dataset from a table: ``x, y, classes = table``."""
+    """A Dataset from a table: ``x, y, classes = table``.
+
+    Example:
+        >>> import pathlib, tempfile, tinygrad_ce as tg
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "birds.csv")
+        >>> _ = path.write_text("bill,island,kind\\n38.8,Dream,a\\n47.5,Biscoe,b\\n39.0,Biscoe,a\\n46.1,Dream,b\\n")
+        >>> table = tg.data.load_table(path)
+        >>> table.x.shape, table.classes
+        ((4, 3), ('a', 'b'))
+    """
 
     plan: Plan
     """What became of its columns; it repeats that for new rows."""
