@@ -122,7 +122,7 @@ def test_the_tables_of_a_run(capsys, elsewhere, no_figures):
     counts = np.array([row[1:] for row in rows], int)
     test = data.split(data.load_iris(), 0.2)[1]
     model, _ = classifier.load("iris-run/model.npz")
-    np.testing.assert_array_equal(counts, tg.confusion_matrix(tg.predict(model, test.x), test.y, 3))
+    np.testing.assert_array_equal(counts, tg.confusion_matrix(test.y, tg.predict(model, test.x), 3))
     loss = float(tg.cross_entropy(tg.train.logits(model, test.x), test.y))
     assert f"test accuracy {counts.trace() / 30:.4f} and loss {loss:.4g} on 30 rows held out" in out
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -330,7 +331,7 @@ def test_progress_is_a_bar_on_a_terminal(blobs, capsys, monkeypatch):
 
 def test_confusion_precision_recall_by_hand():
     y, p = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 2]
-    confusion = tg.confusion_matrix(p, y, 4)
+    confusion = tg.confusion_matrix(y, p, 4)
     assert confusion.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     precision, recall = tg.precision_recall(confusion)
     np.testing.assert_allclose(precision, [2 / 3, 1 / 2, 1, np.nan])
@@ -340,11 +341,80 @@ def test_confusion_precision_recall_by_hand():
 
 def test_metrics_ask_the_same_validator():
     with pytest.raises(ValueError, match=r"confusion_matrix: target\[1\] is 2; valid are 0 to 1"):
-        tg.confusion_matrix([0, 1], [0, 2], 2)
+        tg.confusion_matrix([0, 2], [0, 1], 2)
     with pytest.raises(ValueError, match=r"accuracy: \(3,\) predictions for labels of shape \(2,\)"):
         tg.accuracy([0, 1, 1], [0, 1])
     with pytest.raises(TypeError, match="accuracy: target has dtype float64"):
         tg.accuracy([0, 1], [0.0, 1.0])
+
+
+# Three classes, of which 0 is taken for 1 once, and 2 for 0 twice. Swapped arguments would transpose the counts.
+Y_TRUE, Y_PRED = [0, 0, 1, 2, 2, 2], [0, 1, 1, 0, 0, 2]
+LOGITS = np.eye(3)[Y_PRED] * 2.5 - 1
+
+
+def test_confusion_has_labels_first_and_the_others_logits_first():
+    expected = [[1, 1, 0], [0, 1, 0], [2, 0, 1]]
+    for y_pred in (Y_PRED, LOGITS, tg.Tensor(LOGITS)):
+        assert tg.confusion_matrix(Y_TRUE, y_pred).tolist() == expected
+        assert tg.confusion_matrix(y_pred=y_pred, y_true=Y_TRUE, classes=3).tolist() == expected
+        for order in ({"y_pred": y_pred, "y_true": Y_TRUE}, {"y_true": Y_TRUE, "y_pred": y_pred}):
+            assert tg.accuracy(**order) == 0.5
+            assert tg.train.macro_f1(**order) == pytest.approx((2 / 5 + 2 / 3 + 2 / 4) / 3)
+    precision, recall = tg.precision_recall(tg.confusion_matrix(Y_TRUE, Y_PRED))
+    assert (precision.tolist(), recall.tolist()) == ([1 / 3, 1 / 2, 1], [1 / 2, 1, 1 / 3])
+    assert tg.accuracy(Y_TRUE, Y_PRED) == 0.5
+    assert tg.train.macro_f1(Y_TRUE, Y_PRED) == tg.train.macro_f1(Y_PRED, Y_TRUE)
+    assert tg.train.top_k_accuracy(y_true=Y_TRUE, logits=LOGITS, k=1) == 0.5
+    assert tg.confusion_matrix(np.zeros(0, int), np.zeros((0, 3))).tolist() == [[0] * 3] * 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [LOGITS, np.eye(3, dtype=int)[Y_PRED], np.linspace(0, 1, 6)], ids=["logits", "rows", "p"]
+)
+@pytest.mark.parametrize(
+    ("call", "order"),
+    [
+        (tg.accuracy, "accuracy(y_pred, y_true)"),
+        (tg.train.macro_f1, "macro_f1(y_pred, y_true)"),
+        (tg.train.top_k_accuracy, "top_k_accuracy(logits, y_true)"),
+        (lambda p, y: tg.confusion_matrix(y, p), "confusion_matrix(y_true, y_pred)"),
+        (lambda p, y: tg.confusion_matrix(y, p, 3), "confusion_matrix(y_true, y_pred)"),
+    ],
+)
+def test_logits_given_as_labels_are_refused_and_the_order_named(call, order, wrong):
+    with pytest.raises(TypeError, match=rf"y_true has dtype .* swapped\? It is {re.escape(order)}"):
+        call(Y_TRUE, wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: tg.confusion_matrix(Y_TRUE, np.linspace(0, 1, 6)), TypeError, r"\(predictions\): .* float64"),
+        (lambda: tg.accuracy([0, 1], [0.0, np.nan]), TypeError, "a missing label"),
+        (lambda: tg.accuracy([0, 1], [1.0, 1.0]), TypeError, r"use target.astype\(int\)"),
+        (
+            lambda: tg.confusion_matrix([[0], [1]], [0, 1]),
+            ValueError,
+            r"\(2,\) predictions for labels of shape \(2, 1\)",
+        ),
+        (lambda: tg.confusion_matrix(Y_TRUE, Y_PRED, ["a", "b"]), ValueError, "classes is .*, expected a whole number"),
+        (lambda: tg.precision_recall(Y_PRED), ValueError, r"shape \(6,\), expected \(C, C\).*\(y_true, y_pred\)"),
+        (lambda: tg.precision_recall(LOGITS), ValueError, r"shape \(6, 3\), expected \(C, C\)"),
+        (lambda: tg.accuracy(predicted=Y_PRED, y_true=Y_TRUE), TypeError, "'predicted'; here it is y_pred"),
+        (lambda: tg.accuracy(Y_PRED, y=Y_TRUE), TypeError, "'y'; here it is y_true"),
+        (lambda: tg.train.top_k_accuracy(y_score=LOGITS, y_true=Y_TRUE), TypeError, "here it is logits"),
+        (lambda: tg.train.top_k_accuracy(Y_PRED, Y_TRUE), ValueError, r"k is 5 for logits of shape \(6,\)"),
+        (
+            lambda: tg.train.top_k_accuracy(np.eye(3, dtype=int), np.eye(3, dtype=int), 1),
+            ValueError,
+            "k is 1 for logits",
+        ),
+    ],
+)
+def test_wrong_metrics_say_what_is_expected(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
 
 
 def test_predict_runs_in_evaluation_and_leaves_the_mode():
@@ -363,7 +433,7 @@ def test_logits_of_nan_have_no_largest_one(where):
         "accuracy": lambda: tg.accuracy(z, [1, 0]),
         "macro_f1": lambda: tg.train.macro_f1(z, [1, 0]),
         "top_k_accuracy": lambda: tg.train.top_k_accuracy(z, [1, 0], k=1),
-        "confusion_matrix": lambda: tg.confusion_matrix(z, [1, 0], 2),
+        "confusion_matrix": lambda: tg.confusion_matrix([1, 0], z, 2),
         "predict": lambda: tg.predict(lambda x: x, z),
     }
     with pytest.raises(ValueError, match=rf"{where}: the logits of row \[1\] hold nan"):

@@ -148,7 +148,7 @@ def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: 
     for x, y in pieces:
         output = logits(model, x)
         loss += float(losses.cross_entropy(output, y, reduction="sum"))
-        confusion += confusion_matrix(output.argmax(axis=1), y, classes)
+        confusion += confusion_matrix(y, output.argmax(axis=1), classes)
     return Score(loss / max(int(confusion.sum()), 1), confusion)
 
 

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "validation_data": "validation", "validation_split": "validation", "criterion": "loss", "loss_fn": "loss",
     "learning_rate": "lr", "lr": "optimizer=tg.optim.SGD(model.parameters(), lr=…)", "verbose": "progress",
     "params": "parameters", "seed": "rng", "generator": "rng", "random_state": "rng",
+    "predicted": "y_pred", "y": "y_true", "y_score": "logits",
 }  # fmt: skip
 
 # Attributes of a Tensor and names of the package alike. np and rng are NumPy and a generator of its.

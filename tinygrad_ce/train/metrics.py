@@ -1,4 +1,9 @@
-"""How good a classifier is: accuracy, confusion matrix, precision and recall."""
+"""How good a classifier is: accuracy, confusion matrix, precision and recall.
+
+What measures logits takes them first, as ``cross_entropy`` does, and as ``fit`` gives them to its metrics:
+``accuracy(y_pred, y_true)``, ``macro_f1(y_pred, y_true)``, ``top_k_accuracy(logits, y_true)``. Of class indices,
+accuracy and F1 are the same in either order. ``confusion_matrix(y_true, y_pred)`` is not: it has scikit-learn's order.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.common.options import whole
+from tinygrad_ce.common.spellings import told
 from tinygrad_ce.data.stream import Stream
 from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import plain
@@ -68,41 +75,63 @@ def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:
         return float(loss(Tensor._leaf(output), y))
 
 
-def accuracy(predicted: Any, y: Any) -> float:
-    """The fraction of rows whose prediction is the label: class indices, or logits.
+@told
+def accuracy(y_pred: Any, y_true: Any) -> float:
+    """The fraction of rows whose prediction is the label.
 
-    Of logits the largest counts; of one in each row, (N, 1), whether it is above 0: class 1, or else 0.
+    Args:
+        y_pred: (N, C) logits, of which the largest counts; (N, 1), of which one above 0 is class 1; or (N) class
+            indices.
+        y_true: (N) class indices.
 
     Raises:
         ValueError: a logit is nan, or a label or prediction isn't a class; the first is named.
+        TypeError: labels that are logits, or no integers.
 
     Example:
         >>> import tinygrad_ce as tg
         >>> tg.accuracy([[0.1, 2.0], [3.0, 0.0]], [1, 1])
         0.5
     """
-    p, y = _pair("accuracy", predicted, y, None)
+    p, y, _ = _pair("accuracy(y_pred, y_true)", y_pred, y_true)
     return float(np.mean(p == y)) if y.size else float("nan")
 
 
-def confusion_matrix(predicted: Any, y: Any, classes: int) -> np.ndarray:
+@told
+def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
     """Counts with a row for each true class and a column for each predicted one.
 
+    The order is scikit-learn's, labels first: swapped, the counts would be transposed.
+
+    Args:
+        y_true: (N) class indices.
+        y_pred: (N) class indices, or (N, C) logits, of which the largest counts.
+        classes: how many there are; by default as many as logits say, or up to the largest index that occurs.
+
     Raises:
-        ValueError: a label or prediction isn't a class; the first is named.
+        ValueError: a logit is nan, or a label or prediction isn't a class; the first is named.
+        TypeError: labels that are logits, or no integers.
 
     Example:
         >>> import tinygrad_ce as tg
-        >>> tg.confusion_matrix([0, 1, 1], [0, 0, 1], 2)
+        >>> tg.confusion_matrix([0, 0, 1], [0, 1, 1])
         array([[1, 1],
                [0, 1]])
     """
-    p, y = _pair("confusion_matrix", predicted, y, classes)
+    if classes is not None:
+        classes = whole("confusion_matrix", "classes", classes)
+    p, y, classes = _pair("confusion_matrix(y_true, y_pred)", y_pred, y_true, classes)
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
 def precision_recall(confusion: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of each class: the fraction right among the rows predicted as it, and among the rows that are it; nan of none.
+
+    Args:
+        confusion: the counts of ``confusion_matrix(y_true, y_pred)``, with a row for each true class.
+
+    Raises:
+        ValueError: what is given isn't as high as wide, such as labels or logits.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -110,17 +139,27 @@ def precision_recall(confusion: Any) -> tuple[np.ndarray, np.ndarray]:
         (array([1. , 0.5]), array([0.5, 1. ]))
     """
     counts = np.asarray(confusion, float)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(
+            f"precision_recall: confusion has shape {counts.shape}, expected (C, C), the counts of "
+            f"confusion_matrix(y_true, y_pred)"
+        )
     with np.errstate(invalid="ignore"):
         right = np.diag(counts)
         return right / counts.sum(axis=0), right / counts.sum(axis=1)
 
 
-def macro_f1(predicted: Any, y: Any) -> float:
+@told
+def macro_f1(y_pred: Any, y_true: Any) -> float:
     """The mean of F1, the harmonic mean of precision and recall, over the classes that occur or are predicted.
 
     Args:
-        predicted: (N, C) logits, or (N) class indices.
-        y: (N) class indices.
+        y_pred: (N, C) logits, of which the largest counts, or (N) class indices.
+        y_true: (N) class indices.
+
+    Raises:
+        ValueError: a logit is nan, or a label or prediction isn't a class; the first is named.
+        TypeError: labels that are logits, or no integers.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -130,33 +169,37 @@ def macro_f1(predicted: Any, y: Any) -> float:
     Source:
         van Rijsbergen, Information retrieval, 1979.
     """
-    p, y = _pair("macro_f1", predicted, y, None)
+    p, y, classes = _pair("macro_f1(y_pred, y_true)", y_pred, y_true)
     if not y.size:
         return float("nan")
-    counts = confusion_matrix(p, y, 1 + max(int(p.max()), int(y.max())))
+    counts = confusion_matrix(y, p, classes)
     right, both = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
     return float(np.mean((2 * right / np.maximum(both, 1))[both > 0]))
 
 
-def top_k_accuracy(logits: Any, y: Any, k: int = 5) -> float:
+@told
+def top_k_accuracy(logits: Any, y_true: Any, k: int = 5) -> float:
     """The fraction of rows whose label is among the k largest logits.
 
     Args:
         logits: (N, C).
-        y: (N) class indices.
+        y_true: (N) class indices.
         k: from 1 to C.
+
+    Raises:
+        ValueError: a logit is nan, a label isn't a class (the first is named), or k is out of range.
+        TypeError: labels that are logits, or no integers.
 
     Example:
         >>> import tinygrad_ce as tg
         >>> tg.train.top_k_accuracy([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]], [1, 2], k=2)
         0.5
     """
-    z = plain(logits, "top_k_accuracy: logits")
-    if not isinstance(k, int | np.integer) or z.ndim != 2 or not 1 <= k <= z.shape[1]:
+    z, (_, y, _) = plain(logits), _pair("top_k_accuracy(logits, y_true)", logits, y_true)
+    if not isinstance(k, int | np.integer) or z.ndim != 2 or len(y) != len(z) or not 1 <= k <= z.shape[1]:
         raise ValueError(f"top_k_accuracy: k is {k!r} for logits of shape {z.shape}, expected 1 to C of (N, C)")
-    _, index = _pair("top_k_accuracy", z, y, z.shape[1])
     best = np.argpartition(-z, k - 1, axis=1)[:, :k]
-    return float(np.mean((best == index[:, None]).any(axis=1))) if index.size else float("nan")
+    return float(np.mean((best == y[:, None]).any(axis=1))) if y.size else float("nan")
 
 
 def _largest(where: str, logits: np.ndarray) -> np.ndarray:
@@ -170,15 +213,22 @@ def _largest(where: str, logits: np.ndarray) -> np.ndarray:
     return np.asarray(logits.argmax(axis=-1) if logits.shape[-1] != 1 else (logits[..., 0] > 0).astype(np.intp))
 
 
-def _pair(where: str, predicted: Any, y: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
-    p, y = plain(predicted, f"{where}: predicted"), plain(y, f"{where}: y")
+def _pair(call: str, y_pred: Any, y_true: Any, classes: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Predictions and labels as class indices, flat, and how many classes there are. The call is for errors."""
+    where = call.partition("(")[0]
+    p, y = plain(y_pred, f"{where}: predictions"), plain(y_true, f"{where}: y_true")
+    scores = y.dtype.kind == "f" and ((y != np.round(y)) & ~np.isnan(y)).any()
+    if (y.ndim == p.ndim + 1 and y.shape[-1] > 1) or (scores and p.dtype.kind in "iu"):
+        raise TypeError(
+            f"{where}: y_true has dtype {y.dtype} and shape {y.shape}, as logits or scores have, but labels are class "
+            f"indices, integers of shape {p.shape}; are labels and predictions swapped? It is {call}"
+        )
     if p.ndim == y.ndim + 1:
         classes = max(p.shape[-1], 2) if classes is None else classes
         p = _largest(where, p)
-    most = classes
-    if most is None:
-        most = 1 + max((int(a.max()) for a in (p, y) if a.size and a.dtype.kind in "iu"), default=0)
-    index, _ = validate.check_indices(where, y, (*y.shape, most), y.ndim)
+    if classes is None:
+        classes = 1 + max((int(a.max()) for a in (p, y) if a.size and a.dtype.kind in "iu"), default=0)
+    index, _ = validate.check_indices(where, y, (*y.shape, classes), y.ndim)
     if p.shape != y.shape:
         raise ValueError(f"{where}: {p.shape} predictions for labels of shape {y.shape}")
-    return validate.check_indices(f"{where} (predictions)", p, (*p.shape, most), p.ndim)[0], index
+    return validate.check_indices(f"{where} (predictions)", p, (*p.shape, classes), p.ndim)[0], index, classes

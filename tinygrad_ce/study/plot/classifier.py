@@ -111,7 +111,7 @@ def confusion_matrix(confusion: Any, classes: Any = None, *, ax: Any = None) -> 
     Example:
         >>> import matplotlib.pyplot as plt, tinygrad_ce as tg
         >>> from tinygrad_ce.study import plot
-        >>> ax = plot.confusion_matrix(tg.confusion_matrix([0, 1, 1], [0, 0, 1], 2), ["cat", "dog"])
+        >>> ax = plot.confusion_matrix(tg.confusion_matrix([0, 0, 1], [0, 1, 1]), ["cat", "dog"])
         >>> [text.get_text() for text in ax.texts]
         ['1', '1', '1']
         >>> plt.close(ax.figure)
