@@ -294,6 +294,14 @@ def kl_call(draw, numbers):
     return Call((numbers(size), numbers(size, 1)), kwargs)
 
 
+def distance(**options):
+    def call(draw, numbers):
+        size = shape(draw)
+        return Call((numbers(size), numbers(size, 1)), some(draw, reduction=REDUCTIONS, **options))
+
+    return call
+
+
 def z_call(draw, numbers):
     size, axis, _ = rows_of_classes(draw)
     return Call((numbers(size),), {"axis": axis, **some(draw, reduction=REDUCTIONS)})
@@ -710,6 +718,10 @@ def kinked(definition, call):
     return Operator(definition, call, spaced, analytic=False, layouts=DISTINCT)
 
 
+def kinked_loss(definition, call):
+    return Operator(definition, call, spaced, analytic=False, mixed=False, layouts=DISTINCT)
+
+
 def loss(definition, call, *domains):
     return Operator(definition, call, by_place(*(domains or (anywhere, positive))), mixed=False)
 
@@ -763,6 +775,7 @@ OPERATORS = {
     "relu": kinked(d.relu, one),
     "leaky_relu": kinked(d.leaky_relu, elementwise(1, negative_slope=[0.2, 1, -0.5])),
     "normal_cdf": Operator(d.normal_cdf, one),
+    "elu": kinked(d.elu, elementwise(1, alpha=[0.5, 2])),
     "gelu": Operator(d.gelu, elementwise(1, approximate=["none", "tanh"])),
     "silu": Operator(d.silu, one),
     "maximum": kinked(np.maximum, two),
@@ -795,6 +808,9 @@ OPERATORS = {
     "categorical_cross_entropy": Operator(
         d.categorical_cross_entropy, categorical_call, positive, mixed=False, dtypes=FLOATS[:2], layouts=DISTINCT
     ),
+    "mse_loss": loss(d.mse_loss, distance()),
+    "l1_loss": kinked_loss(d.l1_loss, distance()),
+    "huber_loss": kinked_loss(d.huber_loss, distance(delta=[1.0, 2.0])),
     "kl_div": loss(d.kl_div, kl_call, anywhere, fractions),
     "focal_loss": loss(d.focal_loss, index_loss(gamma=[0, 1, 3.5])),
     "unreduced_focal_loss": Operator(d.unreduced_focal_loss, elementwise(1, gamma=[0.5, 1.0, 3.5]), positive),

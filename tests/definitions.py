@@ -214,6 +214,19 @@ def binary_cross_entropy(input, target, *, weight=None, reduction="mean"):
     return reduced(-w * (target * np.log(input) + (1 - target) * np.log(1 - input)), reduction)
 
 
+def mse_loss(input, target, *, reduction="mean"):
+    return reduced((input - target) ** 2, reduction)
+
+
+def l1_loss(input, target, *, reduction="mean"):
+    return reduced(np.abs(input - target), reduction)
+
+
+def huber_loss(input, target, *, reduction="mean", delta=1.0):
+    d = np.abs(input - target)
+    return reduced(np.where(d < delta, d * d / 2, delta * (d - delta / 2)), reduction)
+
+
 def gumbel_softmax(logits, tau=1.0, *, axis=-1, rng):
     return softmax((logits + np.random.default_rng(rng).gumbel(size=logits.shape)) / tau, axis)
 

@@ -560,7 +560,11 @@ DEEP = json.loads("[" * 200 + "]" * 200)
             "model/1.weight has dtype 'complex128', expected real numbers",
         ),
         ("groups/optimizer/0.mean", np.zeros(20, "S1"), "optimizer/0.mean has dtype '|S1', expected real numbers"),
-        ("groups/optimizer/lr", np.zeros(2), "optimizer/lr: array([0., 0.]), expected a number"),
+        (
+            "groups/optimizer/lr",
+            np.zeros((1, 1)),
+            "optimizer/lr: array([[0.]]), expected a number, or one for each group",
+        ),
         ("groups/optimizer/lr", None, "optimizer/lr: None"),
         ("groups/best", None, "expected 'best' among them"),
         ("groups/model", None, "expected 'model' among them"),
