@@ -281,11 +281,10 @@ def test_long_tables_are_read_alike_by_both_readers(monkeypatch):
     np.testing.assert_array_equal(quick.x, slow.x)
     np.testing.assert_array_equal(quick.y, slow.y)
     # What is text from some row on was text before it.
-    lines[8000:] = [f"-1,{i % 7}x,w1,a" for i in range(1000)]
-    lines[:3] = ["1,007,w1,a"] * 3
-    found = table("\n".join(["x,n,w,kind", *lines]), category=["n"])
-    assert "n=7x" not in found.plan.features
-    assert any(name == "n=0x" for name in found.plan.features)
+    lines = [f"-1,{'007' if i < 4000 else i % 3},w1,{'ab'[i % 2]}" for i in range(8000)]
+    lines += [f"1,{i % 2}x,w1,a" for i in range(1000)]
+    found = table("\n".join(["x,n,w,kind", *lines]))
+    assert found.plan.features == ["x", "n=0", "n=007", "n=0x", "n=1", "n=1x", "n=2"]
 
 
 # What is wrong
@@ -418,6 +417,19 @@ def test_doubtful_commas_of_new_rows_are_read_as_those_before():
     with open("new.csv", "w") as file:
         file.write("size;kind\n1,234;a\n")
     np.testing.assert_array_equal(data.load_rows("new.csv", found.plan)[0], found.x[2])
+    with open("new.csv", "w") as file:
+        file.write("size;kind\n1.234;a\n")
+    kind = found.plan.columns[0].kind
+    np.testing.assert_allclose(data.load_rows("new.csv", found.plan), [[(1234 - kind.centre) / kind.scale]], rtol=1e-6)
+
+
+def test_labels_of_new_rows_go_by_the_names_of_the_plan():
+    found = table("n,kind\n1,1.0\n2,2.5\n4,1.0\n")
+    again = table("n,kind\n7,1.0\n9,1.0\n", plan=found.plan)
+    assert (found.classes, again.classes, again.y.tolist()) == (("1.0", "2.5"), ("1.0", "2.5"), [0, 0])
+    found = table("n,kind\n1,1\n2,2\n4,1\n")
+    again = table("n,kind\n7,2.0\n9,1.0\n8,x\n", plan=found.plan)
+    assert (again.classes, again.y.tolist()) == (("1", "2", "x"), [1, 0, 2])
 
 
 @pytest.mark.parametrize(
