@@ -16,6 +16,7 @@ from tinygrad_ce import data
 from tinygrad_ce.cli import main
 from tinygrad_ce.data import columns, layout
 from tinygrad_ce.data.arrays import Damage
+from tinygrad_ce.data.kinds import Date, Number, Text, numbers
 
 
 @pytest.fixture(autouse=True)
@@ -126,8 +127,8 @@ def test_milliseconds_of_an_epoch_stay_apart():
 def test_numbers_as_people_write_them(cells, decimal, expected):
     plan = columns.Plan.of({"a": cells}, decimal=decimal)
     kind = plan.columns[0].kind
-    assert isinstance(kind, columns.Number)
-    found = columns.numbers(columns.Text.of(cells), decimal, None)
+    assert isinstance(kind, Number)
+    found = numbers(Text.of(cells), decimal, None)
     assert found.tolist() == expected
     x = plan.rows({"a": cells})[:, 0]
     assert np.isfinite(x).all()
@@ -150,7 +151,7 @@ def test_numbers_as_people_write_them(cells, decimal, expected):
 )
 def test_dates_as_people_write_them(cells, reads):
     plan = columns.Plan.of({"a": cells})
-    assert isinstance(plan.columns[0].kind, columns.Date)
+    assert isinstance(plan.columns[0].kind, Date)
     np.testing.assert_array_equal(plan.rows({"a": cells}), plan._replace(
         columns=[columns.Column("a", plan.columns[0].kind._replace(form=""))]).rows({"a": reads}))  # fmt: skip
 

@@ -1,23 +1,38 @@
-"""The plan of a table's columns: what each one is, and how its cells become features."""
+"""The plan of a table's columns: what each one is found to be, and how new rows become features."""
 
 from __future__ import annotations
 
-import datetime
 import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from tinygrad_ce.common.words import normal
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.layout import MISSING, decimal_mark, number
+from tinygrad_ce.data.kinds import (
+    KINDS,
+    MOST_LEVELS,
+    MOST_VALUE,
+    Category,
+    Cells,
+    Date,
+    Kind,
+    LeftOut,
+    Number,
+    Text,
+    Wrong,
+    YesNo,
+    as_cells,
+    as_text,
+    date_parts,
+    is_missing,
+    numbers,
+)  # fmt: skip
+from tinygrad_ce.data.layout import decimal_mark, number
 
-MOST_LEVELS = 60  # different values that a category may have
-_RARE = 5  # rows below which a value of a category is rare, where there are a hundred times as many
 _SLIPS = 0.05  # the share of cells that may be slips, not another kind of column
 _COUNTS = re.compile(r"|unnamed: \d+|index|id|row\.?names?|rows?|no\.?|nr\.?|#", re.IGNORECASE)
 _YES_NO = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("off", "on"))
@@ -27,244 +42,6 @@ _DATES = (
 )  # fmt: skip
 _PARTS = re.compile(r"\w\W+\w+\W+\w*\d|\d{8}T")  # what a date has at least
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
-_LEAST_SCALE, _MOST_VALUE, _MOST_OFFSET = 1e-30, 1e38, 1e3  # within these float32 holds a column's numbers as they are
-
-
-class Text(NamedTuple):
-    """Cells of text: each different one once, and which of them every row has; -1 for none."""
-
-    codes: np.ndarray
-    values: list[str]
-
-    @staticmethod
-    def of(cells: Any) -> Text:
-        """Cells as they come; spaces around them are no part of them."""
-        place = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
-        codes = np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))
-        return Text.merged(codes, ["" if cell is None else _written(cell) for cell in place])
-
-    @staticmethod
-    def merged(codes: np.ndarray, texts: Sequence[str]) -> Text:
-        """Cells that have codes already; what differs in spaces around it or in how é is coded is one value."""
-        plain = [normal(text.strip()) for text in texts]
-        values = {text: i for i, text in enumerate(dict.fromkeys(text for text in plain if text not in MISSING))}
-        return Text(np.array([values.get(text, -1) for text in plain], np.int64)[codes], list(values))
-
-    def spread(self, found: Sequence[Any], missing: Any) -> np.ndarray:
-        """Something found of each value, for each row."""
-        return np.asarray(np.array([*found, missing], float)[self.codes])
-
-
-Cells = np.ndarray | Text  # float64, nan where nothing is; or text
-Wrong = Callable[[Text, int, str], None]  # told a column, one of its values, and what was expected
-
-
-def _written(cell: Any) -> str:
-    """A cell as text: whole numbers as they are usually written."""
-    whole = isinstance(cell, float | np.floating) and float(cell).is_integer()
-    return str(int(cell) if whole else cell)
-
-
-def as_cells(column: Any) -> Cells:
-    """A column of anyone's: an array of numbers, or a sequence of texts, numbers, truth values and None."""
-    if isinstance(column, Text):
-        return column
-    array = np.asarray(column)
-    if array.dtype.kind in "fiu" and not np.isinf(array).any():
-        return array.astype(np.float64, copy=False)
-    return Text.of(array.tolist())
-
-
-def as_text(cells: Cells) -> Text:
-    """Cells of either kind as text."""
-    return cells if isinstance(cells, Text) else Text.of(cells.tolist())
-
-
-def is_missing(cells: Cells) -> np.ndarray:
-    """Where nothing is."""
-    return cells.codes < 0 if isinstance(cells, Text) else np.isnan(cells)
-
-
-class Kind(Protocol):
-    """What a column is. Its fields are plain values, which JSON can hold."""
-
-    @property
-    def gaps(self) -> bool:
-        """Whether cells were missing, so that one more feature says where they are."""
-
-    @property
-    def features(self) -> Sequence[str]:
-        """The names of its other features, to be put behind the column's."""
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        """Those features; 0 or what is usual where a cell is missing."""
-
-
-class Number(NamedTuple):
-    """A number: the median for what is missing, and a feature that says so; centred and scaled in float64."""
-
-    decimal: str
-    median: float
-    centre: float
-    scale: float
-    gaps: bool
-
-    @staticmethod
-    def of(values: np.ndarray, decimal: str) -> Number:
-        """Of a column's numbers, nan where they are missing."""
-        there = values[~np.isnan(values)]
-        largest = float(np.abs(there).max(initial=0)) or 1.0
-        median = float(np.median(there)) if there.size else 0.0
-        parts = there / largest  # their squares are no infinity
-        centre = float(parts.mean()) * largest if there.size else 0.0
-        scale = float(parts.std()) * largest if there.size else 1.0
-        usual = scale > 1e-12 * largest
-        return Number(decimal, median, centre, scale if usual else 1.0, there.size < values.size)
-
-    @property
-    def features(self) -> Sequence[str]:
-        return ("",)
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is missing, and float32 holds the numbers as they are."""
-        small = abs(self.centre) < _MOST_OFFSET * self.scale < _MOST_VALUE
-        return small and not self.gaps and self.scale > _LEAST_SCALE
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        values = numbers(cells, self.decimal, wrong) if isinstance(cells, Text) else cells
-        yield (np.where(np.isnan(values), self.median, values) - self.centre) / self.scale
-
-    def __str__(self) -> str:
-        return f"number, median {self.median:g}" if self.gaps else "number"
-
-
-def numbers(cells: Text, decimal: str, wrong: Wrong) -> np.ndarray:
-    """The numbers of cells, which may use another decimal mark than those before, if they show it without doubt."""
-    mark = decimal_mark(cells.values) or decimal
-    found = [number(value, mark) for value in cells.values]
-    for i, value in enumerate(found):
-        if value is None:
-            wrong(cells, i, "a finite number")
-    return cells.spread([np.nan if value is None else value for value in found], np.nan)
-
-
-class YesNo(NamedTuple):
-    """Yes or no: 1 or 0, ½ where it is missing."""
-
-    no: str
-    yes: str
-    gaps: bool
-
-    @property
-    def features(self) -> Sequence[str]:
-        return ("",)
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        text = as_text(cells)
-        place = {self.no: 0.0, self.yes: 1.0}
-        for i, value in enumerate(text.values):
-            if value.lower() not in place:
-                wrong(text, i, f"{self.yes} or {self.no}")
-        yield text.spread([place.get(value.lower(), 0.5) for value in text.values], 0.5)
-
-    def __str__(self) -> str:
-        return f"yes/no, 1 for {self.yes}"
-
-
-class Category(NamedTuple):
-    """One of some values: a feature for each of them, and for rare ones together."""
-
-    levels: list[str]
-    other: bool
-    gaps: bool
-
-    @staticmethod
-    def of(text: Text) -> Category:
-        """Of a column's cells."""
-        counts = np.bincount(text.codes[text.codes >= 0], minlength=len(text.values))
-        first = np.argsort(-counts, kind="stable")[:MOST_LEVELS].tolist()
-        levels = sorted(text.values[i] for i in first if counts[i] >= min(_RARE, len(text.codes) / 100))
-        return Category(levels, len(levels) < len(text.values), bool((text.codes < 0).any()))
-
-    @property
-    def features(self) -> Sequence[str]:
-        return [f"={level}" for level in self.levels] + self.other * [" other"]
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        text = as_text(cells)
-        place = {level: i for i, level in enumerate(self.levels)}
-        codes = text.spread([place.get(value, len(place)) for value in text.values], -1)
-        for i in range(len(self.levels) + self.other):
-            yield codes == i
-
-    def __str__(self) -> str:
-        count = len(self.levels)
-        return f"category, {count} value{'s' * (count != 1)}" + ", rare ones as other" * self.other
-
-
-class Date(NamedTuple):
-    """A date: year, month, day of the week and day of the year, as numbers around 0."""
-
-    form: str
-    year: float
-    gaps: bool
-
-    @staticmethod
-    def of(cells: Text, form: str, wrong: Wrong) -> Date:
-        """Of a column's cells, dates of this form."""
-        years = Date(form, 0.0, False).rows(cells, wrong)
-        there = next(years)[cells.codes >= 0]
-        return Date(form, float(np.median(there)), there.size < cells.codes.size)
-
-    @property
-    def features(self) -> Sequence[str]:
-        return " year", " month", " weekday", " day of year"
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        text, middle = as_text(cells), (self.year, 6.5, 3.0, 183.0)
-        found = [_parts(value, self.form) for value in text.values]
-        for i, value in enumerate(found):
-            if value is None:
-                wrong(text, i, f"a date as {datetime.date(2026, 12, 31).strftime(self.form or '%Y-%m-%d')}")
-        for i, spread in enumerate((1.0, 3.5, 2.0, 105.0)):
-            yield (text.spread([(value or middle)[i] for value in found], middle[i]) - middle[i]) / spread
-
-    def __str__(self) -> str:
-        form = f" ({self.form})" if self.form else ""
-        return f"date{form}, year, month, weekday and day of the year"
-
-
-def _parts(text: str, form: str) -> Sequence[float] | None:
-    """Year, month, weekday and day of the year of a date; None if it isn't written in this form ("": ISO 8601)."""
-    try:
-        day = datetime.datetime.strptime(text, form) if form else datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return [day.year, day.month, day.weekday(), day.timetuple().tm_yday]
-
-
-class LeftOut(NamedTuple):
-    """A column that makes no feature, and why."""
-
-    reason: str
-
-    @property
-    def gaps(self) -> bool:
-        return False
-
-    @property
-    def features(self) -> Sequence[str]:
-        return ()
-
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        return iter(())
-
-    def __str__(self) -> str:
-        return f"left out: {self.reason}"
-
-
-KINDS: dict[str, Any] = {"number": Number, "yes/no": YesNo, "category": Category, "date": Date, "left out": LeftOut}
 
 
 class Column(NamedTuple):
@@ -391,7 +168,7 @@ class Plan(NamedTuple):
             wrong = _Wrong(column.name, line)
             with np.errstate(over="ignore"):
                 for feature in column.rows(own, wrong):
-                    x[:, place] = np.clip(feature, -_MOST_VALUE, _MOST_VALUE)
+                    x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
                     place += 1
             faults += wrong.faults("as in training")
         _refuse(faults)
@@ -462,7 +239,7 @@ def _date_form(cells: Text) -> str | None:
         return None
     few = Text(np.arange(min(len(cells.values), 20)), cells.values[:20])
     for form in ("", *(day + time for time in _TIMES for day in _DATES)):
-        fits = functools.partial(_parts, form=form)
+        fits = functools.partial(date_parts, form=form)
         if _most(few, fits) and _most(cells, fits):
             return form
     return None

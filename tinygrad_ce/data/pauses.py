@@ -8,7 +8,8 @@ import numpy as np
 
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.columns import MOST_LEVELS, Cells, Plan, Text, is_missing
+from tinygrad_ce.data.columns import Plan
+from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Text, is_missing
 from tinygrad_ce.data.layout import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes

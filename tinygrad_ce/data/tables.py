@@ -14,8 +14,9 @@ import numpy as np
 from tinygrad_ce.common.files import AnyPath
 from tinygrad_ce.data import arrays, layout, pauses, readers
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.columns import Cells, Column, Number, Plan, Text, as_text
+from tinygrad_ce.data.columns import Column, Plan
 from tinygrad_ce.data.dataset import Dataset, Pair
+from tinygrad_ce.data.kinds import Cells, Number, Text, as_text
 from tinygrad_ce.data.layout import MISSING, Layout
 
 __all__ = ["Table", "load_rows", "load_table"]
