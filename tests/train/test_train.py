@@ -438,3 +438,25 @@ def test_logits_of_nan_have_no_largest_one(where):
     }
     with pytest.raises(ValueError, match=rf"{where}: the logits of row \[1\] hold nan"):
         calls[where]()
+
+
+def test_what_is_like_an_array_is_read_as_one_whatever_its_attributes_are_called():
+    class Labels:
+        _value = np.array([9, 9])
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([0, 1])
+
+    assert tg.accuracy(np.eye(2), Labels()) == 1
+    assert tg.Tensor(Labels()).tolist() == [0, 1]
+
+
+def test_a_loss_cannot_write_to_the_tensor_of_labels():
+    def spoiling(output, y):
+        loss = tg.cross_entropy(output, y)
+        y[...] = 0
+        return loss
+
+    y = tg.Tensor([0, 1, 0, 1])
+    tg.fit(nn.Linear(2, 2, rng=0), (np.ones((4, 2)), y), loss=spoiling, epochs=1, progress=False)
+    assert y.tolist() == [0, 1, 0, 1]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.common.words import normal
-from tinygrad_ce.engine.constants import plain
+from tinygrad_ce.engine.constants import unmasked
 from tinygrad_ce.losses import validate
 
 __all__ = ["Dataset", "batches", "load_digits", "load_iris", "make_blobs", "make_moons", "make_spirals", "split"]
@@ -49,7 +49,7 @@ def as_dataset(where: str, data: Any) -> Dataset:
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         kind = type(data).__name__
         raise TypeError(f"{where}: data is of type {kind}, expected a Dataset, a pair (x, y) or a Stream")
-    x, y = plain(data[0], f"{where}: x"), plain(data[1], f"{where}: y")
+    x, y = (np.asarray(unmasked(f"{where}: {name}", a)) for name, a in zip("xy", data[:2], strict=True))
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(f"{where}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, features)")
     x = x.astype(np.float32, copy=False)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.engine.node import Node
+
 # Nobody can write to these. Complex numbers are no operands here.
 _SCALARS = [t for t in np.sctypeDict.values() if not issubclass(t, np.void | np.complexfloating)]
 IMMUTABLE = frozenset([type(None), bool, int, float, str, type(...), type, *_SCALARS])
@@ -22,7 +24,7 @@ def unmasked(where: str, a: Any) -> Any:
 
 def plain(a: Any, where: str = "this") -> np.ndarray:
     """The array of a Tensor, or of anything that NumPy makes an array of; not copied."""
-    return np.asarray(unmasked(where, getattr(a, "_value", a)))
+    return a._value if isinstance(a, Node) else np.asarray(unmasked(where, a))
 
 
 def real(where: str, a: Any) -> np.ndarray:
