@@ -458,5 +458,6 @@ def test_a_loss_cannot_write_to_the_tensor_of_labels():
         return loss
 
     y = tg.Tensor([0, 1, 0, 1])
-    tg.fit(nn.Linear(2, 2, rng=0), (np.ones((4, 2)), y), loss=spoiling, epochs=1, progress=False)
+    rows = (np.ones((4, 2)), y)
+    tg.fit(nn.Linear(2, 2, rng=0), rows, validation=rows, loss=spoiling, epochs=1, progress=False)
     assert y.tolist() == [0, 1, 0, 1]
