@@ -24,5 +24,5 @@ def compare_and_swap(objects: Sequence[Any], names: Iterable[str], old: Sequence
     that it interrupts. False: another thread or a handler came between; read again. One call, as in ``at_once``.
     """
     # iter is made before the check: no memory is taken after it, as the collector may run code, and let a thread in.
-    unchanged = map(all, [map(is_, map(getattr, objects, names), old)])
-    return bool([*map(setattr, chain.from_iterable(compress([iter(objects)], unchanged)), names, new)])
+    unchanged = map(all, (map(is_, map(getattr, objects, names), old),))
+    return bool([*map(setattr, chain.from_iterable(compress((iter(objects),), unchanged)), names, new)])

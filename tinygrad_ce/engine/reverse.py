@@ -48,6 +48,8 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         node = nodes.pop()  # the youngest: all that was made of it has handed its gradient on
         if not node._parents:
             leaves.append(node)
+            if node._value.itemsize == 2:
+                gradients[node._order] = gradients[node._order].astype(node._value.dtype)
             continue
         gy, y, made, arguments = gradients.pop(node._order), node._value, node._primitive, node._arguments
         for i, parent in node._parents:
@@ -58,12 +60,13 @@ def backward(output: Node, g: Any = None, *, retain_graph: bool = True) -> None:
         if not retain_graph:
             node._parents, node._arguments = _USED_UP, ()
     gy = dx = None  # so that owned, below, finds nothing else that holds a gradient
-    found = [owned(gradients.pop(x._order).astype(x._value.dtype, copy=False)) for x in leaves]
-    while True:  # until no other thread, nor a signal handler, adds to the same leaves meanwhile
+    found = [owned(gradients.pop(x._order)) for x in leaves]
+    before: Any = repeat(None)  # as after zero_grad
+    sums = found
+    while not compare_and_swap(leaves, repeat("_grad"), before, sums):
+        # They have gradients, or another thread or a signal handler came between.
         before = [x._grad for x in leaves]
         sums = [g if old is None else np.asarray(old + g) for old, g in zip(before, found, strict=True)]
-        if compare_and_swap(leaves, repeat("_grad"), before, sums):
-            return
 
 
 def tape(outputs: Iterable[Node]) -> list[Node]:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,11 @@ class Optimizer:
         self.scheduled: tuple[Rate, Rate] = (self.lr, self.lr)
         self.memory: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{spellings.instead(name, dir(self))}")
+    @property
+    def param_groups(self) -> Any:
+        """PyTorch's name, for an error that says what it is here. (A ``__getattr__`` would slow every other name.)"""
+        name = "param_groups"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{spellings.instead(name, ())}")
 
     @property
     def rates(self) -> list[float]:
@@ -128,7 +132,9 @@ class Optimizer:
 
     def _each(self) -> Iterator[tuple[Optimizer, Tensor]]:
         """Each parameter, and whose options it has."""
-        return ((owner, p) for owner in self.groups or (self,) for p in owner.parameters)
+        if not self.groups:
+            return zip(repeat(self), self.parameters)
+        return ((owner, p) for owner in self.groups for p in owner.parameters)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -142,7 +148,7 @@ class Optimizer:
                 group.lr = lr
         while True:  # until no signal handler, nor another thread, updates the same parameters meanwhile
             before = self.memory
-            memory = [dict(kept) for kept in before]
+            memory = [{**kept} for kept in before]
             objects: list[Any] = [self]
             old: list[Any] = [before]
             new: list[Any] = [memory]
@@ -152,8 +158,7 @@ class Optimizer:
                     w.setflags(False)  # type: ignore[call-arg]  # nobody's rule may write to a graph's numbers
                     objects.append(p)
                     old.append(w)
-                    update = owner._updated_half if w.dtype == HALF else owner._updated
-                    new.append(update(w, g, kept))
+                    new.append((owner._updated_half if w.itemsize == 2 else owner._updated)(w, g, kept))
             if compare_and_swap(objects, ["memory", *["_value"] * len(old)], old, new):
                 return
 
