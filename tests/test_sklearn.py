@@ -10,10 +10,12 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy import sparse
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -21,6 +23,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
 
+import tinygrad_ce as tg
 from tinygrad_ce.sklearn import SoftmaxClassifier
 
 SETS = {
@@ -72,6 +75,124 @@ def test_untuned_it_is_as_accurate_as_logistic_regression(name):
         for model in (SoftmaxClassifier(), LogisticRegression())
     )
     assert ours >= theirs - 0.01
+
+
+def mostly_zeros(dtype=np.float64, seed=0):
+    """Rows as of counted words, and labels that depend on them."""
+    x = sparse.random(200, 60, density=0.1, format="csr", dtype=dtype, random_state=seed)
+    return x, (x @ np.random.default_rng(seed).normal(size=(60, 3))).argmax(axis=1)
+
+
+FORMS = [sparse.csr_matrix, sparse.csr_array, sparse.csc_array, sparse.coo_matrix]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sparse_rows_have_the_minimum_of_logistic_regression(form, classes):
+    x, y = mostly_zeros()
+    x, y = form(x), y % classes
+    weight = np.random.default_rng(0).uniform(0, 2, len(y))
+    for options in ({}, {"fit_intercept": False}):
+        ours = SoftmaxClassifier(tol=1e-8, **options).fit(x, y, weight)
+        theirs = LogisticRegression(tol=1e-8, **options).fit(x.toarray(), y, weight)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
+        np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x.toarray()), atol=1e-5)
+        np.testing.assert_array_equal(ours.predict(x), ours.predict(x.toarray()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "adam"}, {"solver": "sgd", "fit_intercept": False}, {"solver": "adam", "hidden_layer_sizes": (7,)},
+        {"hidden_layer_sizes": (7, 5)}, {"early_stopping": True, "class_weight": {0: 2.0}},
+        {"solver": "adam", "early_stopping": True},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sparse_rows_train_as_dense_ones_do(options):
+    x, y = mostly_zeros()
+    model = SoftmaxClassifier(random_state=0, max_iter=8, **options)
+    one, other = clone(model).fit(x, y), clone(model).fit(x.toarray(), y)
+    np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-6)
+    assert one.loss_curve_[-1] < one.loss_curve_[0]
+    np.testing.assert_allclose(one.predict_proba(x), other.predict_proba(x), rtol=1e-4)
+    for part in (slice(100), slice(100, None)):
+        one.partial_fit(x[part], y[part])
+        other.partial_fit(x[part].toarray(), y[part])
+    np.testing.assert_allclose(one.predict_proba(x), other.predict_proba(x), rtol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_counted_words_train(solver):
+    words = ["the cat sat", "a dog ran", "the dog sat", "birds fly high", "a bird sings", "cats and dogs"]
+    names = ["cat", "dog", "dog", "bird", "bird", "cat"]
+    model = make_pipeline(CountVectorizer(), SoftmaxClassifier(solver=solver, learning_rate=0.1, random_state=0))
+    assert list(model.fit(words, names).predict(words)) == names
+    assert list(pickle.loads(pickle.dumps(model)).predict(["the dog sat"])) == ["dog"]
+
+
+def test_sparse_rows_that_are_not_finite_or_too_wide_are_refused():
+    x, y = mostly_zeros()
+    model = SoftmaxClassifier().fit(x, y)
+    with pytest.raises(ValueError, match="60 features"):
+        model.predict(x[:, :59])
+    x.data[3] = np.inf
+    for call in (model.predict, lambda x: model.fit(x, y), lambda x: model.partial_fit(x, y)):
+        with pytest.raises(ValueError, match="infinity"):
+            call(x)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@pytest.mark.parametrize("hidden", [(), (4,)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_float32_rows_give_float32_weights_rounded_from_float64(dense, solver, hidden):
+    x, y = mostly_zeros(np.float32)
+    x = x.toarray() if dense else x
+    for labels in (y, y % 2):
+        model = SoftmaxClassifier(hidden, solver=solver, random_state=0, max_iter=20)
+        single, double = clone(model).fit(x, labels), clone(model).fit(x.astype(np.float64), labels)
+        for pair, truth in zip(single.layers_, double.layers_, strict=True):
+            for found, expected in zip(pair, truth, strict=True):
+                assert (found.dtype, expected.dtype) == (np.float32, np.float64)
+                np.testing.assert_array_equal(found, expected.astype(np.float32))
+        assert single.predict_proba(x).dtype == np.float32
+        np.testing.assert_allclose(single.predict_proba(x), double.predict_proba(x), rtol=1e-4)
+        if not hidden:
+            assert (single.coef_.dtype, single.intercept_.dtype) == (np.float32, np.float32)
+    bare = SoftmaxClassifier(fit_intercept=False).fit(x, y)
+    assert bare.intercept_.dtype == np.float32
+    again = single.set_params(warm_start=True).fit(x, labels)
+    assert again.layers_[0][0].dtype == again.partial_fit(x, labels).layers_[0][0].dtype == np.float32
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_n_iter_is_an_array_as_logistic_regression_has_it(solver):
+    x, y = rows("iris")
+    theirs = LogisticRegression().fit(x, y).n_iter_
+    model = SoftmaxClassifier(solver=solver, tol=0.1, random_state=0).fit(x, y)
+    assert (model.n_iter_.shape, model.n_iter_.dtype) == (theirs.shape, theirs.dtype)
+    before = int(model.n_iter_[0])
+    assert before == len(model.loss_curve_)
+    assert model.partial_fit(x, y).n_iter_.tolist() == [before + 1]
+
+
+def test_weights_that_are_changed_in_place_are_those_that_predict():
+    x, y = rows("iris")
+    model = SoftmaxClassifier().fit(x, y)
+    model.coef_[:] = model.intercept_[:] = 0
+    assert not model.decision_function(x).any()
+
+
+def test_mini_batches_train_also_where_nothing_is_recorded():
+    x, y = rows("iris")
+    model = SoftmaxClassifier(solver="adam", tol=1e-2, random_state=0)
+    with tg.no_grad():
+        quiet = clone(model).fit(x, y)
+    np.testing.assert_array_equal(quiet.coef_, model.fit(x, y).coef_)
 
 
 def test_the_objective_is_the_formula_of_the_docstring():
@@ -145,11 +266,12 @@ def test_adam_remembers_from_part_to_part():
 
 def test_the_penalty_is_that_of_all_rows_so_far():
     x, y = rows("iris")
-    model = SoftmaxClassifier(learning_rate=1e-9, C=0.01, batch_size=200).fit(x, y)
-    p = model.predict_proba(x)[np.arange(150), y]
-    model.partial_fit(x, y)
-    truth = (-2 * np.log(p).sum() + (model.coef_**2).sum() / (2 * 0.01)) / 300
-    assert model.loss_curve_[-1] == pytest.approx(truth, rel=1e-6)
+    for s in (np.ones(150), np.random.default_rng(0).uniform(0, 3, 150)):
+        model = SoftmaxClassifier(learning_rate=1e-9, C=0.01, batch_size=200).fit(x, y, s)
+        p = model.predict_proba(x)[np.arange(150), y]
+        model.partial_fit(x, y, sample_weight=s)
+        truth = (-2 * (s * np.log(p)).sum() + (model.coef_**2).sum() / (2 * 0.01)) / (2 * s.sum())
+        assert model.loss_curve_[-1] == pytest.approx(truth, rel=1e-6)
 
 
 def test_partial_fit_goes_on_from_fit_and_does_not_take_other_classes():
@@ -172,7 +294,9 @@ def test_partial_fit_goes_on_from_fit_and_does_not_take_other_classes():
 def test_early_stopping_takes_the_weights_that_were_best_on_rows_held_out(solver):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((200, 50)), rng.integers(0, 2, 200)  # nothing to learn: it can only overfit
-    options = {"C": math.inf, "solver": solver, "random_state": 0, "n_iter_no_change": 5, "validation_fraction": 0.3}
+    options = {
+        "C": math.inf, "solver": solver, "random_state": 0, "n_iter_no_change": 5, "validation_fraction": 0.3, "tol": 0,
+    }  # fmt: skip
     model = SoftmaxClassifier(early_stopping=True, **options).fit(x, y)
     full = SoftmaxClassifier(**{**options, "solver": "lbfgs"}).fit(x, y)
     curve = model.validation_loss_curve_

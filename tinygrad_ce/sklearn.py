@@ -8,16 +8,18 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import losses, nn, ops, optim
+from tinygrad_ce import data, losses, nn, ops, optim, train
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.common.terminal import say
 from tinygrad_ce.engine.node import recording
+from tinygrad_ce.engine.primitive import operator
 from tinygrad_ce.tensor import Tensor
+from tinygrad_ce.train.rows import ArrayRows
 
 try:
     from scipy.optimize import minimize
@@ -39,9 +41,11 @@ __all__ = ["SoftmaxClassifier"]
 ACTIVATIONS: dict[str, Any] = {"relu": ops.relu, "tanh": ops.tanh, "gelu": ops.gelu, "silu": ops.silu}
 SOLVERS = ("auto", "lbfgs", "adam", "sgd")
 
+# The kinds of X: dense or sparse. All else is made one of them.
+_FORMS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
+
 # Two classes have one row of weights: times this, it is the rows of both logits.
-_SECOND = np.array([[0.0], [1.0]])
-_SECOND.setflags(write=False)
+_SECOND = np.array([[0], [1]], np.int8)
 
 # Up to so many products in a pass, BLAS gets one thread. With two, hundreds of small matrix products took ten times as
 # long, as the threads wait for each other at the end of each.
@@ -87,10 +91,11 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     Attributes:
         classes_: (C) the labels, sorted.
-        coef_, intercept_: of the linear classifier (C, F) and (C); (1, F) and (1) with two classes.
+        coef_, intercept_: of the linear classifier (C, F) and (C); (1, F) and (1) with two classes. As all weights,
+            they are found in float64, and kept in float32 where X has it.
         layers_: the (weight, bias) of each layer; a weight is (out, in), a bias None without fit_intercept.
         n_features_in_, feature_names_in_: the width of X, and its columns' names if it had names.
-        n_iter_: the iterations, or epochs, that were run.
+        n_iter_: (1) the iterations, or epochs, that were run.
         loss_curve_: the loss, penalty included, after each of them (the mean over the epoch for Adam and SGD).
         validation_loss_curve_: with early_stopping, the cross-entropy of the rows held out.
 
@@ -114,14 +119,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     """
 
     classes_: np.ndarray
-    layers_: list[tuple[np.ndarray, np.ndarray | None]]
-    loss_curve_: list[float]
-    validation_loss_curve_: list[float]
-    n_iter_: int
-    n_features_in_: int
-    _random: np.random.RandomState
+    layers_: list[tuple[Any, Any]]
     _optimizer: optim.Optimizer | None  # of partial_fit
-    _seen: float  # the weight of all rows so far
 
     def __init__(
         self, hidden_layer_sizes: Sequence[int] | int = (), *,
@@ -142,37 +141,32 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Train on rows and their labels.
 
         Args:
-            X: (N, F) features, finite.
+            X: (N, F) features, finite; an array, or a sparse matrix of SciPy's.
             y: (N) labels: numbers or strings, of at least two classes.
             sample_weight: (N) what each row counts, at least 0; a weight of 2 is the row twice.
         """
-        widths = _check_options(self)
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
-        check_classification_targets(y)
+        widths, X, y = self._validated(X, y)
         classes, index = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"SoftmaxClassifier: y has one class alone, {classes[0]!r}; expected at least 2 classes")
-        before = self.classes_ if self.warm_start and hasattr(self, "classes_") else None
-        if before is not None and not np.array_equal(before, classes):
+        go_on = self.warm_start and hasattr(self, "classes_")
+        if go_on and not np.array_equal(self.classes_, classes):
             raise ValueError(f"SoftmaxClassifier: warm_start with the classes {classes}, expected those of before")
-        weight = _row_weights(self, X, index, classes, sample_weight)
+        objective, held = _Objective(self, X, index, _row_weights(self, X, index, classes, sample_weight)), None
         self.classes_ = classes
         self._random = check_random_state(self.random_state)
         self._optimizer = None
-        parameters = self._first_parameters(widths, before is not None)
-        held = None
         if self.early_stopping:
-            (X, index, weight), held = self._hold_out(X, index, weight)
+            objective, held = self._hold_out(objective)
         watch = _Watch(self, held)
         solver = self.solver if self.solver != "auto" else "lbfgs" if X.size <= FULL_BATCH else "adam"
         run = self._full_batches if solver == "lbfgs" else self._mini_batches
-        objective = _Objective(self, X, index, weight)
         with _BLAS.limit(limits=1 if X.size * len(classes) <= ONE_THREAD else None, user_api="blas"):
-            parameters = run(objective, parameters, watch)
+            parameters = run(objective, self._first_parameters(widths, go_on), watch)
         self._seen = objective.total
-        self._keep(parameters if watch.best is None else watch.best)
+        self._keep(parameters if watch.best is None else watch.best, X.dtype)
         self.loss_curve_ = watch.losses
-        self.n_iter_ = len(watch.losses)
+        self.n_iter_ = np.array([len(watch.losses)], np.int32)
         if held is not None:
             self.validation_loss_curve_ = watch.held_losses
         return self
@@ -186,32 +180,41 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             X, y, sample_weight: as for fit; y may lack classes.
             classes: all labels that will ever come; needed at the first call alone.
         """
-        widths = _check_options(self)
         first = not hasattr(self, "classes_")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C", reset=first)
-        check_classification_targets(y)
+        widths, X, y = self._validated(X, y, reset=first)
         known = _check_classes(None if first else self.classes_, classes)
         index = np.searchsorted(known, y).clip(max=len(known) - 1)
-        if not (known[index] == y).all():
-            wrong = np.flatnonzero(known[index] != y)[0]
-            raise ValueError(f"partial_fit: y[{wrong}] is {y[wrong]!r}, expected one of the classes {known}")
+        wrong = np.flatnonzero(known[index] != y)
+        if wrong.size:
+            raise ValueError(f"partial_fit: y[{wrong[0]}] is {y[wrong[0]]!r}, expected one of the classes {known}")
         if self.class_weight == "balanced":
             raise ValueError("partial_fit: class_weight is 'balanced', but not all rows are known; give a dict")
-        weight = _row_weights(self, X, index, known, sample_weight)
+        objective = _Objective(self, X, index, _row_weights(self, X, index, known, sample_weight))
         if first:
             self.classes_ = known
             self._random = check_random_state(self.random_state)
-            self._optimizer, self._seen, self.n_iter_, self.loss_curve_ = None, 0.0, 0, []
-            self._keep(self._first_parameters(widths, False))
-        objective = _Objective(self, X, index, weight)
-        self._seen += objective.total
+            self._optimizer, self._seen, self.n_iter_, self.loss_curve_ = None, 0.0, np.zeros(1, np.int32), []
+            self._keep(self._first_parameters(widths, False), X.dtype)
+        self._seen += objective.total  # the weight of all rows so far
         objective.penalty = 0.5 / (self.C * self._seen)
         if self._optimizer is None:
             self._optimizer = _optimizer(self, self._parameters())
-        self.loss_curve_ = [*self.loss_curve_, _epoch(objective, self._optimizer, self._random, self.batch_size)]
-        self.n_iter_ += 1
-        self._keep([p.numpy() for p in self._optimizer.parameters])
+        self.loss_curve_ = [*self.loss_curve_, *objective.epochs(1, self._optimizer)["loss"]]
+        self.n_iter_ = self.n_iter_ + 1
+        self._keep([p.numpy() for p in self._optimizer.parameters], X.dtype)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _validated(self, X: Any, y: Any, **options: Any) -> tuple[list[int], Any, Any]:
+        """The widths of hidden layers, the rows and their labels, as they may be."""
+        widths = _check_options(self)
+        X, y = validate_data(self, X, y, **_FORMS, **options)
+        check_classification_targets(y)
+        return widths, X, y
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The logits, (N, C); with two classes (N), above 0 where the second is more likely."""
@@ -240,7 +243,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def intercept_(self) -> Any:
         """The linear classifier's bias; zeros without one."""
         bias = self._linear("intercept_", 1)
-        return np.zeros(len(self.layers_[0][0])) if bias is None else bias
+        return np.zeros(len(self.coef_), self.coef_.dtype) if bias is None else bias
 
     def _linear(self, name: str, part: int) -> Any:
         layers = vars(self).get("layers_", ())
@@ -252,17 +255,15 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _logits(self, X: Any) -> np.ndarray:
         """Of all classes, (N, C)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(_forward(X.astype(np.float64, copy=False), self._parameters(), len(self.layers_), self))
+        X = validate_data(self, X, reset=False, **_FORMS)
+        return np.asarray(_forward(np.asarray(X), self._parameters(), self))
 
     def _parameters(self) -> list[np.ndarray]:
         """The weights of all layers, then their biases."""
         return [w for w, _ in self.layers_] + [b for _, b in self.layers_ if b is not None]
 
-    def _keep(self, parameters: list[np.ndarray]) -> None:
-        depth = sum(p.ndim == 2 for p in parameters)
-        biases: list[Any] = [*parameters[depth:]] or [None] * depth
-        self.layers_ = list(zip(parameters[:depth], biases, strict=True))
+    def _keep(self, parameters: list[np.ndarray], dtype: Any) -> None:
+        self.layers_ = _layers([p.astype(dtype) for p in parameters])
 
     def _first_parameters(self, widths: list[int], go_on: bool) -> list[np.ndarray]:
         """Zeros for a linear classifier, whose minimum is everywhere the same; draws for hidden layers."""
@@ -273,21 +274,20 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             if found != shapes or (self.layers_[0][1] is not None) != bool(self.fit_intercept):
                 raise ValueError(f"SoftmaxClassifier: warm_start with layers {shapes}, but those of before are {found}")
             return self._parameters()
+        weights = [np.zeros(shape) for shape in shapes]
         if widths:
             rng = np.random.default_rng(self._random.randint(2**31))
             weights = [nn.init.xavier_uniform(shape, rng, np.float64).numpy() for shape in shapes]
-        else:
-            weights = [np.zeros(shape) for shape in shapes]
         return weights + [np.zeros(out) for out, _ in shapes] * bool(self.fit_intercept)
 
-    def _hold_out(self, X: Any, index: Any, weight: Any) -> tuple[Any, _Objective]:
-        """The rows to train on, and the objective of the others, without penalty."""
+    def _hold_out(self, whole: _Objective) -> tuple[_Objective, _Objective]:
+        """The objective of the rows to train on, and of those held out."""
         from sklearn.model_selection import train_test_split
 
-        count = max(math.ceil(self.validation_fraction * len(index)), len(self.classes_))  # one of each, at least
-        rows, held = train_test_split(np.arange(len(index)), test_size=count, stratify=index, random_state=self._random)
-        objective = _Objective(self, X[held], index[held], None if weight is None else weight[held])
-        return (X[rows], index[rows], None if weight is None else weight[rows]), objective
+        numbers, y = np.arange(len(whole.y)), whole.y
+        count = max(math.ceil(self.validation_fraction * len(y)), len(self.classes_))  # one of each, at least
+        rows, held = train_test_split(numbers, test_size=count, stratify=y, random_state=self._random)
+        return whole.only(rows), whole.only(held)
 
     def _full_batches(self, objective: _Objective, parameters: list[np.ndarray], watch: _Watch) -> list[np.ndarray]:
         """SciPy's L-BFGS on the engine's loss and gradient."""
@@ -301,7 +301,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         def loss_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
             leaves = [Tensor._leaf(part, True) for part in unpack(theta)]
             with recording():
-                loss = objective.loss(*leaves)
+                loss = objective.loss(leaves)
             loss.backward(retain_graph=False)
             gradient = np.concatenate([leaf.grad.ravel() for leaf in leaves])
             w = theta[:weights]  # the penalty by hand: on few rows, recording it would take as long as the rest
@@ -309,99 +309,127 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             return loss.item() + objective.penalty * float(w @ w), gradient
 
         def tell(intermediate_result: Any) -> None:
-            if watch.add(float(intermediate_result.fun), lambda: unpack(intermediate_result.x.copy())):
+            watch.add(float(intermediate_result.fun), unpack(intermediate_result.x.copy()))
+            if self.early_stopping and watch.over:
                 raise StopIteration
 
         # What stops it beside tol is the limit of float64; a line search may need many steps where features are large.
         options = {"maxiter": self.max_iter, "gtol": self.tol, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
-        start = np.concatenate([p.ravel() for p in parameters])
+        start = np.concatenate([p.ravel() for p in parameters], dtype=np.float64)
         found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=tell, options=options)
         if not np.isfinite(found.fun):
             raise ValueError(f"SoftmaxClassifier: the loss is {found.fun}; are there huge features? Scale them")
         if not watch.losses:  # the start is the minimum
-            watch.add(float(found.fun), lambda: unpack(found.x))
+            watch.add(float(found.fun), unpack(found.x))
         watch.warn(found.nit >= self.max_iter)
         return unpack(found.x)
 
     def _mini_batches(self, objective: _Objective, parameters: list[np.ndarray], watch: _Watch) -> list[np.ndarray]:
         """Epochs of Adam or SGD."""
-        watch.patient = True
         optimizer = _optimizer(self, parameters)
-        for _ in range(self.max_iter):
-            loss = _epoch(objective, optimizer, self._random, self.batch_size)
-            if watch.add(loss, lambda: [p.numpy() for p in optimizer.parameters]):
-                break
-        else:
-            watch.warn(True)
+        objective.epochs(self.max_iter, optimizer, watch)
+        watch.warn(not watch.over)
         self._optimizer = None if watch.best is not None else optimizer
         return [p.numpy() for p in optimizer.parameters]
 
 
-class _Objective:
-    """The loss of rows under an estimator's options, as a function of the parameters."""
+class _Objective(nn.Module):
+    """The loss of rows under an estimator's options, as a function of the parameters.
 
-    def __init__(self, owner: SoftmaxClassifier, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> None:
-        self.owner = owner
-        self.total = float(len(x) if weight is None else weight.sum())
+    As a module, it is what ``fit`` trains: it turns numbers of rows into their logits. So X may be sparse, and stays
+    in the precision in which it came.
+    """
+
+    def __init__(self, owner: SoftmaxClassifier, x: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
+        self.owner, self.x, self.y, self.weight = owner, x, y, weight
+        self.total = float(len(y) if weight is None else weight.sum())
         if not self.total > 0:
-            raise ValueError("SoftmaxClassifier: every row that is trained on has the weight zero")
+            raise ValueError("SoftmaxClassifier: the weight of every row that is trained on is zero")
         self.penalty = 0.5 / (owner.C * self.total)
-        self.weight = None if weight is None else weight / self.total
-        self.x, self.y = x, y
+        self.tensors: list[Tensor] = []
         self.whole: Any = None
 
-    def loss(self, *parameters: Any) -> Any:
+    def only(self, rows: np.ndarray) -> _Objective:
+        """That of some rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        return _Objective(self.owner, self.x[rows], self.y[rows], weight)
+
+    def loss(self, parameters: Sequence[Any]) -> Any:
         """Of all rows, without the penalty."""
         if self.whole is None:
-            # A Tensor: the tape would copy an array at each call, as others could write to it.
-            self.whole = Tensor._leaf(self.x.astype(np.float64, copy=False))
-        return self._loss(parameters, self.whole, self.y, self.weight)
+            self.whole = _as_leaf(self.x)
+        z = _forward(self.whole, parameters, self.owner)
+        loss = losses.cross_entropy(z, self.y, reduction="mean" if self.weight is None else "none")
+        return loss if self.weight is None else (loss * self.weight).sum() / self.total
 
-    def batch(self, rows: np.ndarray, parameters: Any) -> Any:
-        """Of some rows, drawn evenly, and the penalty: its mean is the objective."""
-        weight = None if self.weight is None else self.weight[rows] * (len(self.x) / len(rows))
-        x = Tensor._leaf(self.x[rows].astype(np.float64, copy=False))
-        loss = self._loss(parameters, x, self.y[rows], weight)
-        for w in parameters:
-            if w.ndim == 2 and self.penalty:
-                loss = loss + self.penalty * (w * w).sum()
-        return loss
+    def forward(self, numbers: Any) -> Any:
+        """The logits of rows, given by their numbers, (n, 1)."""
+        return _forward(_as_leaf(self.x[np.asarray(numbers)[:, 0]]), self.tensors, self.owner)
 
-    def _loss(self, parameters: Sequence[Any], x: Any, y: np.ndarray, weight: np.ndarray | None) -> Any:
-        z = _forward(x, parameters, sum(p.ndim == 2 for p in parameters), self.owner)
-        loss = losses.cross_entropy(z, y, reduction="mean" if weight is None else "none")
-        return loss if weight is None else (loss * weight).sum()
+    def penalised(self, z: Any, y: Any, **options: Any) -> Any:
+        """The loss of a step: as each row's has the penalty, their weighted mean is the objective."""
+        penalties = [self.penalty * (w * w).sum() for w in self.tensors if w.ndim == 2 and self.penalty]
+        return sum(penalties, losses.cross_entropy(z, y, **options))
+
+    def epochs(self, count: int, optimizer: optim.Optimizer, *callbacks: train.Callback) -> train.History:
+        """Train by steps over a few rows each."""
+        self.tensors = optimizer.parameters
+        weight = None if self.weight is None else self.weight * (len(self.y) / self.total)
+        size, seed = self.owner.batch_size, self.owner._random.randint(2**31)
+        try:
+            with recording():
+                return train.fit(
+                    self, _Rows(self.y, weight), epochs=count, batch_size=size, optimizer=optimizer,
+                    loss=self.penalised, callbacks=callbacks, seed=seed, progress=False,
+                )  # fmt: skip
+        except FloatingPointError as error:
+            cause = f"learning_rate={optimizer.lr:g} is likely too high, or features are huge: scale them"
+            raise ValueError(f"SoftmaxClassifier: the loss is nan or infinite; {cause}") from error
 
 
-class _Watch:
+class _Rows(ArrayRows):
+    """Rows for ``fit``, of which it is given the numbers in the place of features."""
+
+    def __init__(self, y: np.ndarray, weight: np.ndarray | None) -> None:
+        self.where, self.weight, self.class_weight, self.classes = "SoftmaxClassifier", weight, None, ()
+        self.data = data.Dataset(np.arange(len(y))[:, None], y, ())
+        self.first = self.data.x[:1]
+
+
+class _Watch(train.Callback):
     """What is measured after every iteration, and whether it is time to stop."""
 
     def __init__(self, owner: SoftmaxClassifier, held: _Objective | None) -> None:
-        self.owner = owner
-        self.held = held
-        self.patient = held is not None
+        self.owner, self.held = owner, held
         self.losses: list[float] = []
         self.held_losses: list[float] = []
         self.best: list[np.ndarray] | None = None
-        self.lowest = math.inf
-        self.worse = 0
+        self.lowest, self.worse = math.inf, 0
 
-    def add(self, loss: float, parameters: Callable[[], list[np.ndarray]]) -> bool:
-        """Whether the loss has not fallen by more than tol for too long. With rows held out, the best are kept."""
+    @property
+    def over(self) -> bool:
+        """Whether the loss has not fallen by more than tol for too long."""
+        return bool(self.worse >= self.owner.n_iter_no_change)
+
+    def on_epoch_end(self, training: train.Training) -> None:
+        """An iteration of Adam or SGD."""
+        self.add(training.history["loss"][-1], [p.numpy() for p in training.optimizer.parameters])
+        if self.over:
+            training.stop("the loss falls no more")
+
+    def add(self, loss: float, parameters: list[np.ndarray]) -> None:
+        """Note an iteration. With rows held out, the best parameters are kept."""
         self.losses.append(loss)
-        words = f"SoftmaxClassifier: iteration {len(self.losses)}, loss {loss:.6f}"
         if self.held is not None:
-            now = parameters()
-            loss = float(self.held.loss(*now))
+            loss = float(self.held.loss(parameters))
             self.held_losses.append(loss)
-            words += f", held out {loss:.6f}"
             if self.best is None or loss < self.lowest:
-                self.best = now
+                self.best = parameters
         if self.owner.verbose:
-            say(words)
+            held = f", held out {loss:.6f}" if self.held is not None else ""
+            say(f"SoftmaxClassifier: iteration {len(self.losses)}, loss {self.losses[-1]:.6f}{held}")
         self.worse = 0 if loss < self.lowest - self.owner.tol else self.worse + 1
         self.lowest = min(self.lowest, loss)
-        return self.patient and self.worse >= self.owner.n_iter_no_change
 
     def warn(self, stopped: bool) -> None:
         """Say so if max_iter ended it."""
@@ -411,51 +439,53 @@ class _Watch:
             warnings.warn(f"{words}; {advice}", ConvergenceWarning, stacklevel=4)
 
 
-def _forward(x: Any, parameters: Sequence[Any], depth: int, owner: SoftmaxClassifier) -> Any:
+@operator
+def _sparse_linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """A linear layer of rows in a sparse matrix, given as an array of that one object, as the tape holds arrays."""
+    y = x.item() @ weight.T
+    return y if bias is None else y + bias
+
+
+_sparse_linear.vjp(
+    weight=lambda g, y, x, weight, bias: (x.item().T @ g).T,
+    bias=lambda g, y, x, weight, bias: g.sum(axis=0),
+)
+
+
+def _as_leaf(x: Any) -> Any:
+    """Rows in float64 as a Tensor: the tape would copy all else at each call, as others could write to it."""
+    return Tensor._leaf(x.astype(np.float64, copy=False))
+
+
+def _layers(parameters: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """The weight and the bias, or None, of each layer; from all weights, then all biases."""
+    depth = sum(p.ndim == 2 for p in parameters)
+    return list(zip(parameters[:depth], parameters[depth:] or [None] * depth, strict=True))
+
+
+def _forward(x: Any, parameters: Sequence[Any], owner: SoftmaxClassifier) -> Any:
     """The logits: the layers, with an activation between them. Of two classes, the first one's logit is 0."""
-    weights, biases = parameters[:depth], parameters[depth:] or [None] * depth
-    for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+    layers = _layers(parameters)
+    for i, (w, b) in enumerate(layers):
         if i:
             x = ACTIVATIONS[owner.activation](x)
-        if i == depth - 1 and len(w) == 1:
+        if i == len(layers) - 1 and len(w) == 1:
             w, b = _SECOND * w, None if b is None else _SECOND[:, 0] * b
-        x = ops.linear(x, w, b)
+        x = (ops.linear if x.ndim else _sparse_linear)(x, w, b)
     return x
 
 
 def _optimizer(owner: SoftmaxClassifier, parameters: list[np.ndarray]) -> optim.Optimizer:
-    tensors = [Tensor(p, requires_grad=True) for p in parameters]
+    tensors = [Tensor(p, requires_grad=True, dtype=np.float64) for p in parameters]
     if owner.solver == "sgd":
         return optim.SGD(tensors, lr=owner.learning_rate, momentum=0.9)
     return optim.Adam(tensors, lr=owner.learning_rate)
-
-
-def _epoch(objective: _Objective, optimizer: optim.Optimizer, random: Any, size: int) -> float:
-    """Every row once, in random order; the mean of the steps' losses."""
-    count = len(objective.x)
-    order = random.permutation(count)
-    total = 0.0
-    for start in range(0, count, size):
-        rows = order[start : start + size]
-        optimizer.zero_grad()
-        with recording(), np.errstate(over="ignore", invalid="ignore"):  # the loss itself is looked at
-            loss = objective.batch(rows, optimizer.parameters)
-            value = loss.item()
-            if not math.isfinite(value):
-                cause = f"learning_rate={optimizer.lr:g} is likely too high, or features are huge: scale them"
-                raise ValueError(f"SoftmaxClassifier: the loss is {value}; {cause}")
-            loss.backward(retain_graph=False)
-            optimizer.step()
-        total += value * len(rows)
-    return total / count
 
 
 def _row_weights(owner: SoftmaxClassifier, X: Any, index: Any, classes: Any, sample_weight: Any) -> np.ndarray | None:
     """Sample weight times class weight; None where all are 1."""
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not sample_weight.any():
-            raise ValueError("SoftmaxClassifier: sample_weight is zero for every row")
     if owner.class_weight is None:
         return sample_weight  # type: ignore[no-any-return]
     if owner.class_weight == "balanced":
@@ -468,11 +498,9 @@ def _row_weights(owner: SoftmaxClassifier, X: Any, index: Any, classes: Any, sam
 
 def _check_classes(known: Any, given: Any) -> Any:
     """The sorted classes of partial_fit: said at the first call, and the same ever after."""
-    if given is None:
-        if known is None:
-            raise ValueError("partial_fit: classes is None, expected all labels at the first call")
-        return known
-    found = np.unique(np.asarray(given))
+    if given is None and known is None:
+        raise ValueError("partial_fit: classes is None, expected all labels at the first call")
+    found = known if given is None else np.unique(np.asarray(given))
     if known is not None and not np.array_equal(known, found):
         raise ValueError(f"partial_fit: classes is {given!r}, expected those of the call before, {known}")
     if len(found) < 2:
