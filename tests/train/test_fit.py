@@ -329,6 +329,14 @@ def test_a_mean_is_told_also_of_rows_sorted_by_class():
         tg.fit(nn.Linear(4, 3, rng=0), iris, loss=loss, accumulate=4, progress=False)
 
 
+def test_a_step_in_parts_of_a_batch_norm_is_told_to_be_another_one():
+    x, y, _ = data.make_blobs(60, seed=0)
+    model = nn.Sequential(nn.Linear(2, 4, rng=0), nn.BatchNorm1d(4), nn.Linear(4, 3, rng=1))
+    tg.fit(model, (x, y), epochs=1, progress=False)
+    with pytest.warns(UserWarning, match=r"BatchNorm1d \(1\) normalises each part of a step by that part's own rows"):
+        tg.fit(model, (x, y), epochs=1, accumulate=2, progress=False)
+
+
 def test_weights_spoiled_by_the_very_last_step_are_noticed(blobs, tmp_path):
     for options in ({}, {"checkpoint": tg.train.Checkpoint(tmp_path / "c.npz", steps=1)}):
         model = nn.Linear(2, 3, rng=0)

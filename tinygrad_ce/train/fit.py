@@ -12,7 +12,9 @@ import numpy as np
 from tinygrad_ce import losses
 from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import whole
+from tinygrad_ce.losses.validate import warn
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.norms import BatchNorm1d
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.train import checkpoint as files
 from tinygrad_ce.train.callback import Callback, as_list
@@ -106,6 +108,7 @@ def fit(
     check_weights("fit", rows, team)
     if accumulate > 1 or team.size > 1:
         _check_mean(model, loss, rows)
+        _warn_of_batch_norms(model, team)
     training = Training(
         model, optimizer, loss, taking_part, rows=rows, held=held, metrics=_named(metrics), epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, seed=seed, meta=_plain(meta or {}), team=team,
@@ -192,6 +195,14 @@ def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
             f"fit: the loss of {len(y)} rows is {whole:.6g}, but the mean over its parts is {mean:.6g}; steps in parts "
             "need a loss that is a mean over rows (of weighted classes give class_weight, not a loss with weight)"
         )
+
+
+def _warn_of_batch_norms(model: Module, team: Team) -> None:
+    """Say that a step in parts is another one where a row's output depends on the rows beside it."""
+    found = [name or "the model" for name, layer in model.named_modules() if isinstance(layer, BatchNorm1d)]
+    if found and not team.rank:
+        words = f"fit: BatchNorm1d ({', '.join(found)}) normalises each part of a step by that part's own rows, so the"
+        warn(f"{words} step is not that of one batch; LayerNorm depends on no other rows")
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:
