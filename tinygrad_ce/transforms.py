@@ -293,12 +293,15 @@ class _Call:
         if has_aux and not (isinstance(result, tuple | list) and len(result) == 2):
             raise TypeError(f"{where}: f returned {type(result).__name__}, expected (value, more) for has_aux=True")
         self.y, self.aux = [*result] if has_aux else [result, None]
-        made = [t for _, t in leaves(result) if isinstance(t, Tensor)]
-        # Whether somebody may differentiate what comes: f was given, or holds, other Tensors that require grad, such as
-        # a model's, or a transform's around it.
-        own = {x._order for x in self.xs}
-        others = (t for t in tape(made) if t._requires_grad and not t._parents and t._order not in own)
-        self.recorded = is_recording() and any(True for _ in others)
+        self.recorded = is_recording() and self._depends_on_others(result)
+
+    def _depends_on_others(self, result: Any) -> bool:
+        """Whether somebody may differentiate what comes: f was given, or holds, other Tensors that require grad.
+
+        Such as a model's parameters, or the variables of a transform around this one.
+        """
+        made, own = [t for _, t in leaves(result) if isinstance(t, Tensor)], {x._order for x in self.xs}
+        return any(t._requires_grad and not t._parents and t._order not in own for t in tape(made))
 
     def scalar(self) -> Tensor:
         """What f returned, which shall be a single number."""
