@@ -97,7 +97,7 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _unpacked(path: Any) -> Iterator[BinaryIO]:
+def unpacked(path: Any) -> Iterator[BinaryIO]:
     """The file's bytes, open to be read."""
     with reading(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
@@ -108,7 +108,7 @@ def _unpacked(path: Any) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def opened(path: Any, encoding: str) -> Iterator[io.TextIOWrapper]:
     """The file's text, open to be read line by line."""
-    with _unpacked(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
+    with unpacked(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
         try:
             yield text
         except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decim
         DataError: no table, or one that can be read in two ways: what was found, and how to say what it is.
     """
     with reading(path):  # what is wrong gets the file's name
-        with _unpacked(path) as file:
+        with unpacked(path) as file:
             encoding = _encoding(file)
         with opened(path, encoding) as text:
             lines = _sample(text)
@@ -165,12 +165,6 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
         if len(row) != width:
             raise Damage(f"line {line}: {len(row)} columns, expected {width}")
         yield line, row
-
-
-def plain_lines(text: io.TextIOWrapper, layout: Layout) -> Iterator[str]:
-    """The lines of the rows, for a reader that splits them itself."""
-    lines = itertools.islice(text, layout.skipped + layout.named, None)
-    return map(_collapsed, lines) if layout.separator == " " else lines
 
 
 def number(text: str, decimal: str = ".") -> float | None:

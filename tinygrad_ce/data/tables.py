@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import itertools
-import math
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from tinygrad_ce.common.files import AnyPath
 from tinygrad_ce.data import arrays, layout, pauses, readers
+from tinygrad_ce.data import cells as reading
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Column, Plan
 from tinygrad_ce.data.dataset import Dataset, Pair
-from tinygrad_ce.data.kinds import Cells, Number, Text, as_text
-from tinygrad_ce.data.layout import MISSING, Layout
+from tinygrad_ce.data.kinds import Number, Text, as_text
+from tinygrad_ce.data.layout import Layout
 
 __all__ = ["Table", "load_rows", "load_table"]
-
-_CHUNK = 4096  # rows that become numbers together
 
 
 class Table(Dataset):
@@ -87,8 +82,8 @@ def load_table(
         found = layout.find(path, [label] if isinstance(label, str) else [], header, plan.decimal if plan else ".")
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
-        cells = _read(path, found, {name, *category, *_texts(kinds)})
-        line = _line_of(path, found)
+        cells = reading.read(path, found, {name, *category, *_texts(kinds)})
+        line = reading.line_of(path, found)
         labels = as_text(cells.pop(name))
         classes, y = _classes(name, labels, plan, line)
         notes: list[str] = []
@@ -129,8 +124,8 @@ def load_rows(path: AnyPath, plan: Plan, *, header: bool | None = None) -> np.nd
     with readers.reading(path):
         found = find(path, plan, header)
         kinds = _matched(found, plan, _place_of_plan(found, plan))
-        cells = _read(path, found, _texts(kinds))
-        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, _line_of(path, found))
+        cells = reading.read(path, found, _texts(kinds))
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, reading.line_of(path, found))
 
 
 def find(path: AnyPath, plan: Plan | None, header: bool | None) -> Layout:
@@ -187,85 +182,6 @@ def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, C
 def _texts(kinds: dict[str, Column]) -> set[str]:
     """The columns that are no numbers, of which every sign counts."""
     return {name for name, column in kinds.items() if not isinstance(column.kind, Number)}
-
-
-# Reading
-
-
-def _read(path: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
-    """All columns: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
-    wanted = {found.names.index(name) for name in texts if name in found.names}
-    seen = {i for i, cells in enumerate(zip(*found.sample, strict=True)) if _numbers(cells, found.decimal) is None}
-    columns = (found.sample and _plain(path, found, wanted | seen)) or _any(path, found, wanted | seen)
-    if not any(len(cells.codes if isinstance(cells, Text) else cells) for cells in columns):
-        raise Damage("no rows, expected at least one below the names")
-    return dict(zip(found.names, columns, strict=True))
-
-
-def _plain(path: Any, found: Layout, texts: set[int]) -> list[Cells] | None:
-    """The columns, if NumPy can read them: numbers with decimal points, none missing, and text."""
-    if found.decimal != "." or any("\n" in name for name in found.names):
-        return None
-    dtype = np.dtype([(str(i), "O" if i in texts else "f8") for i in range(len(found.names))])
-    try:
-        with layout.opened(path, found.encoding) as text:
-            lines = layout.plain_lines(text, found)
-            rows = np.loadtxt(lines, dtype, comments=None, delimiter=found.separator, quotechar=found.quote, ndmin=1)
-    except ValueError:  # the other reader will say where and why, if it can't either
-        return None
-    names = map(str, range(len(found.names)))
-    columns: list[Cells] = [Text.of(rows[name]) if rows[name].dtype == object else rows[name] for name in names]
-    sound = (
-        not any(found.quote in value for value in cells.values) if isinstance(cells, Text) else np.isfinite(cells).all()
-        for cells in columns
-    )
-    return columns if all(sound) else None
-
-
-def _any(path: Any, found: Layout, texts: set[int]) -> list[Cells]:
-    """The columns of any table; what turns out to be text midway is read again."""
-    places = {i: dict[str, int]() for i in texts}
-    columns: list[Any] = [array("q" if i in texts else "d") for i in range(len(found.names))]
-    late = set[int]()
-    with layout.opened(path, found.encoding) as text:
-        rows = layout.cells(text, found)
-        while chunk := [row for _, row in itertools.islice(rows, _CHUNK)]:
-            for i, cells in enumerate(zip(*chunk, strict=True)):
-                if (place := places.get(i)) is not None:
-                    columns[i].extend(place.setdefault(cell, len(place)) for cell in cells)
-                elif i not in late and (numbers := _numbers(cells, found.decimal)) is not None:
-                    columns[i].extend(numbers)
-                else:
-                    late.add(i)
-    if late:
-        return _any(path, found, texts | late)
-    made = map(np.asarray, columns)
-    return [Text.merged(cells, list(places[i])) if i in texts else cells for i, cells in enumerate(made)]
-
-
-def _numbers(cells: Sequence[str], decimal: str) -> array[float] | None:
-    """Cells as numbers, nan where they are missing; None if one is neither."""
-    if decimal == "," and any("." in cell for cell in cells):
-        return None
-    plain = cells if decimal == "." else [cell.replace(",", ".") for cell in cells]
-    try:
-        found = array("d", map(float, plain))
-    except ValueError:
-        try:
-            found = array("d", [math.nan if cell.strip() in MISSING else float(cell) for cell in plain])
-        except ValueError:
-            return None
-    return None if np.isinf(found).any() or any("_" in cell for cell in cells) else found
-
-
-def _line_of(path: Any, found: Layout) -> Callable[[int], str]:
-    """What names a row in messages: the line at which it begins, read again as it is seldom asked for."""
-
-    def line(row: int) -> str:
-        with layout.opened(path, found.encoding) as text:
-            return f"line {next(itertools.islice(layout.cells(text, found), row, None))[0]}"
-
-    return line
 
 
 # Labels
