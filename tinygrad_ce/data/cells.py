@@ -58,22 +58,17 @@ class Plain(Block):
         super().__init__(content, found.separator, found.decimal, len(found.names))
         self._encoding, self._decimal = found.encoding.removesuffix("-sig"), found.decimal
 
-    @property
-    def count(self) -> int:
-        return len(self.values)
-
     def texts(self, column: int) -> tuple[np.ndarray, list[str]]:
         codes, values = self.short(column) or _coded(self.cells(column))
         return codes, [value.decode(self._encoding) for value in values]
 
     def numbers(self, column: int) -> np.ndarray | None:
-        values = self.values[:, column].copy()
-        if len(odd := np.flatnonzero(self.odd[:, column])):
+        if len(odd := self.odd(column)):
             read = _numbers([cell.decode(self._encoding) for cell in self.cells(column, odd)], self._decimal)
             if read is None:
                 return None
-            values[odd] = read
-        return values
+            self.values[column, odd] = read
+        return self.values[column]
 
 
 def _coded(cells: Sequence[Any]) -> tuple[np.ndarray, list[Any]]:
@@ -133,14 +128,14 @@ def plain(path: Any, found: Layout) -> Iterator[Plain]:
             rest = piece[end:]
             if len(rest) > _LONGEST:
                 raise NotPlain("a long line")
-            if content := _cleaned(piece[:end], found):
-                yield Plain(content, found)
-        if content := _cleaned(rest + b"\n", found):
-            yield Plain(content, found)
+            if end:
+                yield Plain(_cleaned(piece[:end], found), found)
+        if rest.strip():
+            yield Plain(_cleaned(rest + b"\n", found), found)
 
 
 def _cleaned(content: bytes, found: Layout) -> bytes:
-    """Lines, each ended by a line feed, without empty ones."""
+    """Lines, each ended by a line feed."""
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
     if any(sign in content for sign in (b"\r", b"\0", found.quote.encode())):
@@ -152,8 +147,6 @@ def _cleaned(content: bytes, found: Layout) -> bytes:
             raise NotPlain("another encoding") from None
     if found.separator == " ":
         content = re.sub(rb" ?\n ?", b"\n", re.sub(rb"[ \t]+", b" ", content)).lstrip(b" ")
-    if b"\n\n" in content or content[:1] == b"\n":
-        content = re.sub(rb"\n+", b"\n", content).removeprefix(b"\n")
     return content
 
 

@@ -24,6 +24,7 @@ _STEPS = (  # to numbers of two digits, four, eight: the factor, the shift, and 
 _TENS = np.array([10**i for i in range(_DIGITS + 1)], np.uint64)
 _TENS_AS_FLOATS = _TENS.astype(np.float64)
 _EXTENDED = sys.byteorder == "little" and np.finfo(np.longdouble).nmant == 63  # that of x86
+_NONE = np.zeros(0, np.int64)
 _ARENA = 1 << 24
 
 
@@ -32,7 +33,7 @@ class NotPlain(ValueError):
 
 
 class Block:
-    """Whole lines of a table: each cell's number, and whether it may be another one, or none at all.
+    """Whole lines of a table, and the numbers of their cells.
 
     Args:
         content: the lines, of which each ends in a line feed, and none has a cell in quotes.
@@ -53,7 +54,7 @@ class Block:
         lines = kinds.take(last) == _END
         if len(last) % width or lines.sum() * width != len(last) or not lines[width - 1 :: width].all():
             raise NotPlain(f"lines of other than {width} cells")
-        self._ends = marks.take(last)
+        ends = self._ends = marks.take(last)
         self._starts = np.concatenate([[0], self._ends[:-1] + 1])
         within = np.diff(last, prepend=-1) - 1
         signed = data.take(self._starts) == _MINUS
@@ -73,17 +74,24 @@ class Block:
         if len(long):
             values[long], odd[long] = _rounded(digits[long], _TENS.take(fraction[long]))
         values *= 1.0 - 2.0 * signed
-        self.values, self.odd = values.reshape(-1, width), odd.reshape(-1, width)
+        self.count = len(ends) // width
+        self.values = np.ascontiguousarray(values.reshape(-1, width).T)  # a row for each column
+        self._odd = odd.reshape(-1, width)
+        self._has_odd = self._odd.any(axis=0).tolist()
+
+    def odd(self, column: int) -> np.ndarray:
+        """The rows of a column whose cells may be other numbers, or none."""
+        return np.flatnonzero(self._odd[:, column]) if self._has_odd[column] else _NONE
 
     def cells(self, column: int, rows: np.ndarray | slice = slice(None)) -> list[bytes]:
         """What is written in some rows of a column."""
-        width = self.values.shape[1]
+        width = len(self.values)
         starts, ends = (places.reshape(-1, width)[rows, column].tolist() for places in (self._starts, self._ends))
         return [self.content[a:b] for a, b in zip(starts, ends, strict=True)]
 
     def short(self, column: int) -> tuple[np.ndarray, list[bytes]] | None:
         """Which of the different texts each cell of a column is, and these, if none is longer than a word."""
-        width = self.values.shape[1]
+        width = len(self.values)
         ends = self._ends[column::width]
         lengths = ends - self._starts[column::width]
         if lengths.max() > 8:
