@@ -23,7 +23,7 @@ from tinygrad_ce.data import layout, tables
 from tinygrad_ce.data.arrays import listed
 from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import Pair
-from tinygrad_ce.data.readers import columns
+from tinygrad_ce.data.strict import columns
 from tinygrad_ce.train import logits
 from tinygrad_ce.train.rows import MEASURED, Rows
 

@@ -19,7 +19,6 @@ from tinygrad_ce.cli.tables import write_rows
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.common.files import alone, remove_leftovers, replacing, write
 from tinygrad_ce.common.words import visible
-from tinygrad_ce.study import plot
 from tinygrad_ce.train import checkpoint, classifier
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.history import History
@@ -130,6 +129,8 @@ class Run(Callback):
             from matplotlib.figure import Figure
         except ImportError:
             return False
+        from tinygrad_ce.study import plot
+
         self.figures.mkdir(exist_ok=True)
         panels = 3 if len(set(history["lr"])) > 1 else 2
         figure = Figure(figsize=(4.5 * panels, 4), layout="constrained")

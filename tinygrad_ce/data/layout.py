@@ -279,6 +279,15 @@ def _rows(lines: Any, separator: str, quote: str, before: int = 0) -> Iterator[t
         map(_collapsed, lines) if separator == " " else lines,
         delimiter=separator, quotechar=quote, strict=True, skipinitialspace=True,
     )  # fmt: skip
+    return numbered(reader, before)
+
+
+def numbered(reader: Any, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv.reader, and the line that each begins at, where so many lines were read before.
+
+    Raises:
+        Damage: lines that can't be cells.
+    """
     while True:
         number = before + reader.line_num + 1
         try:

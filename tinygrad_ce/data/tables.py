@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from tinygrad_ce.common.files import AnyPath
-from tinygrad_ce.data import arrays, layout, pauses, readers
-from tinygrad_ce.data import cells as reading
+from tinygrad_ce.data import arrays, chunks, layout, naming, pauses, readers, strict
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Column, Plan
 from tinygrad_ce.data.dataset import Dataset, Pair
@@ -82,8 +81,8 @@ def load_table(
         found = layout.find(path, [label] if isinstance(label, str) else [], header, plan.decimal if plan else ".")
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
-        cells = reading.read(path, found, {name, *category, *_texts(kinds)})
-        line = reading.line_of(path, found)
+        cells = chunks.read(path, found, {name, *category, *_texts(kinds)})
+        line = chunks.line_of(path, found)
         labels = as_text(cells.pop(name))
         classes, y = _classes(name, labels, plan, line)
         notes: list[str] = []
@@ -124,8 +123,8 @@ def load_rows(path: AnyPath, plan: Plan, *, header: bool | None = None) -> np.nd
     with readers.reading(path):
         found = find(path, plan, header)
         kinds = _matched(found, plan, _place_of_plan(found, plan))
-        cells = reading.read(path, found, _texts(kinds))
-        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, reading.line_of(path, found))
+        cells = chunks.read(path, found, _texts(kinds))
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, chunks.line_of(path, found))
 
 
 def find(path: AnyPath, plan: Plan | None, header: bool | None) -> Layout:
@@ -163,7 +162,7 @@ def _label_place(found: Layout, plan: Plan | None, label: int | str | None) -> i
     near = [name for name in names if name.lower() == str(label).lower()]
     near = near or difflib.get_close_matches(str(label), names, 1)
     hint = f"; did you mean {arrays.shown(near[0])}?" if near else ""
-    raise Damage(f"no column {arrays.shown(label)}; the columns are {readers.columns(names)}{hint}")
+    raise Damage(f"no column {arrays.shown(label)}; the columns are {strict.columns(names)}{hint}")
 
 
 def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, Column]:
@@ -197,10 +196,10 @@ def _classes(
             raise Damage(f"{where}: {arrays.shown(value)}, expected a class name without control characters")
     if not labels.values:
         raise Damage(f"column {arrays.word(name)}: no row has a label, expected some")
-    index, classes = readers.class_index(labels.values)
+    index, classes = naming.class_index(labels.values)
     names = {value: classes[i] for value, i in index.items()}
     if plan is not None:
-        names = {value: value if value in plan.classes else readers.plain(value) for value in index}
+        names = {value: value if value in plan.classes else naming.plain(value) for value in index}
         classes = list(dict.fromkeys([*plan.classes, *sorted(names.values())]))
     place = {known: i for i, known in enumerate(classes)}
     found = [place[names[value]] for value in labels.values]

@@ -68,7 +68,7 @@ class Plain(Block):
             if read is None:
                 return None
             self.values[column, odd] = read
-        return self.values[column]
+        return np.asarray(self.values[column])
 
 
 def _coded(cells: Sequence[Any]) -> tuple[np.ndarray, list[Any]]:
@@ -115,7 +115,6 @@ def plain(path: Any, found: Layout) -> Iterator[Plain]:
     """
     if found.encoding not in _BYTEWISE:
         raise NotPlain(found.encoding)
-    keep_memory()
     with layout.unpacked(path) as file:
         file.read(3 * (found.encoding == "utf-8-sig"))
         head = [file.readline(_LONGEST) for _ in range(found.skipped + found.named)]
@@ -123,6 +122,8 @@ def plain(path: Any, found: Layout) -> Iterator[Plain]:
             raise NotPlain("lines that end otherwise")
         rest = b""
         while piece := file.read(_BYTES):
+            if len(piece) == _BYTES:
+                keep_memory()
             piece = rest + piece
             end = piece.rfind(b"\n") + 1
             rest = piece[end:]
