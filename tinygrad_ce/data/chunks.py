@@ -18,7 +18,7 @@ from tinygrad_ce.data.kinds import Cells, Text
 from tinygrad_ce.data.layout import MISSING, Layout
 
 _ROWS = 4096  # of a chunk
-_BYTES = 1 << 18  # of a chunk of plain lines
+_LEAST, _MOST = 1 << 15, 1 << 18  # bytes of a chunk of plain lines
 _LONGEST = 1 << 24  # bytes that are kept until their line ends
 _BYTEWISE = ("utf-8", "utf-8-sig", "cp1252", "latin-1")  # encodings in which no part of a sign looks like a separator
 
@@ -121,9 +121,13 @@ def plain(path: Any, found: Layout) -> Iterator[Plain]:
         if any(b"\r" in line.removesuffix(b"\r\n") for line in head) or any("\n" in name for name in found.names):
             raise NotPlain("lines that end otherwise")
         rest = b""
-        while piece := file.read(_BYTES):
-            if len(piece) == _BYTES:
-                keep_memory()
+        size, done = _LEAST, 0
+        while piece := file.read(size):
+            done += len(piece)
+            if size < _MOST:  # in proportion to what was read, as its arrays take twelve times as much
+                size = min(max(_LEAST, done // 16), _MOST)
+                if size == _MOST:
+                    keep_memory()
             piece = rest + piece
             end = piece.rfind(b"\n") + 1
             rest = piece[end:]
