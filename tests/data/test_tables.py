@@ -607,7 +607,7 @@ def test_every_kind_of_table_trains_as_well_as_a_pipeline_of_scikit_learns(pick,
     text = write(found)
     with open("birds.csv", "wb") as file:
         file.write(text if isinstance(text, bytes) else text.encode())
-    assert main(["train", "birds.csv", "--quiet", "--epochs", "20"]) == 0
+    assert main(["train", "birds.csv", "--quiet"]) == 0
     out = capsys.readouterr().out
     ours = float(out.split("test accuracy ")[1].split()[0])
     x, model = pipeline(found)

@@ -24,6 +24,7 @@ from tinygrad_ce.train.logs import show
 from tinygrad_ce.train.metrics import know, logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
+from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
 
@@ -86,6 +87,10 @@ def fit(
         CheckpointError: the checkpoint to resume from is damaged or belongs to another model.
         KeyboardInterrupt: the model keeps the weights of its last whole step.
 
+    Warns:
+        UserWarning: the cross-entropy is no lower than by guessing, and features are large and not scaled: begin the
+                model with ``nn.Standardize``.
+
     Example:
         >>> import tinygrad_ce as tg
         >>> model = tg.nn.Linear(4, 3, rng=0)
@@ -119,7 +124,9 @@ def fit(
     if resume and saving is not None:
         restore(training, files.load(saving.path), saving.path)
     know(model, rows.plan)
-    return training.run()
+    history = training.run()
+    warn_if_unscaled(training)
+    return history
 
 
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:
