@@ -554,7 +554,8 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
     found = tomllib.loads(text)
     assert found == {
         "data": ["moons"], "stream": False, "hidden": [8], "activation": "relu", "optimizer": "adam", "lr": 0.005,
-        "epochs": 6, "batch-size": 32, "accumulate": 2, "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
+        "epochs": 6, "stop-early": False, "batch-size": 32, "accumulate": 2,
+        "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
         "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
         "data-parallel": False, "quiet": True,
     }  # fmt: skip
@@ -913,7 +914,7 @@ def test_help_has_examples(capsys):
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert "example" in out
-        assert out.count("(off: --no-") == {"train": 4, "evaluate": 1}.get(argv[0], 0)
+        assert out.count("(off: --no-") == {"train": 5, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():
