@@ -30,10 +30,12 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": 
 _ENCODINGS = {"utf-8": "", "cp1252": "Latin-1", "latin-1": "Latin-1"}  # and what messages call them
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _OTHERS = {
-    b"PK\3\4": "an Excel workbook or another zip archive: save the sheet as .csv",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as .csv",
-    b"PAR1": "Parquet: pandas.read_parquet(FILE).to_csv('FILE.csv', index=False) makes a table of it",
+    b"PK\3\4": ("an Excel workbook or another zip archive: save the sheet as .csv, or", "excel"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook: save the sheet as .csv, or", "excel"),
+    b"PAR1": ("Parquet:", "parquet"),
+    b"ARROW1": ("Feather:", "feather"),
 }
+_READERS = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".ods": "excel", ".feather": "feather"}
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
 _PIECE = 1 << 18
@@ -77,6 +79,17 @@ class Layout(NamedTuple):
 def is_table(path: Any) -> bool:
     """Whether a file's name is that of a table as text, gzipped or not."""
     return Path(str(path).lower().removesuffix(".gz")).suffix in ENDINGS
+
+
+def hint(path: Any) -> str:
+    """What to write for a file whose name is that of another kind of table; nothing for others."""
+    reader = _READERS.get(Path(path).suffix.lower())
+    return f"; {_by_pandas(reader, repr(str(path)), Path(path).stem)}" if reader else ""
+
+
+def _by_pandas(reader: str, file: str, stem: str) -> str:
+    read = f"pandas.read_{reader}({file})"
+    return f"{read}.to_csv({f'{stem}.csv'!r}, index=False) makes a .csv of it; in Python, load_table({read}) takes it"
 
 
 class _Unpacked(io.RawIOBase):
@@ -237,9 +250,9 @@ def _marked(head: bytes) -> str:
     Raises:
         Damage: it isn't the beginning of text.
     """
-    for magic, words in _OTHERS.items():
+    for magic, (kind, reader) in _OTHERS.items():
         if head.startswith(magic):
-            raise Damage(f"{words}, expected a table as text")
+            raise Damage(f"{kind} {_by_pandas(reader, 'FILE', 'FILE')}, expected a table as text")
     marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
     zeros = head[0::2].count(0), head[1::2].count(0)
     if not marked and not min(zeros) and max(zeros) > 0.35 * len(head):

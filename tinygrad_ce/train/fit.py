@@ -21,9 +21,10 @@ from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, EarlyStopping
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import show
-from tinygrad_ce.train.metrics import logits, value_of
+from tinygrad_ce.train.metrics import know, logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
+from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
 
@@ -48,7 +49,10 @@ def fit(
     Args:
         model: a Module that turns rows of features into rows of logits, one for each class; or, for labels of 0 and 1
             and a loss such as binary_cross_entropy_with_logits, into one logit, above 0 for class 1.
-        data: a Dataset, a pair (x, y), or a ``tg.data.Stream`` of more rows than memory holds.
+        data: a Dataset, a pair (x, y), or a ``tg.data.Stream`` of more rows than memory holds. x may be a DataFrame of
+            pandas or polars or a pyarrow.Table, and y the name of its label's column: it becomes numbers as
+            ``tg.data.load_table`` says. Of a DataFrame or a ``tg.data.Table`` the model knows the plan, so that
+            ``predict`` takes DataFrames, too.
         epochs: how often each row is seen.
         batch_size: how many rows go through the model together.
         accumulate: how many such batches share a step: the step of 8 batches of 32 is that of one batch of 256.
@@ -83,6 +87,10 @@ def fit(
         CheckpointError: the checkpoint to resume from is damaged or belongs to another model.
         KeyboardInterrupt: the model keeps the weights of its last whole step.
 
+    Warns:
+        UserWarning: the cross-entropy is no lower than by guessing, and features are large and not scaled: begin the
+                model with ``nn.Standardize``.
+
     Example:
         >>> import tinygrad_ce as tg
         >>> model = tg.nn.Linear(4, 3, rng=0)
@@ -115,7 +123,10 @@ def fit(
     )  # fmt: skip
     if resume and saving is not None:
         restore(training, files.load(saving.path), saving.path)
-    return training.run()
+    know(model, rows.plan)
+    history = training.run()
+    warn_if_unscaled(training)
+    return history
 
 
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:
@@ -149,7 +160,7 @@ def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Ro
     rows = as_rows("fit", data, sample_weight)
     if isinstance(validation, float):
         return rows.split(validation, seed)
-    return rows, None if validation is None else as_rows("fit: validation", validation)
+    return rows, None if validation is None else as_rows("fit: validation", validation, None, rows.plan)
 
 
 def _check_labels(model: Module, loss: Callable[..., Any], rows: Rows, held: Rows | None) -> int:
