@@ -321,7 +321,7 @@ def spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
     terms = left.split(",")
     named = sorted({c for c in left if c.isalpha()})
     spare = "".join(c for c in string.ascii_letters if c not in named)
-    lengths = [a.ndim - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
+    lengths = [np.ndim(a) - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
     longest = spare[: max(lengths, default=0)]
     dots = [longest[len(longest) - n :] for n in lengths]
     if not arrow:

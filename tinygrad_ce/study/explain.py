@@ -94,7 +94,19 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Entry:
-    """How one entry of a pass came about: its value, and its gradient. Print it, or leave it at a cell's end."""
+    """How one entry of a pass came about: its value, and its gradient. Print it, or leave it at a cell's end.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> total = (x * [3.0, 4.0]).sum()
+        >>> tg.study.explain(total, entry=("total", ()))
+        total = 11
+          step 2, total = sum(v1)
+            total = 11 = 3 + 8
+                from v1[:]
+        ∂total/∂total = 1, from which the pass starts
+    """
 
     text: str
 

@@ -373,6 +373,7 @@ function tell(pieces, from) {
   const terms = pieces.map((text) => element("span", { class: "term" }, text));
   const lines = [element("p", {}, ...terms), element("p", { class: "quiet" }, from)];
   byId("made").replaceChildren(...lines.filter((line) => line.textContent));
+  byId("made").hidden = !pieces.length;
   byId("made").scrollTop = 0;
   // What scrolls can be reached with the keyboard.
   if (byId("made").scrollHeight > byId("made").clientHeight) byId("made").tabIndex = 0;
@@ -407,7 +408,7 @@ function lightMap(map, array, places, entry) {
 
 /** No entry is chosen. */
 function forget() {
-  tell([], "Choose an entry to see how it came about.");
+  tell([], "");
   for (const figure of byId("arrays").children) light(new Map(), null, null);
 }
 
