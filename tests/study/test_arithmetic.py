@@ -1,5 +1,6 @@
 """The arithmetic of entries: what each number is said to be made of makes it, of every operator's examples."""
 
+import functools
 import importlib
 import re
 
@@ -30,15 +31,21 @@ WORDS = {
 }
 
 
-def example_losses(name, dtype=np.float64):
+def example_losses(name):
     """For each example of an operator a loss, a sum in which every entry counts differently, and its inputs."""
-    for f, inputs in example_calls(registry[name], dtype, seed=0):
+    for f, inputs in example_calls(registry[name], np.float64, seed=0):
         leaves = [tg.Tensor(x, requires_grad=True) for x in inputs]
         results = f(*leaves)
         parts = results if isinstance(results, list | tuple) else [results]
         rng = np.random.default_rng(1)
-        loss = sum((part * rng.uniform(0.5, 1.5, part.shape).astype(dtype)).sum() for part in parts)
+        loss = sum((part * rng.uniform(0.5, 1.5, part.shape)).sum() for part in parts)
         yield loss, {f"x{i}": leaf for i, leaf in enumerate(leaves)}
+
+
+@functools.cache
+def accounts(name):
+    """An operator's examples, explained."""
+    return [tg.study.explain(loss, names=names) for loss, names in example_losses(name)]
 
 
 def evaluated(found):
@@ -76,8 +83,8 @@ def rows_with_origins(explained):
 @pytest.mark.parametrize("name", sorted(registry))
 def test_every_entry_is_what_its_terms_make(name):
     told = 0
-    for loss, names in example_losses(name):
-        for step, row, place in rows_with_origins(tg.study.explain(loss, names=names)):
+    for explained in accounts(name):
+        for step, row, place in rows_with_origins(explained):
             found = terms(row.origin, place)
             text, entries = said(row.origin, place)
             assert bool(entries) == bool(found)
@@ -95,8 +102,7 @@ def test_every_entry_is_what_its_terms_make(name):
 
 @pytest.mark.parametrize("name", sorted(registry))
 def test_every_gradient_that_arrives_says_where_it_comes_from(name):
-    for loss, names in example_losses(name, np.float32):
-        explained = tg.study.explain(loss, names=names)
+    for explained in accounts(name):
         for step in explained.steps:
             assert step.rows[-1].origin, step.title
             if step.share and step.share.upstream.size:
@@ -216,8 +222,8 @@ def test_an_entry_that_is_none_is_refused(entry, error, words):
 
 @pytest.mark.parametrize("name", sorted(registry))
 def test_backward_steps_show_every_array_that_their_rule_names(name):
-    for loss, names in example_losses(name):
-        for step in tg.study.explain(loss, names=names).steps:
+    for explained in accounts(name):
+        for step in explained.steps:
             if step.share:
                 rule = step.formula.text.split("= ", 1)[1]
                 arrays = {value.name for value in step.call.operands.values() if value.kind != "number"}

@@ -78,26 +78,25 @@ Term = tuple[Part, tuple[int, ...]]  # and the places of its factors' numbers
 
 def terms(origin: Origin, place: int) -> list[Term]:
     """The terms of one entry, in order."""
-    return [
-        (part, places)
-        for part in origin.parts
-        for places in zip(*(_where(factor.places, part, place) for factor in part.factors), strict=True)
-        if min(places, default=0) >= 0
-    ]  # fmt: skip
+    found: list[Term] = []
+    for part in origin.parts:
+        index = _indices(part.at, part.shape, place)
+        columns = [np.broadcast_to(f.places, part.shape)[index].ravel().tolist() for f in part.factors]
+        found += [(part, places) for places in zip(*columns, strict=True) if min(places) >= 0]
+    return found
 
 
-def _where(places: np.ndarray, part: Part, place: int) -> list[int]:
-    """A factor's places in the terms of one entry. Axes along which the entry stays the same aren't searched."""
-    if not part.shape:
-        return [int(places)] * int(part.at == place)
-    at = part.at.reshape((1,) * (len(part.shape) - part.at.ndim) + part.at.shape)
+def _indices(at: np.ndarray, shape: tuple[int, ...], place: int) -> tuple[np.ndarray, ...]:
+    """Where terms of a shape belong to one entry. Axes along which the entry stays the same aren't searched."""
+    at = at.reshape((1,) * (len(shape) - at.ndim) + at.shape)
     own = at[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in at.strides)]
     found = np.argwhere(own == place)
-    free = [n if m == 1 else 1 for n, m in zip(part.shape, own.shape, strict=True)]
+    if not shape:
+        return (np.asarray(bool(len(found))),)
+    free = [n if m == 1 else 1 for n, m in zip(shape, own.shape, strict=True)]
     index = found[:, None, :] + np.indices(free).reshape(len(free), 1, -1).transpose(1, 2, 0)
-    in_order = np.sort(np.ravel_multi_index(tuple(index.reshape(-1, len(free)).T), part.shape))
-    chosen: list[int] = np.broadcast_to(places, part.shape)[np.unravel_index(in_order, part.shape)].tolist()
-    return chosen
+    in_order = np.sort(np.ravel_multi_index(tuple(index.reshape(-1, len(free)).T), shape))
+    return np.unravel_index(in_order, shape)
 
 
 def said(origin: Origin, place: int) -> tuple[str, str]:
