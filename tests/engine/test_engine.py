@@ -1005,6 +1005,12 @@ def test_einsum_takes_numpys_lists_of_axes(einsum, letters, lists):
     np.testing.assert_array_equal(tg.einsum(np.ones((2, 3)), lists[0], np.ones((3, 4)), lists[1], *result), plain)
 
 
+def test_einsum_takes_a_number_among_its_operands():
+    a = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    tg.einsum("ij,,ij->i", a, 2.0, a).sum().backward()
+    np.testing.assert_array_equal(a.grad, 4 * a.data)
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [

@@ -204,7 +204,7 @@ def test_a_gradient_with_two_consumers_is_a_share_and_then_the_sum(browser, save
             if place(view)[0] == 4:
                 assert all(card["line"] == "" for card in cards)
                 assert [(card["label"], card["rows"]) for card in cards] == [
-                    ("upstream g", [["1"]]), ("local", [["3"]]), ("g · local", [["3"]]),
+                    ("upstream g", [["1"]]), ("w", [["3"]]), ("local", [["3"]]), ("g · local", [["3"]]),
                     ("+ gradient so far", [["3"]]), ("= gradient now", [["6"]]),
                 ]  # fmt: skip
         assert told == [

@@ -36,7 +36,7 @@ FIRST = [  # what a page begins with; the rest follows by name, exceptions last
     "nn.Module", "nn.Sequential", "nn.Linear", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.CosineAnnealingLR",
     "data.Dataset", "data.split", "data.batches", "data.load_digits", "data.load_csv",
     "fit", "train.Callback", "train.Training", "train.EarlyStopping", "train.Checkpoint",
-    "study.explain", "study.Explanation", "study.graph", "study.Graph", "study.player", "mpi.fit",
+    "study.explain", "study.Explanation", "study.Entry", "study.graph", "study.Graph", "study.player", "mpi.fit",
 ]  # fmt: skip
 _INSIDE = [  # not public, but what public functions return, or rest on
     "automodule:: tinygrad_ce.engine.primitive", "automodule:: tinygrad_ce.engine.record",

@@ -315,13 +315,13 @@ def _letters(axes: Any) -> str:
     return "".join("..." if axis is ... else letters[axis] for axis in axes)
 
 
-def _spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
+def spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
     """The letters of each operand and of the result, with ... spelled out and the result always given."""
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     named = sorted({c for c in left if c.isalpha()})
     spare = "".join(c for c in string.ascii_letters if c not in named)
-    lengths = [a.ndim - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
+    lengths = [np.ndim(a) - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
     longest = spare[: max(lengths, default=0)]
     dots = [longest[len(longest) - n :] for n in lengths]
     if not arrow:
@@ -335,7 +335,7 @@ def _einsum_rule(i, g, y, subscripts, *operands):
     A letter that the i-th operand has twice gets a second name there, and an identity matrix ties the two. A letter
     that no other operand has in its full length gets a vector of ones.
     """
-    terms, result = _spell_out(subscripts, operands)
+    terms, result = spell_out(subscripts, operands)
     spare = iter([c for c in string.ascii_letters if c not in "".join(terms)])
     sources = [(result, g)] + [(t, a) for k, (t, a) in enumerate(zip(terms, operands, strict=True)) if k != i]
     target = ""

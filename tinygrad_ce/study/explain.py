@@ -7,23 +7,16 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from tinygrad_ce.study import formulas
+from tinygrad_ce.study import formulas, origins
+from tinygrad_ce.study.arithmetic import Origin, Row, box, derivation, positions
 from tinygrad_ce.study.formulas import Formula, name_in_latex
 from tinygrad_ce.study.inside import inside_backward, inside_forward
-from tinygrad_ce.study.numbers import numbers
-from tinygrad_ce.study.trace import Call, Share, Trace, names_in, short, trace
-
-
-class Row(NamedTuple):
-    """A labelled array of a step."""
-
-    label: str
-    array: np.ndarray
-    indent: bool = False
+from tinygrad_ce.study.numbers import number, numbers
+from tinygrad_ce.study.trace import Call, Share, Trace, Value, names_in, short, trace
 
 
 class Step(NamedTuple):
@@ -99,7 +92,44 @@ class Explanation:
         return "\n".join([*parts, "</div>"])
 
 
-def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None) -> Explanation:
+@dataclass(frozen=True)
+class Entry:
+    """How one entry of a pass came about: its value, and its gradient. Print it, or leave it at a cell's end.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> total = (x * [3.0, 4.0]).sum()
+        >>> tg.study.explain(total, entry=("total", ()))
+        total = 11
+          step 2, total = sum(v1)
+            total = 11 = 3 + 8
+                from v1[:]
+        ∂total/∂total = 1, from which the pass starts
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>"
+
+
+@overload
+def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None, entry: None = None) -> Explanation: ...
+
+
+@overload
+def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None, entry: tuple[str, Any]) -> Entry: ...
+
+
+def explain(
+    loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None, entry: tuple[str, Any] | None = None
+) -> Explanation | Entry:
     r"""The whole forward and backward pass that a Tensor came from, as a numbered account.
 
     A step of the forward pass shows its operator, formula, shapes, dtype and values; of softmax and cross-entropy also
@@ -112,13 +142,17 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
         loss: the Tensor to explain, whose graph isn't used up by ``backward(retain_graph=False)``.
         g: the cotangent, for a Tensor that is no scalar.
         names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
+        entry: the name of a value and an index, as in ``("W", (1, 2))``: the arithmetic of this entry, and of its
+            gradient, is told instead of the whole pass.
 
     Returns:
-        An Explanation. Print it, or leave it at the end of a notebook's cell.
+        An Explanation, or of an entry, an Entry. Print it, or leave it at the end of a notebook's cell.
 
     Raises:
-        TypeError: loss is no Tensor.
-        RuntimeError, ValueError: it requires no grad, was made by no operator, or is no scalar and g is missing.
+        TypeError: loss is no Tensor, or entry no pair of a name and an index.
+        IndexError: the value has no such entry.
+        RuntimeError, ValueError: no value has the name; or loss requires no grad, was made by no operator, or is no
+            scalar and g is missing.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -142,29 +176,93 @@ def explain(loss: Any, g: Any = None, *, names: Mapping[str, Any] | None = None)
           2  gradient of w, through step 1 (multiply, argument a)
              ∂y/∂w = g · w
              upstream g   1
+               w          3
              local        3
              g · local    3
         <BLANKLINE>
           3  gradient of w, through step 1 (multiply, argument b)
              ∂y/∂w += g · w
              upstream g             1
+               w                    3
              local                  3
              g · local              3
              added to the 3 so far  6
         <BLANKLINE>
         Gradients of y
              w   6
+        >>> print(tg.study.explain(y, entry=("w", ())))
+        w = 3, given
+        ∂y/∂w = 6
+          step 2, gradient of w, through step 1 (multiply, argument a)
+            gradient so far = 3 = 1 · 3
+                from g, local
+            local = 3 = 3
+                from w
+          step 3, gradient of w, through step 1 (multiply, argument b)
+            ∂y/∂w = 6 = 3 + 3
+                from gradient so far, this share
+            g · local = 3 = 1 · 3
+                from g, local
+            local = 3 = 3
+                from w
 
     Source:
         Rumelhart, Hinton, Williams, Learning representations by back-propagating errors, 1986.
     """
-    return explanation(trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain"))
+    found = explanation(trace(loss, names_in(sys._getframe(1)) if names is None else names, g, "explain"))
+    return found if entry is None else _entry(found, entry)
+
+
+def _entry(found: Explanation, entry: Any) -> Entry:
+    """The arithmetic of an entry, from the step that made it and from every step that handed it a gradient."""
+    value, place = _chosen(found.trace.values, entry)
+    index, slope = box(value.array.shape, [place]), f"∂{found.trace.output.name}/∂{value.name}"
+    lines = [f"{value.name}{index} = {number(value.array.flat[place])}" + (", given" if value.made_by is None else "")]
+    for step in found.steps:
+        if step.share is None and step.call.result is value:
+            lines += _told(step, value.name, place)
+    if value.gradient is not None:
+        start = "" if value.shares else ", from which the pass starts"
+        lines.append(f"{slope}{index} = {number(value.gradient.flat[place])}{start}")
+    for step in found.steps:
+        if step.share in value.shares:
+            lines += _told(step, slope if step.share is value.shares[-1] else "gradient so far", place)
+    return Entry("\n".join(lines))
+
+
+def _told(step: Step, name: str, place: int) -> list[str]:
+    return [
+        f"  step {step.number}, {step.title}",
+        *(f"    {line}" for line in derivation(name, step.rows, place) if line),
+    ]
+
+
+def _chosen(values: Sequence[Value], entry: Any) -> tuple[Value, int]:
+    """The value that an entry is of, and its place in the flat order."""
+    if not isinstance(entry, tuple | list) or len(entry) != 2 or not isinstance(entry[0], str):
+        raise TypeError(f'explain: entry is {entry!r}, expected a name and an index, as in ("W", (1, 2))')
+    name, index = entry
+    value = next((value for value in values if value.name == name), None)
+    if value is None:
+        known = ", ".join(dict.fromkeys(value.name for value in values))
+        raise ValueError(f"explain: entry names {name!r}, and no value of this pass has that name; they are {known}")
+    try:
+        place = positions(value.array)[tuple(index) if isinstance(index, list) else index]
+    except (IndexError, TypeError, ValueError) as error:
+        raise IndexError(f"explain: {name} has shape {value.array.shape}, and no entry {index!r}: {error}") from None
+    if np.ndim(place):
+        count = f"{name}[{index!r}] are {np.size(place)} entries, expected one"
+        raise IndexError(f"explain: {count}; {name} has shape {value.array.shape}")
+    return value, int(place)
 
 
 def explanation(found: Trace) -> Explanation:
     """The account of a trace."""
     forward = [_forward(call) for call in found.calls]
-    backward = [_backward(len(forward) + 1 + k, share, found) for k, share in enumerate(found.shares)]
+    backward = [
+        _backward(len(forward) + 1 + k, share, forward[share.call.number - 1].rows, found)
+        for k, share in enumerate(found.shares)
+    ]
     return Explanation(found, forward + backward)
 
 
@@ -187,13 +285,13 @@ def _forward(call: Call) -> Step:
     named = {operand.name: operand for operand in call.operands.values() if operand.kind != "number"}
     shapes = ", ".join(f"{name} {operand.array.shape}" for name, operand in named.items())
     shapes = f"{shapes} → {result.name} {result.array.shape} {result.array.dtype}".removeprefix(" → ")
+    inside = inside_forward(call)
     rows = [Row(f"{name}, as it was here", array, True) for name, array in call.outdated()]
-    rows += [Row(label, array, True) for label, array in inside_forward(call)]
-    rows.append(Row(result.name, result.array))
+    rows += [*inside.rows, Row(result.name, result.array, origin=inside.origin or origins.of_value(call))]
     return Step(call.number, "forward", f"{result.name} = {call.text}", formula, shapes, rows, call)
 
 
-def _backward(number: int, share: Share, found: Trace) -> Step:
+def _backward(number: int, share: Share, forward: list[Row], found: Trace) -> Step:
     call, operand, loss = share.call, share.operand, found.output.name
     words, latex = _words(call)
     text, tex = formulas.rule(call, share.argument, words, latex)
@@ -203,18 +301,25 @@ def _backward(number: int, share: Share, found: Trace) -> Step:
     sign, sign_in_latex = ("=", "=") if share.before is None else ("+=", "{+}=")
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
     formula = Formula(f"∂{loss}/∂{operand.name} {sign} {text}", f"{left} {sign_in_latex} {tex}")
-    rows = [Row("upstream g", share.upstream)]
-    rows += [Row(label, array, True) for label, array in inside_backward(share)]
+    title = f"gradient of {operand.name}, through step {call.number} ({call.operator}, argument {share.argument})"
+    return Step(number, "backward", title, formula, "", [*_gradient_rows(share, forward, axes)], call, share)
+
+
+def _gradient_rows(share: Share, forward: list[Row], axes: str) -> Iterator[Row]:
+    """From the upstream gradient, by way of what the rule names, to what the operand has by now."""
+    value, inside = forward[-1].origin or Origin([]), inside_backward(share, forward)
+    yield Row("upstream g", share.upstream)
+    yield from (Row(name, array, True) for name, array in origins.operands_named(share))
+    yield from inside.rows
     if share.local is not None:
-        rows.append(Row("local", share.local))
-    rows.append(Row("g · local" if share.local is not None else "by the rule", share.product))
+        yield Row("local", share.local, origin=inside.local or origins.of_local(share, value))
+    by_rule = origins.of_product(share, value) if share.local is not None or not inside.origin else inside.origin
+    yield Row("g · local" if share.local is not None else "by the rule", share.product, origin=by_rule)
     if axes:
-        rows.append(Row(f"broadcasting undone: summed over {axes}", share.gradient))
+        yield Row(f"broadcasting undone: summed over {axes}", share.gradient, origin=origins.of_gradient(share))
     if share.before is not None:
         before = numbers(share.before) if share.before.size == 1 else "gradient"
-        rows.append(Row(f"added to the {before} so far", share.total))
-    title = f"gradient of {operand.name}, through step {call.number} ({call.operator}, argument {share.argument})"
-    return Step(number, "backward", title, formula, "", rows, call, share)
+        yield Row(f"added to the {before} so far", share.total, origin=origins.of_total(share))
 
 
 def _repeated(share: Share) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tinygrad_ce.engine.primitive import Primitive
 from tinygrad_ce.study.trace import Call
 
-_RESULT = "the result"  # no argument can have this name
+RESULT = "the result"  # no argument can have this name
 
 
 class Formula(NamedTuple):
@@ -40,7 +40,7 @@ def rule(call: Call, argument: str, words: Mapping[str, str], latex: Mapping[str
     unknown = rf"\text{{the rule of {made.name} in {argument}}}"
     template = _given(call, family) or _read(made, family) or unknown
     result = call.result.name
-    return _filled(template, {**words, _RESULT: result}, {**latex, _RESULT: name_in_latex(result)})
+    return _filled(template, {RESULT: result, **words}, {RESULT: name_in_latex(result), **latex})
 
 
 def _given(call: Call, part: str) -> str:
@@ -50,7 +50,7 @@ def _given(call: Call, part: str) -> str:
     if callable(formula):
         formula = formula(*(call.node._arguments[:-1] if made.keeps else call.node._arguments))
     names = {name: f"⟨{name}⟩" for name in made.arguments}
-    return _renamed(formula, {"y": f"⟨{_RESULT}⟩", **names} if part else names)
+    return _renamed(formula, {"y": f"⟨{RESULT}⟩", **names} if part else names)
 
 
 def _renamed(latex: str, names: Mapping[str, str]) -> str:
@@ -140,7 +140,7 @@ def _read(made: Primitive, argument: str) -> str:
         if len(body) != 1 + (ast.get_docstring(node) is not None) or not isinstance(last, ast.Return) or not last.value:
             return ""
         body = last.value
-    given = ["g", f"⟨{_RESULT}⟩", *(f"⟨{name}⟩" for name in made.arguments)]
+    given = ["g", f"⟨{RESULT}⟩", *(f"⟨{name}⟩" for name in made.arguments)]
     parameters = _parameters(node)[argument == made.many :]  # without the first, which of *arguments it is
     return _Latex(dict(zip(parameters, given, strict=False))).of(body)
 

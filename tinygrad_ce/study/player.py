@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.study.explain import Row, Step, explanation, gradients
+from tinygrad_ce.study.arithmetic import Origin, Part, Row, strided, whole
+from tinygrad_ce.study.explain import Step, explanation, gradients
 from tinygrad_ce.study.graph import STYLE, Graph, brief, draw, trace_of
 from tinygrad_ce.study.numbers import DIGITS, numbers, spread
 from tinygrad_ce.study.page import Page, asset, frame
@@ -17,6 +18,7 @@ from tinygrad_ce.study.trace import Share, Trace, Value, names_in
 WIDTH = 680.0  # of the graph in pixels: it leaves room for the numbers beside it
 CORNERS = (32, 64), (24, 32), (12, 16), (6, 8)  # rows and columns that the page holds of a larger array
 ROOM = 50_000  # numbers in all arrays of a page; if there are more, the corners get smaller
+LISTED = 20_000  # numbers that a page holds to tell where entries come from, beside the arrays that it shows
 
 
 def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = None) -> Page:
@@ -62,6 +64,8 @@ class Script:
         self.found = found
         self.arrays: list[np.ndarray] = []
         self.places: dict[int, int] = {}  # by id: the arrays are kept alive by the list
+        self.origins: list[tuple[Origin, np.ndarray]] = []
+        self.made: dict[int, int] = {}  # of an array's place, the origin that is the first told
         self.boxes = {id(item.value): k for k, item in enumerate(drawing.items) if item.value}
         self.folded = {call.number: k for k, item in enumerate(drawing.items) if not item.value for call in item.calls}
         self.edges = {(arrow.call.number, arrow.argument): k for k, arrow in enumerate(drawing.arrows)}
@@ -72,8 +76,29 @@ class Script:
         forward = [self._forward(step) for step in account if not step.share]
         backward = [self._backward(step, step.share) for step in account if step.share]
         steps = [self._start(), *forward, self._turn(), *backward, self._end()]
-        corner = _corner(self.arrays)
-        return {"steps": steps, "arrays": [_held(array, corner) for array in self.arrays]}
+        corner, shown = _corner(self.arrays), len(self.arrays)
+        origins = [*self._origins()]
+        arrays = [_held(array, corner if k < shown else None) for k, array in enumerate(self.arrays)]
+        given = [self.places[id(leaf.array)] for leaf in self.found.leaves]
+        return {"steps": steps, "arrays": arrays, "origins": origins, "made": self.made, "given": given}
+
+    def _origins(self) -> Iterator[dict[str, Any]]:
+        """Where entries come from. What no step shows, but takes part, is held as well, as long as there is room."""
+        room = LISTED
+        for origin, array in self.origins:
+            factors = [factor for part in origin.parts for factor in part.factors]
+            lists = [strided(v, p.shape)[1] for p in origin.parts for v in (p.at, *(f.places for f in p.factors))]
+            hidden = {id(f.array): f.array.size for f in factors if id(f.array) not in self.places}
+            size = sum(map(len, lists)) + sum(hidden.values())
+            if size > room:  # too much to say which: it is all of what is shown
+                shown = [factor for factor in factors if id(factor.array) not in hidden]
+                origin, size = Origin(whole(shown, array), origin.by or "the rule"), 0
+            room -= size
+            yield {"by": origin.by, "parts": [self._part(part) for part in origin.parts]}
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        of = [[self._place(f.array), *strided(f.places, part.shape), f.name] for f in part.factors]
+        return {"words": part.words, "shape": part.shape, "at": strided(part.at, part.shape), "of": of}
 
     def _start(self) -> dict[str, Any]:
         leaves = self.found.leaves
@@ -103,7 +128,8 @@ class Script:
     def _backward(self, shown: Step, share: Share) -> dict[str, Any]:
         operand, rows = share.operand, shown.rows
         if share.before is not None:
-            rows = [*rows[:-1], Row("+ gradient so far", share.before), Row("= gradient now", share.total)]
+            now = Row("= gradient now", share.total, origin=rows[-1].origin)
+            rows = [*rows[:-1], Row("+ gradient so far", share.before), now]
         step = self._operation(shown, rows, [share.argument])
         if id(operand) in self.boxes:
             step["lit"] += self._drawn([operand])
@@ -128,9 +154,18 @@ class Script:
         return self._step(shown.phase, shown.title, rows, lit=[box], edges=edges, **texts)
 
     def _step(self, phase: str, title: str, rows: Iterable[Row], **more: Any) -> dict[str, Any]:
-        shown = [{"label": row.label, "array": self._place(row.array), "indent": row.indent} for row in rows]
+        shown = [self._row(row) for row in rows]
         usual: dict[str, Any] = {"formula": "", "shapes": "", "lit": [], "edges": [], "sets": [], "note": None}
         return {"phase": phase, "title": title, "rows": shown, **usual, **more}
+
+    def _row(self, row: Row) -> dict[str, Any]:
+        place = self._place(row.array)
+        shown: dict[str, Any] = {"label": row.label, "array": place, "indent": row.indent}
+        if row.origin is not None:
+            shown["made"] = len(self.origins)
+            self.made.setdefault(place, len(self.origins))
+            self.origins.append((row.origin, row.array))
+        return shown
 
     def _drawn(self, values: Iterable[Value]) -> list[int]:
         return [self.boxes[id(value)] for value in values if id(value) in self.boxes]
@@ -166,9 +201,9 @@ def _corner(arrays: Iterable[np.ndarray]) -> tuple[int, int]:
     return next((c for c, size in zip(CORNERS, sizes, strict=True) if size <= ROOM), CORNERS[-1])
 
 
-def _held(array: np.ndarray, corner: tuple[int, int]) -> dict[str, Any]:
+def _held(array: np.ndarray, corner: tuple[int, int] | None) -> dict[str, Any]:
     """An array as rows of numbers, or its first rows and columns."""
-    part = _as_rows(array)[: corner[0], : corner[1]]
+    part = _as_rows(array)[: corner[0], : corner[1]] if corner else _as_rows(array)
     return {
         "shape": list(array.shape), "dtype": str(array.dtype),
         "summary": spread(array) if array.size else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Call:
     settings: dict[str, Any]  # all of them
     result: Value
     node: Node
+    shares: list[Share] = field(default_factory=list)  # what it hands back to its operands
 
     @property
     def is_known(self) -> bool:
@@ -56,6 +58,27 @@ class Call:
             operand, used = self.operands[made.argument(i)], self.node._arguments[i]
             if used is not operand.array:
                 yield operand.name, used
+
+    def pull(self, i: int, g: Any) -> np.ndarray:
+        """What the rule of the argument at a position makes of an upstream gradient."""
+        arguments = [*map(single, self.node._arguments)]
+        if self.node._primitive.keeps:
+            arguments[-1] = None
+        # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.
+        g = g if g is None or g.ndim else g[()]
+        return np.asarray(self.node._primitive.rules[i](g, single(self.node._value), *arguments))
+
+    def reopened(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """An array in the result's shape, to broadcast against a shape that the call reduced; None if it doesn't."""
+        if array.size == 1:
+            return array.reshape(())
+        axis = self.settings.get("axis") if self.is_known else None
+        if array.shape != shape and axis is not None:
+            axes = {int(k) % max(len(shape), 1) for k in np.ravel(axis)}
+            kept = tuple(1 if k in axes else n for k, n in enumerate(shape))
+            array = array.reshape(kept) if math.prod(kept) == array.size else array
+        fits = array.ndim == len(shape) and all(n in (1, m) for n, m in zip(array.shape, shape, strict=True))
+        return array if fits else None
 
     @property
     def text(self) -> str:
@@ -255,39 +278,34 @@ def names_in(frame: types.FrameType | None) -> dict[str, Any]:
 def _shares(call: Call, values: _Values) -> Iterable[Share]:
     """What a call hands back to its operands, by its rules, added up in each operand."""
     node, made, g = call.node, call.node._primitive, call.result.gradient
-    arguments = [*map(single, node._arguments)]
-    if made.keeps:
-        arguments[-1] = None
     for i, parent in node._parents:
-        rule = made.rules[i]
-        assert rule is not None
         operand = values.of[parent._order]
-        # The rules take the upstream gradient of a scalar as NumPy's scalar, as the reverse pass hands it to them.
-        product = np.asarray(rule(g if g is None or g.ndim else g[()], single(node._value), *arguments))
+        product = call.pull(i, g)
         fitted = np.asarray(unbroadcast(product, operand.array, made, i))
         before = operand.gradient
         total = fitted if before is None else np.asarray(before + fitted)
-        local = _local(rule, node, arguments, product)
-        share = Share(call, made.argument(i), operand, np.asarray(g), local, product, fitted, total, before)
+        share = Share(
+            call, made.argument(i), operand, np.asarray(g), _local(call, i, product), product, fitted, total, before
+        )
         operand.gradient = total
         operand.shares.append(share)
+        call.shares.append(share)
         yield share
 
 
-def _local(rule: Any, node: Node, arguments: list[Any], product: np.ndarray) -> np.ndarray | None:
+def _local(call: Call, i: int, product: np.ndarray) -> np.ndarray | None:
     """dy/dx, where the rule multiplies upstream by it entry by entry: what the rule gives for an upstream of 1."""
-    y = node._value
-    if y.size != 1 and product.shape != y.shape:
-        return None
+    y = call.node._value
     with np.errstate(all="ignore"):
-        one = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
-        local = np.asarray(rule(one, y, *arguments))
-        if y.size == 1:
-            return local
         # Tried with an upstream of its own: the one that arrived may be 0, or alike in all entries.
         other = (1 + np.arange(y.size) % 7).reshape(y.shape).astype(y.dtype)
-        whole, product = other * local, np.asarray(rule(other, y, *arguments))
-        close = np.isclose(whole, product, rtol=1e-3, atol=0, equal_nan=True)
+        spread = call.reopened(other, product.shape)
+        if spread is None:
+            return None
+        local = call.pull(i, np.ones(y.shape, y.dtype))
+        if y.size == 1:
+            return local
+        close = np.isclose(spread * local, call.pull(i, other), rtol=1e-3, atol=0, equal_nan=True)
     return local if close.all() else None
 
 

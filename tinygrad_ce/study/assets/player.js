@@ -1,7 +1,7 @@
 
 // ---- What is played: the steps, and for boxes and arrows of the graph, when something happens to them.
 
-const { steps, arrays } = pageData;
+const { steps, arrays, origins, made, given } = pageData;
 const last = steps.length - 1;
 const graph = document.querySelector(".tg-graph");
 const stage = byId("stage");
@@ -153,7 +153,7 @@ function arrayFigure(row, kind) {
   const inColours = large && !byId("digits").checked;
   const parts = inColours ? heatMap(array, row.label, line) : [numberTable(array, row.label, large)];
   return element(
-    "figure", { class: `array ${kind}`, "data-label": row.label },
+    "figure", { class: `array ${kind}`, "data-label": row.label, "data-array": row.array },
     element("figcaption", {}, element("strong", {}, row.label),
       element("span", { class: "quiet" }, `${asShape(array.shape)} ${array.dtype}`)),
     ...parts, ...(line.textContent ? [line] : []),
@@ -173,16 +173,19 @@ function summary({ shape, summary: words, rows, whole }) {
 function numberTable(array, label, headed) {
   const texts = array.rows.map((row) => row.map((value) => asText(value, array.dtype)));
   if (!texts.flat().length) return element("p", { class: "quiet" }, "empty");
-  if (array.shape.length === 0) return element("p", { class: "scalar" }, texts[0][0]);
+  if (array.shape.length === 0) {
+    return element("p", { class: "scalar" }, element("button", { "data-row": 0, "data-column": 0 }, texts[0][0]));
+  }
   const after = (text) => (text.includes(".") ? text.length - text.indexOf(".") : 0);
   const most = texts[0].map((_, c) => Math.max(...texts.map((row) => after(row[c]))));
   const headers = (headed || array.shape.length > 2) && array.shape.length > 1;
-  const cells = (row) => row.map((text, c) => element("td", {}, text + " ".repeat(most[c] - after(text))));
+  const cell = (text, r, c) => element(
+    "td", { tabindex: r || c ? -1 : 0, "data-row": r, "data-column": c }, text + " ".repeat(most[c] - after(text)));
+  const cells = (row, r) => row.map((text, c) => cell(text, r, c));
   const rows = texts.map((row, r) => element("tr", {}, ...(headers
-    ? [element("th", { scope: "row" }, indexOf(array, r, 0).slice(0, -1).join(", "))] : []), ...cells(row)));
-  const wide = texts[0].length > 3 ? { tabindex: 0, role: "region", "aria-label": `the numbers of ${label}` } : {};
-  const table = element("table", { "aria-label": label }, element("tbody", {}, ...rows));
-  return element("div", { class: "scroll matrix", ...wide }, table);
+    ? [element("th", { scope: "row" }, indexOf(array, r, 0).slice(0, -1).join(", "))] : []), ...cells(row, r)));
+  const table = element("table", { role: "grid", "aria-label": label }, element("tbody", {}, ...rows));
+  return element("div", { class: "scroll matrix" }, table);
 }
 
 /** Cells from blue over the paper's colour at 0 to red, what they mean, and the number at the pointer in a line. */
@@ -194,7 +197,7 @@ function heatMap(array, label, line) {
   const map = shape(
     "svg",
     { class: "heat", viewBox: `0 0 ${columns} ${rows}`, width: columns * cell, height: rows * cell, role: "img",
-      "aria-label": `${label} ${asShape(array.shape)}: ${line.textContent}` },
+      tabindex: 0, "aria-label": `${label} ${asShape(array.shape)}: ${line.textContent}` },
     ...shades(values, most),
   );
   tellAtPointer(map, array, line);
@@ -217,14 +220,18 @@ function shades(values, most) {
   });
 }
 
+/** The row and column of a heat map at the pointer. */
+function atPointer(map, { rows }, event) {
+  const at = (part, count) => Math.min(count - 1, Math.max(0, Math.floor(part * count)));
+  const { left, top, width, height } = map.getBoundingClientRect();
+  return [at((event.clientY - top) / height, rows.length), at((event.clientX - left) / width, rows[0].length)];
+}
+
 /** While the pointer is on a heat map, the line below it has the index and the number there. */
 function tellAtPointer(map, array, line) {
   const rest = line.textContent;
-  const at = (part, count) => Math.min(count - 1, Math.max(0, Math.floor(part * count)));
   map.addEventListener("pointermove", (event) => {
-    const { left, top, width, height } = map.getBoundingClientRect();
-    const r = at((event.clientY - top) / height, array.rows.length);
-    const c = at((event.clientX - left) / width, array.rows[0].length);
+    const [r, c] = atPointer(map, array, event);
     line.textContent = `[${indexOf(array, r, c).join(", ")}] ${asText(array.rows[r][c], array.dtype)}`;
   });
   map.addEventListener("pointerleave", () => { line.textContent = rest; });
@@ -239,6 +246,199 @@ function showNumbers(step) {
   }
   byId("in-numbers").hidden = !step.rows.some((row) => isLarge(arrays[row.array]));
   byId("arrays").replaceChildren(...step.rows.map((row, i) => arrayFigure(row, kind(row, i))));
+  forget();
+}
+
+// ---- The arithmetic of an entry: the terms that it is made of, with their numbers, and where these stand.
+
+const TERMS = { found: 4096, said: 24 }; // more are not looked for, and of those found no more are written out
+const isProduct = ({ words }) => words.every((word) => word === "" || word === " · ");
+
+/** The number of columns of an array held as rows. */
+const columnsOf = ({ shape }) => (shape.length > 1 ? shape.at(-1) : sizeOf(shape));
+
+/** The number at a place in the flat order; undefined where it lies outside the part that the page holds. */
+function numberAt(array, place) {
+  const columns = columnsOf(array);
+  return array.rows[Math.floor(place / columns)]?.[place % columns];
+}
+
+/** A place that depends on an index: by an offset and strides, and a list if there is one. */
+function placeAt([[offset, ...strides], list], index) {
+  const place = strides.reduce((sum, stride, k) => sum + stride * index[k], offset);
+  return list.length ? list[place] : place;
+}
+
+/** The indices of a part's terms that belong to an entry. Branches that can't reach it are left out. */
+function indicesOf({ shape, at: [[offset, ...strides], list] }, entry) {
+  const reach = (extreme) => shape.map((_, k) => shape.slice(k)
+    .reduce((sum, n, i) => sum + extreme(0, (n - 1) * strides[k + i]), 0)).concat(0);
+  const [low, high] = [reach(Math.min), reach(Math.max)];
+  const [found, index] = [[], []];
+  const search = (axis, place) => {
+    if (found.length >= TERMS.found) return;
+    if (axis === shape.length) {
+      if ((list.length ? list[place] : place) === entry) found.push([...index]);
+      return;
+    }
+    for (let i = 0; i < shape[axis]; i += 1) {
+      const next = place + i * strides[axis];
+      if (!list.length && (entry < next + low[axis + 1] || entry > next + high[axis + 1])) continue;
+      index[axis] = i;
+      search(axis + 1, next);
+    }
+  };
+  search(0, offset);
+  return found;
+}
+
+/** The terms of an entry: for each its words, and its factors as arrays, places, names and numbers. */
+function termsOf({ parts }, entry) {
+  return parts.flatMap((part) => indicesOf(part, entry).map((index) => ({
+    part,
+    factors: part.of.map(([array, strides, list, name]) => {
+      const place = placeAt([strides, list], index);
+      return { array, place, name, value: numberAt(arrays[array], place) };
+    }),
+  }))).filter(({ factors }) => factors.every(({ place }) => place >= 0));
+}
+
+/** A term with its numbers between its words; one below 0 in brackets, unless it stands alone. */
+function inWords({ part: { words }, factors }, added) {
+  const alone = words.every((word) => word === "") && factors.length === 1 && !added;
+  return factors.reduce((text, { array, value }, k) => {
+    const number = asText(value, arrays[array].dtype);
+    const inside = /(\(|, )$/.test(text) && /^[),]/.test(words[k + 1]);
+    return text + (number.startsWith("−") && !alone && !inside ? `(${number})` : number) + words[k + 1];
+  }, words[0]);
+}
+
+/** What an entry is made of: what stands before the terms and between them, and the terms as texts. */
+function arithmetic({ by }, terms) {
+  const held = terms.filter(({ factors }) => factors.every(({ value }) => value !== undefined));
+  const isZero = ({ part, factors }) => isProduct(part) && factors.some(({ value }) => value === 0);
+  const shown = held.length > TERMS.said ? held.filter((term) => !isZero(term)) : held;
+  const texts = shown.slice(0, TERMS.said).map((term) => inWords(term, terms.length > 1 && !by));
+  const more = [["more", shown.length - texts.length], ["that are 0", held.length - shown.length],
+    ["that this page doesn't hold", terms.length - held.length]];
+  texts.push(...more.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`));
+  if (!texts.length) texts.push("nothing takes part in it");
+  return { before: by ? ` = by ${by} of ` : " = ", between: by ? ", " : " + ", texts };
+}
+
+/** The index of some places, as one would write it: of one, of a block, or of several within a block. */
+function boxOf(shape, places) {
+  if (!shape.length) return "";
+  const row = (place) => indexOf({ shape }, Math.floor(place / shape.at(-1)), place % shape.at(-1));
+  const index = places.map(row);
+  const spans = shape.map((_, k) => [Math.min(...index.map((i) => i[k])), Math.max(...index.map((i) => i[k])) + 1]);
+  const some = sizeOf(spans.map(([low, high]) => high - low)) === places.length ? "" : `, ${places.length} of these`;
+  const words = spans.map(([low, high], k) => {
+    if (low === 0 && high === shape[k] && high > 1) return ":";
+    return high === low + 1 ? String(low) : `${low}:${high}`;
+  });
+  return `[${words.join(", ")}]${some}`;
+}
+
+/** All places that take part, by array. */
+function takenBy(terms) {
+  const taken = new Map();
+  for (const { array, place, name } of terms.flatMap(({ factors }) => factors)) {
+    if (!taken.has(array)) taken.set(array, { name, places: new Set() });
+    taken.get(array).places.add(place);
+  }
+  return taken;
+}
+
+/** Tell and light what an entry of a figure is made of. */
+function choose(figure, r, c) {
+  const row = steps[current].rows[[...byId("arrays").children].indexOf(figure)];
+  const array = arrays[row.array];
+  const origin = origins[row.made ?? made[row.array]];
+  const entry = r * columnsOf(array) + c;
+  const terms = origin ? termsOf(origin, entry) : [];
+  const taken = takenBy(terms);
+  const name = row.label.replace(/^in: |^[+=] /, "").split(",")[0].split(" = ")[0];
+  const value = asText(array.rows[r][c], array.dtype);
+  const { before, between, texts } = origin ? arithmetic(origin, terms)
+    : { before: given.includes(row.array) ? ", given" : "", between: "", texts: [] };
+  const from = [...taken].map(([k, { name, places }]) => name + boxOf(arrays[k].shape, [...places])).join(", ");
+  light(taken, figure, entry);
+  tell([`${name}${boxOf(array.shape, [entry])} = ${value}${before}`,
+    ...texts.map((text, k) => (k < texts.length - 1 ? text + between : text))], from ? `from ${from}` : "");
+}
+
+/** Show how an entry came about: lines break between terms. */
+function tell(pieces, from) {
+  const terms = pieces.map((text) => element("span", { class: "term" }, text));
+  const lines = [element("p", {}, ...terms), element("p", { class: "quiet" }, from)];
+  byId("made").replaceChildren(...lines.filter((line) => line.textContent));
+  byId("made").hidden = !pieces.length;
+  byId("made").scrollTop = 0;
+  // What scrolls can be reached with the keyboard.
+  if (byId("made").scrollHeight > byId("made").clientHeight) byId("made").tabIndex = 0;
+  else byId("made").removeAttribute("tabindex");
+  if (pieces.length) atRest(() => announce(`${pieces.join("")} ${from}`));
+}
+
+/** Mark an entry, and in every figure the entries that it is made of. */
+function light(taken, chosen, entry) {
+  for (const figure of byId("arrays").children) {
+    const array = arrays[figure.dataset.array];
+    const places = taken.get(Number(figure.dataset.array))?.places ?? new Set();
+    const columns = columnsOf(array);
+    for (const cell of figure.querySelectorAll("[data-row]")) {
+      const place = Number(cell.dataset.row) * columns + Number(cell.dataset.column);
+      cell.classList.toggle("chosen", figure === chosen && place === entry);
+      cell.classList.toggle("taken", places.has(place));
+    }
+    const map = figure.querySelector(".heat");
+    if (map) lightMap(map, array, places, figure === chosen ? entry : null);
+  }
+}
+
+/** Frames around cells of a heat map. */
+function lightMap(map, array, places, entry) {
+  map.querySelectorAll(".taken, .chosen").forEach((frame) => frame.remove());
+  const columns = columnsOf(array);
+  const frames = (name, all) => shape("path", { class: name, d: all.map((place) => [Math.floor(place / columns), place % columns])
+    .filter(([r, c]) => array.rows[r]?.[c] !== undefined).map(([r, c]) => `M${c} ${r}h1v1h-1z`).join("") });
+  map.append(frames("taken", [...places]), ...(entry === null ? [] : [frames("chosen", [entry])]));
+}
+
+/** No entry is chosen. */
+function forget() {
+  tell([], "");
+  for (const figure of byId("arrays").children) light(new Map(), null, null);
+}
+
+/** Choose what has the focus; of a heat map, the entry that was chosen in it last. */
+function chooseFocused(target) {
+  const figure = target.closest(".array");
+  if (target.matches("[data-row]")) choose(figure, Number(target.dataset.row), Number(target.dataset.column));
+  else if (target.matches(".heat")) choose(figure, ...(target.at ?? [0, 0]));
+}
+
+/** Go to another entry of the same array; whether the key does that. */
+function moveInArray(key, target) {
+  const figure = target.closest(".array");
+  const cell = target.matches("[data-row]") ? [Number(target.dataset.row), Number(target.dataset.column)] : target.at ?? [0, 0];
+  const { rows } = arrays[figure.dataset.array];
+  const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+    Home: [0, -Infinity], End: [0, Infinity] }[key] ?? [];
+  if (down === undefined) return false;
+  const within = (i, n) => Math.max(0, Math.min(n - 1, i));
+  const [r, c] = [within(cell[0] + down, rows.length), within(cell[1] + right, rows[0].length)];
+  if (target.matches(".heat")) {
+    target.at = [r, c];
+    chooseFocused(target);
+  } else {
+    const next = figure.querySelector(`[data-row="${r}"][data-column="${c}"]`);
+    for (const node of figure.querySelectorAll("td[tabindex='0']")) node.tabIndex = -1;
+    if (next.matches("td")) next.tabIndex = 0;
+    next.focus();
+  }
+  return true;
 }
 
 // ---- Going from step to step.
@@ -319,11 +519,26 @@ graph.addEventListener("click", (event) => {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
   const box = event.target.closest("[data-box]");
-  const uses = event.key === " " ? "button, select, input[type=checkbox]" : "select, .scroll";
-  if (box && [" ", "Enter"].includes(event.key)) goToBox(box);
+  const uses = event.key === " " ? "button, select, input[type=checkbox]" : "select";
+  const entry = event.target.closest("[data-row], .heat");
+  if (entry && event.key === "Escape") {
+    entry.blur();
+    forget();
+  } else if (entry && event.key !== " ") {
+    if (!moveInArray(event.key, entry)) return;
+  } else if (box && [" ", "Enter"].includes(event.key)) goToBox(box);
   else if (event.key in KEYS && !event.target.closest(uses)) ACTIONS[KEYS[event.key]]();
   else return;
   event.preventDefault();
+});
+byId("arrays").addEventListener("focusin", (event) => chooseFocused(event.target));
+byId("arrays").addEventListener("click", (event) => {
+  const map = event.target.closest(".heat");
+  if (map) {
+    map.at = atPointer(map, arrays[map.closest(".array").dataset.array], event);
+    map.focus();
+    chooseFocused(map);
+  } else event.target.closest("[data-row]")?.focus(); // Safari gives a button that is clicked no focus
 });
 addEventListener("resize", scaleGraph);
 
