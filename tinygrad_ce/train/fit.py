@@ -27,6 +27,7 @@ from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_clas
 from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
+from tinygrad_ce.train.watch import Watch
 
 
 @spellings.told
@@ -45,6 +46,9 @@ def fit(
     A step's loss is :math:`\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i` over the n rows of the step that have a label:
     with the rows' weights s and the classes' w, 1 unless given. Weights that average to 1 leave the learning rate what
     it is.
+
+    Where a training is plainly sick (one class alone, a layer that no gradient reaches, a loss that is never below
+    log C, features in the thousands), a warning says so, once; ``tg.study.diagnose`` finds more.
 
     Args:
         model: a Module that turns rows of features into rows of logits, one for each class; or, for labels of 0 and 1
@@ -105,7 +109,7 @@ def fit(
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     optimizer = optimizer or SGD(model.parameters(), lr=0.1)
-    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []))
+    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []), Watch())
     taking_part = [callback for callback in everything if callback is not None]
     taking_part.sort(key=lambda callback: isinstance(callback, Checkpoint))  # they write what the others have left
     _check_kinds(model, optimizer, schedule, taking_part)
