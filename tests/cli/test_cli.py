@@ -557,7 +557,7 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
         "epochs": 6, "stop-early": False, "batch-size": 32, "accumulate": 2,
         "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
         "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
-        "data-parallel": False, "quiet": True,
+        "film": False, "data-parallel": False, "quiet": True,
     }  # fmt: skip
     assert text.splitlines()[-1] == "# not set: label, checkpoint-steps"
     printed(capsys, "train", "--config", "a/config.toml", "--run", "b")

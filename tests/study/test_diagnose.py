@@ -130,13 +130,13 @@ def test_nothing_is_changed():
 
 
 def test_bad_input_is_an_error_of_one_line():
-    with pytest.raises(ValueError, match="^diagnose: the model has no parameters, so there is nothing to train$"):
+    with pytest.raises(ValueError, match=r"^diagnose: the model has no parameters, so there is nothing to train$"):
         diagnose(tg.nn.ReLU(), IRIS)
-    with pytest.raises(ValueError, match="^diagnose: data has 1 row with a label, expected at least 2$"):
+    with pytest.raises(ValueError, match=r"^diagnose: data has 1 row with a label, expected at least 2$"):
         diagnose(net(4, 3), (IRIS.x[:1], IRIS.y[:1]))
-    with pytest.raises(TypeError, match="^diagnose: model is of type function, expected a Module$"):
+    with pytest.raises(TypeError, match=r"^diagnose: model is of type function, expected a Module$"):
         diagnose(lambda x: x, IRIS)
-    with pytest.raises(ValueError, match="^diagnose: target"):
+    with pytest.raises(ValueError, match=r"^diagnose: target"):
         diagnose(net(4, 2), IRIS)
 
 

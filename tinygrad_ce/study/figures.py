@@ -46,18 +46,19 @@ def curve(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], along:
     wide, tall = (right - left) or 1, (high - low) or 1
 
     def place(p: tuple[float, float]) -> str:
-        return f"{50 + (WIDTH - 60) * (p[0] - left) / wide:.1f},{150 - 130 * (p[1] - low) / tall:.1f}"
+        return f"{70 + (WIDTH - 80) * (p[0] - left) / wide:.1f},{150 - 130 * (p[1] - low) / tall:.1f}"
 
     parts = []
     for k, (name, line) in enumerate(lines.items()):
         path = " ".join(place(p) for p in line if np.isfinite(p).all())
         dash = ' stroke-dasharray="5 4"' if k else ""
         parts.append(f'<polyline class="curve" points="{path}"{dash}/>')
-        parts.append(f'<text x="{WIDTH - 10}" y="{16 + 16 * k}" text-anchor="end">{"– – " if k else "— "}{name}</text>')
+        mark = "– – " if k else "— "
+        parts.append(f'<text x="{WIDTH - 10}" y="{16 + 16 * k}" text-anchor="end">{mark if name else ""}{name}</text>')
     parts += [
-        f'<text class="quiet" x="44" y="24" text-anchor="end">{number(float(high), 3)}</text>',
-        f'<text class="quiet" x="44" y="152" text-anchor="end">{number(float(low), 3)}</text>',
-        f'<text class="quiet" x="50" y="172">{number(float(left), 3)}</text>',
+        f'<text class="quiet" x="64" y="24" text-anchor="end">{number(float(high), 3)}</text>',
+        f'<text class="quiet" x="64" y="152" text-anchor="end">{number(float(low), 3)}</text>',
+        f'<text class="quiet" x="70" y="172">{number(float(left), 3)}</text>',
         f'<text class="quiet" x="{WIDTH - 10}" y="172" text-anchor="end">{along} {number(float(right), 3)}</text>',
     ]
     return _figure(title, HEIGHT, parts)

@@ -42,16 +42,14 @@ class Watch(Callback):
             self._tell(words)
 
     def _gradients(self, training: Training) -> str:
-        """Whether the same weight had a gradient of nothing but 0 at the ends of two epochs."""
-        weights = {name: p._grad for name, p in training.model.named_parameters() if p.ndim > 1}
-        unreached = [name for name, gradient in weights.items() if gradient is not None and not gradient.any()]
-        before, self._unreached = self._unreached, {*unreached}
-        if training.history["loss"][-1] < 1e-3 or not before.intersection(unreached):  # there may be nothing to learn
+        """Whether the same weight had a gradient of nothing but 0 at the ends of two epochs, while others had more."""
+        reached = {n: bool(p._grad.any()) for n, p in training.model.named_parameters() if p._grad is not None}
+        unreached = [n for n, p in training.model.named_parameters() if p.ndim > 1 and not reached.get(n, True)]
+        before, self._unreached = self._unreached, {*unreached} if any(reached.values()) else set()
+        if not before & self._unreached:
             return ""
-        advice = "scale the features, lower the learning rate, or draw the weights anew"
-        return (
-            f"no gradient reaches {unreached[0]}: all units behind it are dead (0 for every row) or saturated; {advice}"
-        )
+        cause = f"no gradient reaches {unreached[0]}: all units behind it are dead (0 for every row) or saturated"
+        return f"{cause}; scale the features, lower the learning rate, or draw the weights anew"
 
     def _tell(self, words: str) -> None:
         self._told = True
