@@ -24,12 +24,12 @@ class Watch(Callback):
 
     writes = True
 
-    def __init__(self) -> None:
-        self._told = False
-        self._unreached: set[str] = set()
-
     def on_train_begin(self, training: Training) -> None:
-        """Look at the labels."""
+        """Look at the labels, and note what the ends of epochs are held against."""
+        self._told = False
+        self._parameters = [*training.model.named_parameters()]
+        self._unreached: set[str] = set()
+        self._chance = _chance(training)  # 0 once the loss was below it
         rows = training.rows
         y = rows.data.y if isinstance(rows, ArrayRows) and is_entropy(training.loss) else np.zeros(0)
         if y.ndim == 1 and y.size > 1 and y[0] >= 0 and (y == y[0]).all():
@@ -37,37 +37,39 @@ class Watch(Callback):
 
     def on_epoch_end(self, training: Training) -> None:
         """Look at the gradients of the epoch's last step, and at its loss."""
-        words = "" if self._told else self._gradients(training) or _losses(training)
+        words = "" if self._told else self._gradients() or self._losses(training)
         if words:
             self._tell(words)
 
-    def _gradients(self, training: Training) -> str:
+    def _gradients(self) -> str:
         """Whether the same weight had a gradient of nothing but 0 at the ends of two epochs, while others had more."""
-        reached = {n: bool(p._grad.any()) for n, p in training.model.named_parameters() if p._grad is not None}
-        unreached = [n for n, p in training.model.named_parameters() if p.ndim > 1 and not reached.get(n, True)]
-        before, self._unreached = self._unreached, {*unreached} if any(reached.values()) else set()
+        none = [(name, p.ndim) for name, p in self._parameters if p._grad is not None and not p._grad.any()]
+        before = self._unreached
+        self._unreached = {name for name, axes in none if axes > 1 and len(none) < len(self._parameters)}
         if not before & self._unreached:
             return ""
-        cause = f"no gradient reaches {unreached[0]}: all units behind it are dead (0 for every row) or saturated"
+        first = next(name for name, _ in none if name in self._unreached)
+        cause = f"no gradient reaches {first}: all units behind it are dead (0 for every row) or saturated"
         return f"{cause}; scale the features, lower the learning rate, or draw the weights anew"
+
+    def _losses(self, training: Training) -> str:
+        """Whether the loss was never below that of knowing nothing, and whether unscaled features are why."""
+        losses = training.history["loss"]
+        if losses[-1] < self._chance:
+            self._chance = 0.0
+        if not self._chance:
+            return ""
+        least = f"the loss is {losses[-1]:.4g}, and was never below log C = {self._chance:.4g}, that of knowing nothing"
+        reach = float(np.abs(training.rows.first).max(initial=0))
+        if reach > _LARGE and _is_bare(training):
+            return f"{least}; features reach {reach:.3g}: begin the model with nn.Standardize.of(x)"
+        if len(losses) >= _PATIENCE[0] and training.updates >= _PATIENCE[1]:
+            return f"{least}; tg.study.diagnose(model, data) looks for the cause"
+        return ""
 
     def _tell(self, words: str) -> None:
         self._told = True
         warn(f"fit: {words}")
-
-
-def _losses(training: Training) -> str:
-    """Whether the loss was never below that of knowing nothing, and whether unscaled features are why."""
-    losses, chance = training.history["loss"], _chance(training)
-    if not chance or min(losses) < chance:
-        return ""
-    least = f"the loss is {losses[-1]:.4g}, and was never below log C = {chance:.4g}, that of knowing nothing"
-    reach = float(np.abs(training.rows.first).max(initial=0))
-    if reach > _LARGE and _is_bare(training):
-        return f"{least}; features reach {reach:.3g}: begin the model with nn.Standardize.of(x)"
-    if len(losses) >= _PATIENCE[0] and training.updates >= _PATIENCE[1]:
-        return f"{least}; tg.study.diagnose(model, data) looks for the cause"
-    return ""
 
 
 def is_entropy(loss: Any) -> bool:
@@ -77,10 +79,11 @@ def is_entropy(loss: Any) -> bool:
 
 
 def _chance(training: Training) -> float:
-    """log C, where that is what knowing nothing comes to: by cross-entropy without weights; 0 elsewhere."""
-    rows = training.rows
+    """log C, where that is what knowing nothing comes to, by cross-entropy without weights, and no epoch had less."""
+    rows, chance = training.rows, math.log(max(len(training.rows.classes), 1))
     weighed = rows.class_weight is not None or (isinstance(rows, ArrayRows) and rows.weight is not None)
-    return math.log(max(len(rows.classes), 1)) if is_entropy(training.loss) and not weighed else 0.0
+    less = training.epoch and min(training.history["loss"]) < chance
+    return chance if is_entropy(training.loss) and not weighed and not less else 0.0
 
 
 def _is_bare(training: Training) -> bool:
