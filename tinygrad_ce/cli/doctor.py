@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tinygrad_ce import __version__, study
-from tinygrad_ce.cli import config
+from tinygrad_ce.cli import config, inputs
 from tinygrad_ce.cli.apply import divided
 from tinygrad_ce.cli.arguments import OPTIMIZERS
 from tinygrad_ce.cli.runs import open_model
@@ -36,7 +36,9 @@ def _diagnosis(args: argparse.Namespace) -> study.Diagnosis:
     trained = config.settings(path.with_name(config.FILE))
     rows, _, _ = divided(trained, about, " ".join(trained.data))
     widths = about["features"], len(about["classes"]), about["hidden"], about["activation"]
-    start = classifier.make(*widths, x=rows.split(0.15, 0)[0] if trained.patience else rows, seed=trained.seed)
+    start = classifier.make(
+        *widths, x=rows.split(inputs.VALIDATION, 0)[0] if trained.patience else rows, seed=trained.seed
+    )
     kind, options, lr = OPTIMIZERS[trained.optimizer]
     optimizer = kind(start.parameters(), lr=trained.lr or lr, **options)
     history = checkpoint.load(path)[1]["history"]["history"]

@@ -24,7 +24,6 @@ from tinygrad_ce.train.logs import show
 from tinygrad_ce.train.metrics import know, logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
-from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
 from tinygrad_ce.train.watch import Watch
@@ -46,9 +45,6 @@ def fit(
     A step's loss is :math:`\frac{1}{n} \sum_i s_i\, w_{y_i}\, \ell_i` over the n rows of the step that have a label:
     with the rows' weights s and the classes' w, 1 unless given. Weights that average to 1 leave the learning rate what
     it is.
-
-    Where a training is plainly sick (one class alone, a layer that no gradient reaches, a loss that is never below
-    log C, features in the thousands), a warning says so, once; ``tg.study.diagnose`` finds more.
 
     Args:
         model: a Module that turns rows of features into rows of logits, one for each class; or, for labels of 0 and 1
@@ -92,8 +88,9 @@ def fit(
         KeyboardInterrupt: the model keeps the weights of its last whole step.
 
     Warns:
-        UserWarning: the cross-entropy is no lower than by guessing, and features are large and not scaled: begin the
-                model with ``nn.Standardize``.
+        UserWarning: once, where a training by cross-entropy is plainly sick: one class alone, a layer that no gradient
+                reaches, a loss that was never below log C, features that are large and not scaled;
+                ``tg.study.diagnose`` finds more.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -128,9 +125,7 @@ def fit(
     if resume and saving is not None:
         restore(training, files.load(saving.path), saving.path)
     know(model, rows.plan)
-    history = training.run()
-    warn_if_unscaled(training)
-    return history
+    return training.run()
 
 
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:

@@ -9,14 +9,12 @@ import numpy as np
 
 from tinygrad_ce.losses import binary_cross_entropy_with_logits, cross_entropy
 from tinygrad_ce.losses.validate import warn
-from tinygrad_ce.nn.images import Conv2d
-from tinygrad_ce.nn.layers import Linear
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.rows import ArrayRows
+from tinygrad_ce.train.scales import unscaled
 from tinygrad_ce.train.training import Training
 
 _PATIENCE = 3, 100  # epochs and steps after which a loss should be below that of knowing nothing
-_LARGE = 1e3  # a feature
 
 
 class Watch(Callback):
@@ -24,10 +22,12 @@ class Watch(Callback):
 
     writes = True
 
+    def __init__(self) -> None:
+        self._told = False
+
     def on_train_begin(self, training: Training) -> None:
         """Look at the labels, and note what the ends of epochs are held against."""
-        self._told = False
-        self._parameters = [*training.model.named_parameters()]
+        self._parameters = [*training.model.named_parameters()] if is_entropy(training.loss) else []
         self._unreached: set[str] = set()
         self._chance = _chance(training)  # 0 once the loss was below it
         rows = training.rows
@@ -37,8 +37,10 @@ class Watch(Callback):
 
     def on_epoch_end(self, training: Training) -> None:
         """Look at the gradients of the epoch's last step, and at its loss."""
-        words = "" if self._told else self._gradients() or self._losses(training)
-        if words:
+        if self._told:
+            return
+        words = self._gradients() or self._losses(training)
+        if (words or training.ending) and (words := unscaled(training) or words):
             self._tell(words)
 
     def _gradients(self) -> str:
@@ -53,19 +55,16 @@ class Watch(Callback):
         return f"{cause}; scale the features, lower the learning rate, or draw the weights anew"
 
     def _losses(self, training: Training) -> str:
-        """Whether the loss was never below that of knowing nothing, and whether unscaled features are why."""
+        """Whether the loss was never below that of knowing nothing."""
         losses = training.history["loss"]
         if losses[-1] < self._chance:
             self._chance = 0.0
         if not self._chance:
             return ""
+        if len(losses) < _PATIENCE[0] or training.updates < _PATIENCE[1]:
+            return ""
         least = f"the loss is {losses[-1]:.4g}, and was never below log C = {self._chance:.4g}, that of knowing nothing"
-        reach = float(np.abs(training.rows.first).max(initial=0))
-        if reach > _LARGE and _is_bare(training):
-            return f"{least}; features reach {reach:.3g}: begin the model with nn.Standardize.of(x)"
-        if len(losses) >= _PATIENCE[0] and training.updates >= _PATIENCE[1]:
-            return f"{least}; tg.study.diagnose(model, data) looks for the cause"
-        return ""
+        return f"{least}; tg.study.diagnose(model, data) looks for the cause"
 
     def _tell(self, words: str) -> None:
         self._told = True
@@ -84,10 +83,3 @@ def _chance(training: Training) -> float:
     weighed = rows.class_weight is not None or (isinstance(rows, ArrayRows) and rows.weight is not None)
     less = training.epoch and min(training.history["loss"]) < chance
     return chance if is_entropy(training.loss) and not weighed and not less else 0.0
-
-
-def _is_bare(training: Training) -> bool:
-    """Whether the first layer with numbers multiplies the features as they come."""
-    layers = (module for _, module in training.model.named_modules() if any(True for _ in module.named_tensors()))
-    leaf = next((layer for layer in layers if not [*layer.named_modules()][1:]), None)
-    return isinstance(leaf, Linear | Conv2d)
