@@ -907,14 +907,14 @@ def test_bad_arguments_and_files_are_one_line_and_exit_2(argv, message, capsys, 
 
 
 def test_help_has_examples(capsys):
-    commands = ("train", "evaluate", "predict", "gradcheck", "explain", "notebooks", "docs")
+    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "docs")
     for argv in (["--help"], *([command, "--help"] for command in commands)):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert "example" in out
-        assert out.count("(off: --no-") == {"train": 5, "evaluate": 1}.get(argv[0], 0)
+        assert out.count("(off: --no-") == {"train": 6, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():
