@@ -14,7 +14,6 @@ from tinygrad_ce.cli.doctor import run as doctor
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor
 
-
 __all__ = ["docs", "doctor", "explain", "gradcheck", "notebooks"]
 
 
