@@ -557,7 +557,7 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
         "epochs": 6, "stop-early": False, "batch-size": 32, "accumulate": 2,
         "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
         "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
-        "data-parallel": False, "quiet": True,
+        "film": False, "data-parallel": False, "quiet": True,
     }  # fmt: skip
     assert text.splitlines()[-1] == "# not set: label, checkpoint-steps"
     printed(capsys, "train", "--config", "a/config.toml", "--run", "b")
@@ -907,14 +907,14 @@ def test_bad_arguments_and_files_are_one_line_and_exit_2(argv, message, capsys, 
 
 
 def test_help_has_examples(capsys):
-    commands = ("train", "evaluate", "predict", "gradcheck", "explain", "notebooks", "docs")
+    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "docs")
     for argv in (["--help"], *([command, "--help"] for command in commands)):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert "example" in out
-        assert out.count("(off: --no-") == {"train": 5, "evaluate": 1}.get(argv[0], 0)
+        assert out.count("(off: --no-") == {"train": 6, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():

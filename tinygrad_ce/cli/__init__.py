@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from tinygrad_ce.cli import apply, arguments, config, train
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments.parser()
     args = parser.parse_args(argv)
     try:
-        with plain_where_needed():
+        with plain_where_needed(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"{parser.prog}: warning: {message}", file=sys.stderr)
             if args.command == "train":
                 args = config.merged(parser, argv, args)
             args.argv = argv

@@ -45,7 +45,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise ValueError(f"{path}: a model without its run, so nothing tells its data; give DATA")
     else:
         where = " ".join(trained.data)
-        rows, names = _held_out(trained, about, where)
+        _, rows, names = divided(trained, about, where)
         note = "Its training held them out.\n"
     found = score(model, _matched(rows, names, where, about), len(about["classes"]))
     print(f"{found} of {where}\n{note}\n{table(found.confusion, about['classes'])}")
@@ -73,8 +73,8 @@ def _plan(about: dict[str, Any]) -> Plan | None:
     return Plan.from_json(about["columns"]) if "columns" in about else None
 
 
-def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Rows, list[str]]:
-    """The rows that a training held out."""
+def divided(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Rows, Rows, list[str]]:
+    """The rows that a training was given, those that it held out, and the names of the features."""
     try:
         rows, names = _given(trained, about)
     except FileNotFoundError as error:
@@ -86,7 +86,7 @@ def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) ->
             f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held "
             "out now. To measure the model on all of them give DATA"
         )
-    return rows.split(inputs.TEST, 0)[1], names
+    return *rows.split(inputs.TEST, 0), names
 
 
 def _matched(rows: Rows, names: list[str], where: str, about: dict[str, Any]) -> Iterator[Pair]:

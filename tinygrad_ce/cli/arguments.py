@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
     "adam": (optim.Adam, {}, 0.005),
     "adamw": (optim.AdamW, {}, 0.005),
 }
-COMMANDS = ("train", "evaluate", "predict", "gradcheck", "explain", "notebooks", "docs")
+COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "docs")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 _TRAIN = """\
@@ -37,6 +37,7 @@ examples:
   tinygrad-ce train digits                           prints what it will do, then writes digits-run/
   tinygrad-ce evaluate digits-run                    measure the model on the rows held out
   tinygrad-ce predict digits-run new.csv             classes and probabilities, as CSV
+  tinygrad-ce doctor digits-run                      what is wrong with its training
   tinygrad-ce explain 2 -1 0.1 --target 1            a loss, forward and backward, number by number
   tinygrad-ce COMMAND --help                         all that a command takes
 """
@@ -116,6 +117,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     again.add_argument("--replace", action="store_true", help="train a run anew that has a model already")
     run.add_argument("--checkpoint-steps", type=count, metavar="N", help="save after every N steps, too")
     _flag(run, "--tensorboard", "log for TensorBoard, too")
+    _flag(run, "--film", "write training.html, too: a page with a slider over the epochs")
     _flag(run, "--data-parallel", "share the steps among the processes that mpiexec started")
     _flag(run, "--quiet", "no progress")
 
@@ -138,6 +140,11 @@ def _add_apply(commands: Any) -> None:
     grade.add_argument("--label", metavar="COLUMN", help="of a table: the label's name or position (as in training)")
     grade.add_argument("--header", choices=["yes", "no"], help="of a table: whether the first line is one of names")
     _flag(grade, "--stream", "read a .csv in pieces, as larger than memory")
+
+    doctor = _command(commands, "doctor", "find what is wrong with a training",
+                      "example:\n  tinygrad-ce doctor digits-run --page found.html\n")  # fmt: skip
+    doctor.add_argument("model", type=Path, metavar="RUN", help="a run's folder")
+    doctor.add_argument("--page", type=Path, metavar="FILE", help="write what was found and measured, as .html, too")
 
     guess = _command(commands, "predict", "predict classes and their probabilities, as CSV",
                      "example:\n  tinygrad-ce predict flowers-run new.csv --output answers.csv\n")  # fmt: skip

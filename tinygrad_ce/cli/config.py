@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from tinygrad_ce.cli import arguments
 from tinygrad_ce.cli.inputs import COLUMNS
 from tinygrad_ce.cli.wording import likely
+from tinygrad_ce.common.words import visible
 from tinygrad_ce.data.arrays import word
 
 FILE = "config.toml"  # of a run
@@ -56,6 +57,12 @@ def is_run(folder: Path) -> bool:
             return file.read(len(MARK)) == MARK.encode()
     except OSError:
         return False
+
+
+def version(folder: Path) -> str:
+    """The version that wrote a run's folder."""
+    with open(folder / FILE, encoding="utf-8", errors="replace") as file:
+        return visible(file.readline()[len(MARK) :].partition(":")[0].strip())
 
 
 def settings(path: Path) -> argparse.Namespace:

@@ -46,9 +46,9 @@ class Run(Callback):
         self.config = folder / config.FILE
         self.model, self.metrics = folder / "model.npz", folder / "metrics.csv"
         self.confusion, self.figures = folder / "confusion.csv", folder / "figures"
-        self.tensorboard = folder / "tensorboard"
+        self.tensorboard, self.film = folder / "tensorboard", folder / "training.html"
         self.drawings = {name: self.figures / f"{name}.png" for name in ("training", "confusion")}
-        self.files = (self.config, self.metrics, self.model, self.confusion, *self.drawings.values())
+        self.files = (self.config, self.metrics, self.model, self.confusion, *self.drawings.values(), self.film)
 
     def check(self) -> None:
         """Refuse a folder that holds other things, or a model that nobody wants replaced; and to go on from nothing.

@@ -1,4 +1,4 @@
-"""The commands to check and to study with: gradcheck, explain, notebooks, docs."""
+"""The commands to check and to study with: doctor, gradcheck, explain, notebooks, docs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy as np
 from tinygrad_ce import losses, study
 from tinygrad_ce.check.operators import Check, check_operator
 from tinygrad_ce.cli import arguments
+from tinygrad_ce.cli.doctor import run as doctor
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.tensor import Tensor
+
+__all__ = ["docs", "doctor", "explain", "gradcheck", "notebooks"]
 
 
 def gradcheck(args: argparse.Namespace) -> int:

@@ -66,6 +66,8 @@ def _train(args: argparse.Namespace, team: Team, parts: Parts, folder: Run) -> i
         from tinygrad_ce.mpi import fit as together  # if one process fails, it says why and ends all
     history = together(model, parts.train, **options)
     if not team.rank:
+        if args.film:
+            _save_film(options["callbacks"], parts, folder)
         _report(args, parts, model, folder, history)
     return 0
 
@@ -181,6 +183,7 @@ def _callbacks(
         *_schedules(args, optimizer, steps),
         CSVLog(folder.metrics),
         TensorBoard(folder.tensorboard) if args.tensorboard else None,
+        _recording() if args.film else None,
     ]
     return [callback for callback in made if callback is not None]
 
@@ -199,6 +202,21 @@ class _StopEarly(Callback):
         enough = len(losses) > last and len(losses) * training.steps >= _STEPS
         if enough and min(losses[-last:]) > (1 - _LOWER) * min(losses[:-last]):
             training.stop(f"the loss stays at {losses[-1]:.4g}")
+
+
+def _recording() -> Callback:
+    from tinygrad_ce.study.film import Recording  # with all that draws, which other trainings do without
+
+    return Recording()
+
+
+def _save_film(callbacks: list[Callback | optim.Schedule], parts: Parts, folder: Run) -> None:
+    """The film of the rows held out, if there was an epoch."""
+    from tinygrad_ce.study.film import Recording, film
+
+    for recording in callbacks:
+        if isinstance(recording, Recording) and len(recording.frames) > 1:
+            film(recording, parts.test).save(folder.film)
 
 
 def _schedules(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int) -> list[optim.Schedule]:

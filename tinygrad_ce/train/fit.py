@@ -24,9 +24,9 @@ from tinygrad_ce.train.logs import show
 from tinygrad_ce.train.metrics import know, logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
-from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
+from tinygrad_ce.train.watch import Watch
 
 
 @spellings.told
@@ -88,8 +88,9 @@ def fit(
         KeyboardInterrupt: the model keeps the weights of its last whole step.
 
     Warns:
-        UserWarning: the cross-entropy is no lower than by guessing, and features are large and not scaled: begin the
-                model with ``nn.Standardize``.
+        UserWarning: once, where a training by cross-entropy is plainly sick: one class alone, a layer that no gradient
+                reaches, a loss that was never below log C, features that are large and not scaled;
+                ``tg.study.diagnose`` finds more.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -105,7 +106,7 @@ def fit(
         raise ValueError("fit: resume=True needs checkpoint, the file to go on from")
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     optimizer = optimizer or SGD(model.parameters(), lr=0.1)
-    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []))
+    everything = (*as_list(callbacks), schedule, stopping, saving, *(show() if progress else []), Watch())
     taking_part = [callback for callback in everything if callback is not None]
     taking_part.sort(key=lambda callback: isinstance(callback, Checkpoint))  # they write what the others have left
     _check_kinds(model, optimizer, schedule, taking_part)
@@ -124,9 +125,7 @@ def fit(
     if resume and saving is not None:
         restore(training, files.load(saving.path), saving.path)
     know(model, rows.plan)
-    history = training.run()
-    warn_if_unscaled(training)
-    return history
+    return training.run()
 
 
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:
