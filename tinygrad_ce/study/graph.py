@@ -312,12 +312,14 @@ STYLE = """
 def draw(drawing: Graph, styled: bool = True) -> str:
     """The drawing as SVG, with its style or, for a page that brings STYLE itself, without.
 
-    Boxes and edges are numbered in ``data-box`` and ``data-edge`` as in the drawing's items and arrows.
+    Boxes and edges are numbered in ``data-box`` and ``data-edge`` as in the drawing's items (references follow) and
+    arrows; ``data-origin`` is the box that a reference stands for.
     """
     frame = drawing.frame
     side = 10.0
     width, height = frame.width + 2 * side, frame.height + 2 * side
     name = html.escape(drawing.trace.output.name)
+    boxes = {item: k for k, item in enumerate([*drawing.items, *drawing.references])}
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="{-side:.0f} {-side:.0f} {width:.0f} {height:.0f}" role="img" '
@@ -325,7 +327,7 @@ def draw(drawing: Graph, styled: bool = True) -> str:
         *([f"<style>{STYLE}</style>"] if styled else []),
         f'<rect class="paper" x="{-side:.0f}" y="{-side:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
         *(_edge(k, arrow) for k, arrow in enumerate(drawing.arrows)),
-        *(_group(k, item) for k, item in enumerate([*drawing.items, *drawing.references])),
+        *(_group(k, item, boxes) for item, k in boxes.items()),
         "</svg>",
     ])  # fmt: skip
 
@@ -340,16 +342,17 @@ def _edge(k: int, arrow: Arrow) -> str:
     )
 
 
-def _group(k: int, item: Item) -> str:
+def _group(k: int, item: Item, boxes: Mapping[Item, int]) -> str:
     x, y, width = item.x, item.y - item.height / 2, item.width
-    parts = [f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>']
+    origin = f' data-origin="{boxes[item.origin]}"' if item.origin else ""
+    parts = [f'<g class="{item.kind}" data-box="{k}"{origin}><title>{html.escape(item.tooltip)}</title>']
     parts.append(_rect("box", x, y, width, item.height, 4))
     if item.title:
         parts.append(_rect("head", x + 1, y + 1, width - 2, HEADER - 1, 3))
         parts.append(_text("title", x + width / 2, y + 13.5, item.title, ' text-anchor="middle"'))
     top = y + 15 + (HEADER if item.title else 0)
     parts += [_text(style, x + PADDING, top + LINE * k, text) for k, (style, text) in enumerate(item.lines)]
-    return "".join([*parts, "</g>"])
+    return " ".join([*parts, "</g>"])  # spaces, for whoever reads the texts as one
 
 
 def _rect(style: str, x: float, y: float, width: float, height: float, radius: int) -> str:
