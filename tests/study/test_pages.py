@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import CONTRASTS, chromium, visit
+from browser import CONTRASTS, chromium, violations, visit
 from playwright.sync_api import expect
 
 import tinygrad_ce as tg
@@ -399,6 +399,17 @@ def test_the_table_of_the_three_ways_fits_a_phone(browser, path):
         assert region.evaluate("n => n.scrollWidth <= n.clientWidth")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_axe_finds_nothing(browser, path, scheme, width):
+    with visit(browser, path, width=width, scheme=scheme, fragment=fragment([1, 2, 3, 4, 5, -1e6], 2, 0.05)) as view:
+        view.get_by_text("The same as a table").click()
+        view.get_by_label("Temperature, number").fill("99")
+        assert violations(view) == []
+        view.locator("#theme").evaluate("n => n.removeAttribute('type') ?? n.setAttribute('aria-label', 'Off')")
+        assert len(violations(view)) == 1
+
+
 @pytest.mark.parametrize("height", [664, 844])
 @pytest.mark.parametrize("logits", [[1.5, 0.8, -0.2], [1, 2, 3, 4, 5, 6]])
 def test_on_a_phone_the_bars_are_on_screen_with_whichever_slider_one_moves(browser, path, logits, height):
@@ -408,7 +419,7 @@ def test_on_a_phone_the_bars_are_on_screen_with_whichever_slider_one_moves(brows
             view.evaluate("scrollTo(0, 0)")
             sliders.nth(k).focus()
             bars, slider = (part.bounding_box() for part in (view.locator("#chart-p"), sliders.nth(k)))
-            assert 0 <= bars["y"]
+            assert bars["y"] >= 0
             assert bars["y"] + bars["height"] <= slider["y"]
             assert slider["y"] + slider["height"] <= height + 1
             before = figures(view, "p")
