@@ -1,5 +1,6 @@
 """explain, graph and check: what they tell is what the engine computes, and what they draw is what was recorded."""
 
+import html
 import itertools
 import re
 import xml.etree.ElementTree as ET
@@ -574,6 +575,32 @@ def test_graph_is_saved_and_loads_nothing(tmp_path):
     ET.fromstring(text)
     assert re.findall(r"https?://[^\"]*", text) == ["http://www.w3.org/2000/svg"]
     assert "href" not in text
+
+
+def test_a_drawing_says_what_is_seen_in_it():
+    parts = classifier()
+    assert svg(tg.study.graph(parts["loss"], names=parts)).attrib["aria-label"] == (
+        "The graph of loss: 4 operators. v1 = linear(x, W1, b1); h = tanh(v1); z = linear(h, W2); "
+        "loss = cross_entropy(z, t)"
+    )  # fmt: skip
+    many = svg(tg.study.graph(random_graph(30, 0))).attrib["aria-label"]
+    assert re.search(r"; \d+ more; loss = add\(", many)
+
+
+def test_html_says_each_formula_once():
+    parts = classifier()
+    explained = tg.study.explain(parts["loss"], names=parts)
+    page = explained._repr_html_()
+    for step in explained.steps:
+        assert html.escape(step.formula.text) not in page
+    assert page.count('class="tg-formula"') == len(explained.steps)
+    assert "flex-wrap: wrap" in page
+
+
+def test_a_batch_of_three_rows_of_ten_is_shown_whole():
+    x = np.arange(30.0).reshape(3, 10) / 7
+    assert numbers(x).count("\n") == 2
+    np.testing.assert_allclose(printed(numbers(x)), x.ravel(), rtol=1e-5)
 
 
 def test_names_in_a_graph_are_escaped():

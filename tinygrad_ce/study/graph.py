@@ -20,6 +20,7 @@ from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
 CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
 LETTERS = 34  # of a line; what is longer is cut
 REPEATS = 4  # of a block, before all but its first and last are folded
+SAID = 8  # operators of a drawing's alternative text
 LONGEST = 12  # calls in a block that is looked for
 
 
@@ -318,18 +319,27 @@ def draw(drawing: Graph, styled: bool = True) -> str:
     frame = drawing.frame
     side = 10.0
     width, height = frame.width + 2 * side, frame.height + 2 * side
-    name = html.escape(drawing.trace.output.name)
     boxes = {item: k for k, item in enumerate([*drawing.items, *drawing.references])}
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="{-side:.0f} {-side:.0f} {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="The graph of {name}: {len(drawing.trace.calls)} operators">',
+        f'aria-label="{html.escape(in_words(drawing.trace))}">',
         *([f"<style>{STYLE}</style>"] if styled else []),
         f'<rect class="paper" x="{-side:.0f}" y="{-side:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
         *(_edge(k, arrow) for k, arrow in enumerate(drawing.arrows)),
         *(_group(k, item, boxes) for item, k in boxes.items()),
         "</svg>",
     ])  # fmt: skip
+
+
+def in_words(found: Trace) -> str:
+    """What a drawing shows, for who doesn't see it: its operators in their order, the first and the last of many."""
+    said = [f"{call.result.name} = {call.text}" for call in found.calls[:SAID]]
+    if len(found.calls) > SAID:
+        last = found.calls[-1]
+        said += [f"{len(found.calls) - SAID - 1} more"] * (len(found.calls) > SAID + 1)
+        said.append(f"{last.result.name} = {last.text}")
+    return f"The graph of {found.output.name}: {len(found.calls)} operators. {'; '.join(said)}"
 
 
 def _edge(k: int, arrow: Arrow) -> str:
