@@ -129,14 +129,18 @@ def _layers(boxes: Sequence[Box], edges: Sequence[Edge], into: Into) -> None:
         if edge.source.band == edge.target.band:
             users[id(edge.source)].add(edge.target)
     made_of = {id(b): {e.source for e in into.get(id(b), ()) if e.source.band == b.band} for b in boxes}
-    # What holds a box: results that others use as well. All else that it is made of comes along.
     holds: dict[int, set[Box]] = {}
     for box in boxes:
         sources = made_of[id(box)]
         box.layer = max((source.layer + 1 for source in sources), default=0)
         holds[id(box)] = {s for s in sources if made_of[id(s)] and (holds[id(s)] or len(users[id(s)]) > 1)}
+    _pull(boxes, users, holds)
+
+
+def _pull(boxes: Sequence[Box], users: Mapping[int, set[Box]], holds: Mapping[int, set[Box]]) -> None:
+    """Move boxes right to their users, unless results hold them that others use as well; all else comes along."""
     for box in reversed(boxes):
-        used = users[id(box)]
+        used = users.get(id(box), ())
         if used and (not holds[id(box)] or len(holds[id(box)]) < len(used)):
             box.layer = min(user.layer for user in used) - 1
 

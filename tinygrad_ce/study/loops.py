@@ -7,18 +7,18 @@ import types
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 from tinygrad_ce.common.names import free
 
-if TYPE_CHECKING:
-    from tinygrad_ce.study.trace import Call, Value
+Value: TypeAlias = Any  # those of a Trace, which is made with this file's help
+Call: TypeAlias = Any
 
 LARGEST = 500  # calls among which an earlier state is looked for
 TRIES = 8  # of them that could be one
 _INDICES = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
-Pairs = dict["Value", "Value"]  # what took part in one turn, and its counterpart in the turn before
+Pairs = dict[Value, Value]  # what took part in one turn, and its counterpart in the turn before
 
 
 @dataclass(eq=False)
@@ -100,23 +100,21 @@ def _pairs(late: Value, early: Value, strict: bool) -> Pairs | None:
 
     What is strict asks for a parameter of both turns, and for none that differs.
     """
-    assert early.made_by
     pairs: Pairs = {}
-    waiting, shared = [(late, early)], False
-    while waiting:
+    waiting = [(late, early)]
+    while waiting and len(pairs) <= LARGEST:
         a, b = waiting.pop()
         if a in pairs:
             continue
         pairs[a] = b
-        shared |= a is b and a.kind == "parameter"
-        if strict and a is not b and a.kind == "parameter":
-            return None
         if a is early or a is b or a.made_by is None or a.made_by.number < early.made_by.number:
             continue  # the turn begins here
-        if not _alike(b, a) or b.made_by is None or len(pairs) > LARGEST:
+        if not _alike(b, a):
             return None
         waiting += zip(a.made_by.operands.values(), b.made_by.operands.values(), strict=False)
-    return pairs if early in pairs and (shared or not strict) else None
+    parameters = [a is b for a, b in pairs.items() if a.kind == "parameter"]
+    fits = not strict or (parameters and all(parameters))
+    return pairs if early in pairs and not waiting and fits else None
 
 
 def name_states(found: Sequence[Loop], output: Value, used: set[str]) -> None:
@@ -126,17 +124,22 @@ def name_states(found: Sequence[Loop], output: Value, used: set[str]) -> None:
     """
     for loop in found:
         for last in [value for value in loop.pairs[-1] if value.named and value.kind != "number"]:
-            history = [last]
-            for pairs in [*reversed(loop.pairs), loop.pairs[0]]:
-                older = pairs.get(history[-1])
-                if older is None or older.named or older.array.shape != last.array.shape:
-                    break
-                history.append(older)
-            name = last.name
+            history, name = _history(last, loop), last.name
             for back, value in enumerate(history if len(history) > 1 else ()):
                 value.named = True
                 if value is not output or value.array.size > 1:
                     value.name = free(name + str(len(loop.states) - back).translate(_INDICES), used)
+
+
+def _history(last: Value, loop: Loop) -> list[Value]:
+    """A value of the last turn and its counterparts in earlier ones, newest first."""
+    history = [last]
+    for pairs in [*reversed(loop.pairs), loop.pairs[0]]:
+        older = pairs.get(history[-1])
+        if older is None or older.named or older.array.shape != last.array.shape:
+            break
+        history.append(older)
+    return history
 
 
 def turns(found: Sequence[Loop], calls: Sequence[Call]) -> dict[int, int]:
@@ -150,13 +153,12 @@ def turns(found: Sequence[Loop], calls: Sequence[Call]) -> dict[int, int]:
             if made and made.number not in turn:
                 turn[made.number] = k
                 waiting += made.operands.values()
-    within = set(turn)
-    for call in calls:  # what no state is made of follows its latest operand
-        if call.number not in within:
-            made_of = (turn[o.made_by.number] for o in call.operands.values() if o.made_by)
-            turn[call.number] = max(made_of, default=1)
-    if not any(turn[call.number] < len(ends) for call in calls if call.number not in within):
-        turn.update({call.number: len(ends) + 1 for call in calls if call.number not in within})
+    after = [call for call in calls if call.number not in turn]  # what no state is made of follows its latest operand
+    for call in after:
+        made_of = (turn[o.made_by.number] for o in call.operands.values() if o.made_by)
+        turn[call.number] = max(made_of, default=1)
+    if all(turn[call.number] == len(ends) for call in after):
+        turn.update({call.number: len(ends) + 1 for call in after})
     return turn
 
 
