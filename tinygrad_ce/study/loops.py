@@ -112,9 +112,8 @@ def _pairs(late: Value, early: Value, strict: bool) -> Pairs | None:
         if not _alike(b, a):
             return None
         waiting += zip(a.made_by.operands.values(), b.made_by.operands.values(), strict=False)
-    parameters = [a is b for a, b in pairs.items() if a.kind == "parameter"]
-    fits = not strict or (parameters and all(parameters))
-    return pairs if early in pairs and not waiting and fits else None
+    shared = {a is b for a, b in pairs.items() if a.kind == "parameter"}
+    return pairs if early in pairs and not waiting and (not strict or shared == {True}) else None
 
 
 def name_states(found: Sequence[Loop], output: Value, used: set[str]) -> None:
