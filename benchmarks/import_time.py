@@ -36,7 +36,7 @@ def main() -> None:
         for i, name in enumerate(("numpy", "tinygrad_ce"))
     ]
     rows.append([f"difference, median of {rounds} pairs", turns.spell(statistics.median(b - a for a, b in pairs))])
-    print(turns.table(["", "time"], rows))
+    print(turns.table(["what", "time"], rows))
 
 
 if __name__ == "__main__":

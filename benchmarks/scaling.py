@@ -76,6 +76,16 @@ def _chain(operators: int) -> Case:
     return forward, backward
 
 
+def _drawing(operators: int) -> Case:
+    rng = np.random.default_rng(0)
+    w, u = (tg.Tensor(rng.standard_normal((4, 4)) / 4, requires_grad=True) for _ in range(2))
+    h = tg.Tensor(np.zeros((2, 4)))
+    for x in rng.standard_normal((operators // 5, 2, 4)):
+        h = tg.tanh(x @ w.T + h @ u)
+    loss = (h * h).sum()
+    return lambda: tg.study.graph(loss, fold=False, names={}), lambda drawing: None
+
+
 # What grows, its sizes, the first few of them for a quick run, and the case of a size.
 GROWTHS: dict[str, tuple[list[int], Callable[[int], Case]]] = {
     "cross_entropy, rows × 10": ([1_000, 10_000, 100_000, 1_000_000], lambda n: _loss(n, 10)),
@@ -83,6 +93,7 @@ GROWTHS: dict[str, tuple[list[int], Callable[[int], Case]]] = {
     "linear_cross_entropy, 256 × 64 → classes": ([1_000, 10_000, 100_000, 1_000_000], _linear),
     "layers of 64, batch 256": ([4, 16, 64, 256], _deep),
     "a chain of tiny operators": ([100, 1_000, 10_000, 100_000], _chain),
+    "a drawing of so many operators": ([300, 1_000, 3_000, 10_000], _drawing),
 }
 
 

@@ -643,7 +643,7 @@ def main() -> int:
     )
     cases = [("agree", "", ""), *((case.name, case.right, case.why) for case in NAMED), ("unexplained", "", "")]
     rows = [[n, f"{counts['program', n]:,}", f"{counts['loss', n]:,}", right, why] for n, right, why in cases]
-    print(turns.table(["", "programs", "losses", "right", "why they differ"], rows))
+    print(turns.table(["outcome", "programs", "losses", "right", "why they differ"], rows))
     for label, d in unexplained[:10]:
         show(label, d)
     return 1 if unexplained else 0

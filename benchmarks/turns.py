@@ -162,7 +162,7 @@ def main(
             row.append("–" if np.isnan(value) else f"{value:.2f} ×")
         rows.append(row)
     heads = [f"ours over {name}" if name == floor else f"{name} over ours" for name in others]
-    print(table(["", ours, *heads], rows))
+    print(table(["what", ours, *heads], rows))
     for line in sorted(missing):
         print(f"\n(left out: {line})")
     if summary is not None:

@@ -1,5 +1,6 @@
 """The documentation: nothing public is without words and an example, and the site shows it, whole and by itself."""
 
+import contextlib
 import html.parser
 import importlib
 import inspect
@@ -13,7 +14,7 @@ import urllib.parse
 import zlib
 
 import pytest
-from browser import chromium
+from browser import chromium, violations
 
 from tinygrad_ce.cli import arguments
 from tinygrad_ce.docs import build
@@ -208,6 +209,24 @@ def test_a_page_asks_nobody_and_complains_of_nothing(site, browser, page, shown)
     assert said == []
     assert [url for url in asked if not url.startswith((f"{site.resolve().as_uri()}/", "data:", "about:"))] == []
     assert len(asked) > 1
+
+
+KINDS = [  # of pages
+    "index.html", "SECURITY.html", "DATA.html", "benchmarks/RESULTS.html", "cli.html", "play.html",
+    "api/index.html", "api/ops.softmax.html", "api/train.html", "api/inside.html",
+    "notebooks/README.html", "notebooks/04_backprop_by_hand.html", "notebooks/07_beyond_linear.html",
+    "genindex.html", "search.html?q=cross_entropy", "_modules/index.html", "_modules/tinygrad_ce/ops/softmax.html",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("page", KINDS)
+def test_axe_finds_nothing(site, browser, page, width, scheme):
+    with contextlib.closing(browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)) as view:
+        view.goto(f"{site.resolve().as_uri()}/{page}")
+        view.wait_for_load_state("networkidle")
+        assert violations(view) == []
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

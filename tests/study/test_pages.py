@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import CONTRASTS, chromium, visit
+from browser import CONTRASTS, chromium, violations, visit
 from playwright.sync_api import expect
 
 import tinygrad_ce as tg
@@ -397,6 +397,49 @@ def test_the_table_of_the_three_ways_fits_a_phone(browser, path):
     with visit(browser, path, width=360) as view:
         region = view.get_by_role("region", name="The same loss in 32 bits, three ways").and_(view.locator(".scroll"))
         assert region.evaluate("n => n.scrollWidth <= n.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_axe_finds_nothing(browser, path, scheme, width):
+    with visit(browser, path, width=width, scheme=scheme, fragment=fragment([1, 2, 3, 4, 5, -1e6], 2, 0.05)) as view:
+        view.get_by_text("The same as a table").click()
+        view.get_by_label("Temperature, number").fill("99")
+        assert violations(view) == []
+        view.locator("#theme").evaluate("n => n.removeAttribute('type') ?? n.setAttribute('aria-label', 'Off')")
+        assert len(violations(view)) == 1
+
+
+@pytest.mark.parametrize("height", [664, 844])
+@pytest.mark.parametrize("logits", [[1.5, 0.8, -0.2], [1, 2, 3, 4, 5, 6]])
+def test_on_a_phone_the_bars_are_on_screen_with_whichever_slider_one_moves(browser, path, logits, height):
+    with visit(browser, path, fragment=fragment(logits, 0, 1), width=390, height=height) as view:
+        sliders = view.locator("input[type=range]")
+        for k in range(len(logits) + 1):
+            view.evaluate("scrollTo(0, 0)")
+            sliders.nth(k).focus()
+            bars, slider = (part.bounding_box() for part in (view.locator("#chart-p"), sliders.nth(k)))
+            assert bars["y"] >= 0
+            assert bars["y"] + bars["height"] <= slider["y"]
+            assert slider["y"] + slider["height"] <= height + 1
+            before = figures(view, "p")
+            view.keyboard.press("ArrowRight")
+            assert (figures(view, "p") != before).any()
+        assert_engine_agrees(view)
+        view.set_viewport_size({"width": 1280, "height": 900})
+        expect(view.locator(".charts svg")).to_have_count(4)
+        ids = view.locator(".charts svg").evaluate_all("all => all.map(n => n.id)")
+        assert ids == ["chart-logits", "chart-p", "chart-gradient", "chart-loss"]
+
+
+def test_the_most_entropy_is_told_for_the_classes_there_are(view):
+    entropy = view.get_by_text("draw near to each other")
+    assert " ".join(entropy.text_content().split()).endswith("to log 3, the most that three classes can have.")
+    for _ in range(3):
+        view.get_by_role("button", name="Add a class").click()
+    assert " ".join(entropy.text_content().split()).endswith("to log 6, the most that six classes can have.")
+    view.get_by_role("button", name="Confident").click()
+    assert " ".join(entropy.text_content().split()).endswith("to log 2, the most that two classes can have.")
 
 
 def test_the_button_changes_the_theme(browser, path):

@@ -23,6 +23,7 @@ html_theme = "furo"
 html_title = "tinygrad_ce"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_domain_indices = False
 html_show_search_summary = False  # a page opened from a file may not fetch others, as summaries would

@@ -357,20 +357,26 @@ _STYLE = textwrap.dedent("""\
     .tg-explain table { border-collapse: collapse; margin: 0.2em 0 0.6em 2em; }
     .tg-explain td { text-align: left; vertical-align: top; padding: 0.1em 1.2em 0.1em 0; border: 0; }
     .tg-explain td:first-child { white-space: nowrap; }
-    .tg-explain pre { margin: 0; background: none; color: inherit; font-size: 0.95em; }
+    .tg-explain pre { margin: 0; background: none; color: inherit; font-size: 0.95em; white-space: pre-wrap; }
     .tg-explain h4 { margin: 1em 0 0.3em; }
     .tg-explain p { margin: 0.4em 0 0.1em; }
     .tg-explain .tg-formula { margin-left: 2em; }
     .tg-explain .tg-shapes { margin-left: 2em; opacity: 0.75; }
+    .tg-explain p, .tg-explain h4, .tg-explain pre { overflow-wrap: anywhere; }
+    @media (max-width: 40em) {
+      .tg-explain tr { display: flex; flex-wrap: wrap; }
+      .tg-explain td, .tg-explain td:first-child { white-space: normal; }
+      .tg-explain table, .tg-explain .tg-formula, .tg-explain .tg-shapes { margin-left: 0; }
+    }
     </style>""")
 
 
 def _step(step: Step) -> str:
-    title, formula = html.escape(step.title), html.escape(step.formula.text)
+    title = html.escape(step.title)
     title = title if step.share else f"<code>{title}</code>"
     return "\n".join([
         f"<p><b>{step.number}</b>&ensp;{title}</p>",
-        f'<p class="tg-formula">{formula}&emsp;<span>${html.escape(step.formula.latex)}$</span></p>',
+        f'<p class="tg-formula">${html.escape(step.formula.latex)}$</p>',
         f'<p class="tg-shapes">{html.escape(step.shapes)}</p>' if step.shapes else "",
         _table(step.rows),
     ])  # fmt: skip

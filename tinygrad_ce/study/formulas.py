@@ -76,6 +76,7 @@ _SYMBOLS = {
     r"\sigma": "σ", r"\pi": "π", r"\ge": "≥", r"\le": "≤", r"\ne": "≠", r"\left": "", r"\right": "",
     r"\;": " @ ", r"\,": " ", r"\ ": " ", "-": "−", "*": "∗",
 }  # fmt: skip
+_DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPTS = {"T": "ᵀ", "2": "²", "3": "³"}
 
 
@@ -124,6 +125,8 @@ def name_in_latex(name: str, upright: bool = False) -> str:
     """A name as LaTeX: one letter in italics, digits behind it as an index, anything else upright."""
     if re.fullmatch(r"\(?-?\d[\d.e+-]*\)?", name):
         return name
+    if not upright and (m := re.fullmatch(r"(.+?)([₀-₉]+)", name)):  # a state of a loop
+        return f"{name_in_latex(m[1])}_{{{int(m[2].translate(_DIGITS))}}}"
     if not upright and (m := re.fullmatch(r"([A-Za-z])_?(\d*)", name)):
         return f"{m[1]}_{{{m[2]}}}" if m[2] else m[1]
     return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.study.layout import Box, Edge, Frame, path, place
+from tinygrad_ce.study.layout import Box, Edge, path, place
+from tinygrad_ce.study.loops import turns
 from tinygrad_ce.study.numbers import number, numbers, shortened
 from tinygrad_ce.study.page import save
 from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
@@ -19,6 +20,7 @@ from tinygrad_ce.study.trace import Call, Trace, Value, names_in, trace
 CHARACTER, LINE, PADDING, HEADER = 6.65, 15.0, 8.0, 19.0  # of the font, in pixels
 LETTERS = 34  # of a line; what is longer is cut
 REPEATS = 4  # of a block, before all but its first and last are folded
+SAID = 8  # operators of a drawing's alternative text
 LONGEST = 12  # calls in a block that is looked for
 
 
@@ -32,10 +34,18 @@ class Item(Box):
     tooltip: str
     value: Value | None = None
     calls: list[Call] = field(default_factory=list)
+    origin: Item | None = None  # what a reference stands for
+
+    @property
+    def name(self) -> str:
+        """That of the value, or of the last that a folded run made."""
+        value = self.value or (self.calls[-1].result if self.calls else None)
+        return value.name if value else ""
 
     def __post_init__(self) -> None:
         longest = max(len(text) for text in [self.title, *(text for _, text in self.lines)])
         self.width = longest * CHARACTER + 2 * PADDING
+        self.short = min(len(self.name), LETTERS) * CHARACTER + 2 * PADDING
         self.height = len(self.lines) * LINE + 8 + (HEADER if self.title else 0)
 
 
@@ -62,8 +72,15 @@ class Graph:
     def __init__(self, found: Trace, values: bool = True, fold: bool = True, width: float = 960.0) -> None:
         self.trace = found
         self.items, self.arrows = _content(found, values, fold)
-        self.frame = place(self.items, self.arrows, width)
+        self.references: list[Item] = []  # which stand for items far from where these are
+        self.frame = place(self.items, self.arrows, width, self._refer)
         self.svg = draw(self)
+
+    def _refer(self, box: Box) -> Item:
+        assert isinstance(box, Item)
+        lines, tooltip = [("name", shortened(box.name, LETTERS))], f"{box.name}, as drawn elsewhere"
+        self.references.append(Item(kind="reference", lines=lines, tooltip=tooltip, value=box.value, origin=box))
+        return self.references[-1]
 
     def save(self, file: Any) -> None:
         """Write the drawing to a ``.svg`` file."""
@@ -101,8 +118,9 @@ def graph(
     """Draw the graph that a Tensor came from, as SVG: no Graphviz, nothing to install.
 
     A box is a value: its name, shape, numbers and gradient, and on top the operator that made it. An arrow is an
-    operand; ``w * w`` has two. What is used first stands left, and long chains go on in the next row. Of a block that
-    repeats (layers of one width) the first and the last are drawn; the others are folded into one box between them.
+    operand; ``w * w`` has two. What is used first stands left. Long chains go on in the next row, and each turn of a
+    loop has a row of its own; what a row takes from another stands there again, as a name. Of a block that repeats
+    (layers of one width) the first and the last are drawn; the others are folded into one box between them.
 
     Args:
         loss: the Tensor to draw; if it is no scalar, with the gradients of its sum.
@@ -148,6 +166,8 @@ def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[A
     """Boxes, those that are used before those that use them, and arrows."""
     folded = {call.number: run for run in _runs(found.calls) for call in run} if fold else {}
     inside = _absorbed(found, folded)
+    cut = any(state.made_by and state.made_by.number in folded for loop in found.loops for state in loop.states)
+    band = {} if cut else turns(found.loops, found.calls)  # a loop that is drawn whole has one for each turn
     items = {id(leaf): _leaf(leaf, values) for leaf in found.leaves if leaf not in inside}
     arrows: list[Arrow] = []
     joined: set[tuple[Item, Item]] = set()  # what all blocks of a fold use has one arrow into it
@@ -157,6 +177,7 @@ def _content(found: Trace, values: bool, fold: bool) -> tuple[list[Item], list[A
             target = _call(call, values, call.result is found.output)
         else:
             target = _run(run, inside) if call is run[0] else items[id(run[0].result)]
+        target.band = band.get(call.number, 0)
         items[id(call.result)] = target
         arrows += _arrows(call, target, items, joined)
     return list(dict.fromkeys(items.values())), arrows
@@ -279,6 +300,7 @@ STYLE = """
 .tg-graph .constant rect.box { fill: var(--tg-constant, #f1f1f4); }
 .tg-graph .output rect.box { stroke-width: 2.2; }
 .tg-graph .fold rect.box { stroke-dasharray: 5 3; }
+.tg-graph .reference rect.box { stroke-dasharray: 2 3; }
 .tg-graph rect.head { fill: var(--tg-head, #dfe7f5); }
 .tg-graph text { fill: var(--tg-ink, #1b1b22); white-space: pre; }
 .tg-graph text.title, .tg-graph text.name { font-weight: 600; }
@@ -291,44 +313,56 @@ STYLE = """
 def draw(drawing: Graph, styled: bool = True) -> str:
     """The drawing as SVG, with its style or, for a page that brings STYLE itself, without.
 
-    Boxes and edges are numbered in ``data-box`` and ``data-edge`` as in the drawing's items and arrows.
+    Boxes and edges are numbered in ``data-box`` and ``data-edge`` as in the drawing's items (references follow) and
+    arrows; ``data-origin`` is the box that a reference stands for.
     """
     frame = drawing.frame
-    side, above = frame.gutter + 10, 14.0
-    width, height = frame.width + 2 * side, frame.height + 2 * above
-    name = html.escape(drawing.trace.output.name)
+    side = 10.0
+    width, height = frame.width + 2 * side, frame.height + 2 * side
+    boxes = {item: k for k, item in enumerate([*drawing.items, *drawing.references])}
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="{-side:.0f} {-above:.0f} {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="The graph of {name}: {len(drawing.trace.calls)} operators">',
+        f'viewBox="{-side:.0f} {-side:.0f} {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="{html.escape(in_words(drawing.trace))}">',
         *([f"<style>{STYLE}</style>"] if styled else []),
-        f'<rect class="paper" x="{-side:.0f}" y="{-above:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
-        *(_edge(k, arrow, frame) for k, arrow in enumerate(drawing.arrows)),
-        *(_group(k, item) for k, item in enumerate(drawing.items)),
+        f'<rect class="paper" x="{-side:.0f}" y="{-side:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"/>',
+        *(_edge(k, arrow) for k, arrow in enumerate(drawing.arrows)),
+        *(_group(k, item, boxes) for item, k in boxes.items()),
         "</svg>",
     ])  # fmt: skip
 
 
-def _edge(k: int, arrow: Arrow, frame: Frame) -> str:
+def in_words(found: Trace) -> str:
+    """What a drawing shows, for who doesn't see it: its operators in their order, the first and the last of many."""
+    said = [f"{call.result.name} = {call.text}" for call in found.calls[:SAID]]
+    if len(found.calls) > SAID:
+        last = found.calls[-1]
+        said += [f"{len(found.calls) - SAID - 1} more"] * (len(found.calls) > SAID + 1)
+        said.append(f"{last.result.name} = {last.text}")
+    return f"The graph of {found.output.name}: {len(found.calls)} operators. {'; '.join(said)}"
+
+
+def _edge(k: int, arrow: Arrow) -> str:
     x, y = arrow.end
     words = html.escape(f"argument {arrow.argument} of {arrow.call.operator}")
     return (
         f'<g class="arrow" data-edge="{k}"><title>{words}</title>'
-        f'<path class="edge" d="{path(arrow, frame)}"/>'
+        f'<path class="edge" d="{path(arrow)}"/>'
         f'<path class="tip" d="M{x:.1f} {y:.1f} l-7 -3.5 v7 z"/></g>'
     )
 
 
-def _group(k: int, item: Item) -> str:
+def _group(k: int, item: Item, boxes: Mapping[Item, int]) -> str:
     x, y, width = item.x, item.y - item.height / 2, item.width
-    parts = [f'<g class="{item.kind}" data-box="{k}"><title>{html.escape(item.tooltip)}</title>']
+    origin = f' data-origin="{boxes[item.origin]}"' if item.origin else ""
+    parts = [f'<g class="{item.kind}" data-box="{k}"{origin}><title>{html.escape(item.tooltip)}</title>']
     parts.append(_rect("box", x, y, width, item.height, 4))
     if item.title:
         parts.append(_rect("head", x + 1, y + 1, width - 2, HEADER - 1, 3))
         parts.append(_text("title", x + width / 2, y + 13.5, item.title, ' text-anchor="middle"'))
     top = y + 15 + (HEADER if item.title else 0)
     parts += [_text(style, x + PADDING, top + LINE * k, text) for k, (style, text) in enumerate(item.lines)]
-    return "".join([*parts, "</g>"])
+    return " ".join([*parts, "</g>"])  # spaces, for whoever reads the texts as one
 
 
 def _rect(style: str, x: float, y: float, width: float, height: float, radius: int) -> str:

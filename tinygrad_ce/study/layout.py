@@ -1,16 +1,17 @@
-"""A layered layout: boxes in columns from left to right, few crossings, long rows of columns wrapped into bands."""
+"""A layered layout: boxes in columns from left to right, few crossings, short edges, long rows wrapped into bands."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-COLUMN_GAP, ROW_GAP, BAND_GAP, LANE = 40.0, 16.0, 30.0, 7.0
-LANES = 12  # beside each other in a gutter; more share one
+COLUMN_GAP, ROW_GAP, BAND_GAP, LANE = 40.0, 16.0, 36.0, 7.0
 SWEEPS = 8  # of ordering and of straightening; more change nothing one would see
+CHANGE = 10.0  # in the width of bands that counts
+TURN = 2.5  # how much wider a band may get that was asked for, before it is broken
+REACH = 3  # columns that an edge may go; further away another box stands for its source
 
 
 @dataclass(eq=False)
@@ -19,11 +20,11 @@ class Box:
 
     width: float = 0.0
     height: float = 0.0
+    short: float = 0.0  # how wide the box is that stands for this one elsewhere
+    band: int = 0  # boxes with a higher one go below; of a box that is made of none, its users say it
     layer: int = 0
-    band: int = 0
     x: float = 0.0
     y: float = 0.0  # of the centre
-    right: float = 0.0  # where its column ends
     bend: bool = False
     links_in: list[tuple[Box, float]] = field(default_factory=list)  # a neighbour, and where its line meets
     links_out: list[tuple[Box, float]] = field(default_factory=list)  # the box it arrives at, from -½ to ½
@@ -40,7 +41,6 @@ class Edge:
     twin: int = 0  # how many earlier edges join the same two boxes
     bends: list[Box] = field(default_factory=list)
     points: list[tuple[float, float]] = field(default_factory=list)
-    wraps: dict[int, tuple[int, int]] = field(default_factory=dict)  # after which point it goes on below: band, lane
 
     @property
     def at(self) -> float:
@@ -55,81 +55,173 @@ class Edge:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the drawing needs beside its boxes: its size, and the gutters in which edges go on to the next band."""
+    """What the drawing needs beside its boxes: its size."""
 
     width: float
-    height: float
-    gutter: float  # left and right of the bands
     floors: list[float]  # where each band ends
 
+    @property
+    def height(self) -> float:
+        """Where the last band ends."""
+        return self.floors[-1]
 
-def place(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> Frame:
+
+def place(boxes: Sequence[Box], edges: Sequence[Edge], width: float, stand_in: Callable[[Box], Box]) -> Frame:
     """Give boxes their places and edges their points, in even bands, no wider than asked where there are several.
+
+    No edge leaves its band or goes far: near its target a box that ``stand_in`` makes takes the place of its source.
+
+    Args:
+        boxes: each after those that it is made of.
+        edges: what is made of what.
+        width: how wide a band may get.
+        stand_in: makes a box that stands for another.
 
     Source:
         Sugiyama, Tagawa, Toda, Methods for visual understanding of hierarchical system structures, 1981.
     """
-    _layers(boxes, edges)
-    starts = _wrap(boxes, edges, width)
-    bends = _bends(edges)
-    columns: list[list[Box]] = [[] for _ in range(1 + max(box.layer for box in boxes))]
-    for box in [*boxes, *bends]:
-        columns[box.layer].append(box)
+    into = _into(edges)
+    _gather(boxes, edges, into)
+    _layers(boxes, edges, into)
+    _wrap(boxes, edges, into, width)
+    _gather(boxes, edges, into)
+    others = _cut(edges, stand_in, lambda edge: edge.source.band != edge.target.band)
+    into = _into(edges)
+    _layers([*others, *boxes], edges, into)
+    others += _cut(edges, stand_in, lambda edge: edge.target.layer - edge.source.layer > REACH)
+    columns, starts = _columns([*boxes, *others], edges)
     _order(columns)
     widest = _coordinates(columns, starts)
-    lanes = _lanes(edges)
-    floors = _stack(columns, lanes)
+    floors = _stack(columns)
     for edge in edges:
-        _route(edge, lanes)
-    gutter = LANE * (1 + max((min(len(lane), LANES) for lane in lanes.values()), default=0))
-    return Frame(widest, floors[-1], gutter, floors)
+        _route(edge)
+    return Frame(widest, floors)
 
 
-def _layers(boxes: Sequence[Box], edges: Sequence[Edge]) -> None:
-    """Each box right of what it was made of (boxes come in such an order); leaves right before their first use."""
+Into = Mapping[int, Sequence[Edge]]
+
+
+def _into(edges: Sequence[Edge]) -> Into:
+    """The edges into each box, by its id."""
     into: dict[int, list[Edge]] = defaultdict(list)
     for edge in edges:
         into[id(edge.target)].append(edge)
-    for box in boxes:
-        box.layer = max((edge.source.layer + 1 for edge in into[id(box)]), default=0)
-    first: dict[int, int] = {}
+    return into
+
+
+def _gather(boxes: Sequence[Box], edges: Sequence[Edge], into: Into) -> None:
+    """Leaves, and what is made of one leaf alone, such as a transpose, go into the band of their first use."""
+    leaves = {id(box) for box in boxes if not into.get(id(box))}
+    first: dict[int, Edge] = {}
     for edge in edges:
-        if not into[id(edge.source)]:
-            first[id(edge.source)] = min(first.get(id(edge.source), edge.target.layer), edge.target.layer)
+        if id(edge.source) not in first or edge.target.band < first[id(edge.source)].target.band:
+            first[id(edge.source)] = edge
+    for box in reversed(boxes):
+        made_of = into.get(id(box), ())
+        if id(box) in first and (not made_of or (len(made_of) == 1 and id(made_of[0].source) in leaves)):
+            box.band = first[id(box)].target.band
+
+
+def _layers(boxes: Sequence[Box], edges: Sequence[Edge], into: Into) -> None:
+    """Within its band, each box right of what it was made of, and as far right as makes its edges short."""
+    users: dict[int, set[Box]] = defaultdict(set)
+    for edge in edges:
+        if edge.source.band == edge.target.band:
+            users[id(edge.source)].add(edge.target)
+    made_of = {id(b): {e.source for e in into.get(id(b), ()) if e.source.band == b.band} for b in boxes}
+    holds: dict[int, set[Box]] = {}
     for box in boxes:
-        box.layer = first.get(id(box), box.layer + 1) - 1
+        sources = made_of[id(box)]
+        box.layer = max((source.layer + 1 for source in sources), default=0)
+        holds[id(box)] = {s for s in sources if made_of[id(s)] and (holds[id(s)] or len(users[id(s)]) > 1)}
+    _pull(boxes, users, holds)
 
 
-def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], width: float) -> set[int]:
-    """The layers that begin a band. Leaves that a band uses first move into it, as a layer of their own."""
-    targets = {id(edge.target) for edge in edges}
-    results: dict[int, float] = defaultdict(float)  # by layer: the widest box
-    leaves: dict[int, float] = defaultdict(float)
+def _pull(boxes: Sequence[Box], users: Mapping[int, set[Box]], holds: Mapping[int, set[Box]]) -> None:
+    """Move boxes right to their users, unless results hold them that others use as well; all else comes along."""
+    for box in reversed(boxes):
+        used = users.get(id(box), ())
+        if used and (not holds[id(box)] or len(holds[id(box)]) < len(used)):
+            box.layer = min(user.layer for user in used) - 1
+
+
+def _wrap(boxes: Sequence[Box], edges: Sequence[Edge], into: Into, width: float) -> None:
+    """Break bands that are too wide, and count them anew."""
+    ahead: dict[tuple[int, int], float] = defaultdict(float)  # room for what stands before a layer that begins a band
+    for edge in edges:
+        source, key = edge.source, (edge.target.band, edge.target.layer)
+        leaves = [e.source.width + COLUMN_GAP for e in into.get(id(source), ()) if not into.get(id(e.source))]
+        light = len(leaves) == len(into.get(id(source), ())) <= 1
+        ahead[key] = max(ahead[key], source.width + sum(leaves) if light else source.short)
+    bands: dict[int, list[Box]] = defaultdict(list)
     for box in boxes:
-        widths = results if id(box) in targets else leaves
-        widths[box.layer] = max(widths[box.layer], box.width)
-    breaks = _breaks([max(results[k], leaves[k]) for k in range(1 + max(box.layer for box in boxes))], leaves, width)
-    moved = [layer for layer in breaks if leaves[layer - 1]]  # breaks ahead of which there are leaves
-    for box in boxes:
-        follows = id(box) not in targets and box.layer + 1 in moved
-        box.layer += sum(layer <= box.layer + follows for layer in moved)
-    return {layer + sum(other < layer for other in moved) for layer in breaks}
+        bands[box.band].append(box)
+    begun, width = 0, width * (TURN if len(bands) > 1 else 1)
+    for band in sorted(bands):
+        rooms = [0.0] * (1 + max(box.layer for box in bands[band]))
+        for box in bands[band]:
+            rooms[box.layer] = max(rooms[box.layer], box.width)
+        starts = _breaks(rooms, [ahead[band, layer] for layer in range(len(rooms))], width)
+        number = [0] * len(rooms)
+        for layer in range(1, len(rooms)):
+            number[layer] = number[layer - 1] + (layer in starts)
+        for box in bands[band]:
+            box.band = begun + number[box.layer]
+        begun += number[-1] + 1
 
 
-def _breaks(rooms: Sequence[float], leaves: Mapping[int, float], width: float) -> list[int]:
-    """The layers that don't fit into the band before them, given the room that each needs."""
-    whole = sum(rooms) + COLUMN_GAP * (len(rooms) - 1)
-    if whole <= 1.15 * width:  # nearly one band: a second would hold a last box alone
+def _breaks(rooms: Sequence[float], ahead: Sequence[float], width: float) -> list[int]:
+    """The layers that don't fit into the band before them, given the room that each needs, and that before it."""
+
+    def fitted(width: float) -> list[int]:
+        breaks, x = [], 0.0
+        for layer, room in enumerate(rooms):
+            if x and x + room > width:
+                breaks.append(layer)
+                x = ahead[layer] + COLUMN_GAP
+            x += room + COLUMN_GAP
+        return breaks
+
+    if sum(rooms) + COLUMN_GAP * (len(rooms) - 1) <= 1.15 * width:  # nearly one band: a second would hold a last box
         return []
-    width = min(width, 1.1 * whole / math.ceil(whole / width))  # bands of about one length
-    breaks: list[int] = []
-    x = 0.0
-    for layer, room in enumerate(rooms):
-        if x and x + room > width:
-            breaks.append(layer)
-            x = leaves[layer - 1] + COLUMN_GAP if leaves[layer - 1] else 0.0
-        x += room + COLUMN_GAP
-    return breaks
+    low, count = 0.0, len(fitted(width))
+    while width - low > CHANGE:  # as many bands, but none longer than it must be
+        middle = (low + width) / 2
+        low, width = (middle, width) if len(fitted(middle)) > count else (low, middle)
+    return fitted(width)
+
+
+def _cut(edges: Sequence[Edge], stand_in: Callable[[Box], Box], is_long: Callable[[Edge], bool]) -> list[Box]:
+    """Let boxes that stand for others be the sources of long edges: one for a source, a band and where it is used."""
+    made: dict[tuple[int, int, int], Box] = {}
+    for edge in edges:
+        if is_long(edge):
+            crosses = edge.source.band != edge.target.band
+            key = id(edge.source), edge.target.band, -1 if crosses else edge.target.layer
+            if key not in made:
+                made[key] = stand_in(edge.source)
+                made[key].band, made[key].layer = edge.target.band, edge.target.layer - 1
+            edge.source = made[key]
+    return list(made.values())
+
+
+def _columns(boxes: Sequence[Box], edges: Sequence[Edge]) -> tuple[list[list[Box]], set[int]]:
+    """The columns of all bands one after the other, with bends where edges pass, and those that begin a band."""
+    least: dict[int, int] = {}
+    most: dict[int, int] = {}
+    for box in boxes:
+        least[box.band] = min(least.get(box.band, box.layer), box.layer)
+        most[box.band] = max(most.get(box.band, box.layer), box.layer)
+    offset, count = {}, 0
+    for band in sorted(least):
+        offset[band] = count - least[band]
+        count += 1 + most[band] - least[band]
+    for box in boxes:
+        box.layer += offset[box.band]
+    columns: list[list[Box]] = [[] for _ in range(count)]
+    for box in [*boxes, *_bends(edges)]:
+        columns[box.layer].append(box)
+    return columns, {offset[band] + least[band] for band in least}
 
 
 def _bends(edges: Sequence[Edge]) -> list[Box]:
@@ -143,7 +235,7 @@ def _bends(edges: Sequence[Edge]) -> list[Box]:
         for layer in range(edge.source.layer + 1, edge.target.layer):
             key = id(edge.source), layer
             if key not in shared:
-                shared[key] = bend = Box(layer=layer, height=2 * LANE, bend=True)
+                shared[key] = bend = Box(layer=layer, band=last.band, height=2 * LANE, bend=True)
                 last.links_out.append((bend, 0.0))
                 bend.links_in.append((last, 0.0))
             last = shared[key]
@@ -177,15 +269,13 @@ def _mean_place(box: Box, forward: bool, place: dict[int, float], share: dict[in
 
 def _coordinates(columns: list[list[Box]], starts: set[int]) -> float:
     """Columns from left to right in their bands; in each column straight lines where there is room. The width."""
-    x, band, widest = 0.0, 0, 0.0
+    x, widest = 0.0, 0.0
     for layer, column in enumerate(columns):
         room = max(box.width for box in column)
-        if layer in starts:
-            x, band = 0.0, band + 1
+        x = 0.0 if layer in starts else x
         for box in column:
             box.width = room if box.bend else box.width
-            box.right = x + room
-            box.x, box.band = x + (room - box.width if not box.links_in else 0.0), band
+            box.x = x + (room - box.width if not box.links_in else 0.0)
         x += room + COLUMN_GAP
         widest = max(widest, x - COLUMN_GAP)
     for column in columns:
@@ -223,65 +313,37 @@ def _spread(column: list[Box], wanted: list[float]) -> None:
         box.y = top + shift + box.height / 2
 
 
-def _lanes(edges: Sequence[Edge]) -> dict[int, dict[int, int]]:
-    """Of each band, the lane of every source whose edges go on in the next one."""
-    lanes: dict[int, dict[int, int]] = defaultdict(dict)
-    for edge in edges:
-        for band in range(edge.source.band, edge.target.band):
-            lanes[band].setdefault(id(edge.source), len(lanes[band]) % LANES)
-    return lanes
-
-
-def _stack(columns: list[list[Box]], lanes: dict[int, dict[int, int]]) -> list[float]:
-    """Bands one below the other, with room for the lanes between them; where each ends."""
+def _stack(columns: list[list[Box]]) -> list[float]:
+    """Bands one below the other; where each ends."""
     bands: dict[int, list[Box]] = defaultdict(list)
     for column in columns:
         bands[column[0].band] += column
     top, floors = 0.0, []
-    for band in range(len(bands)):
-        highest = min(box.y - box.height / 2 for box in bands[band])
-        lowest = max(box.y + box.height / 2 for box in bands[band])
-        for box in bands[band]:
+    for _, band in sorted(bands.items()):
+        highest = min(box.y - box.height / 2 for box in band)
+        for box in band:
             box.y += top - highest
-        floors.append(top + lowest - highest)
-        top = floors[-1] + BAND_GAP + LANE * min(len(lanes[band]), LANES)
+        floors.append(max(box.y + box.height / 2 for box in band))
+        top = floors[-1] + BAND_GAP
     return floors
 
 
-def _route(edge: Edge, lanes: dict[int, dict[int, int]]) -> None:
+def _route(edge: Edge) -> None:
     """The points of an edge: out of the source, straight through its bends, into the port."""
     shift = LANE * edge.twin
-    last = edge.source
-    edge.points = [(last.x + last.width, last.y + shift), (last.right, last.y + shift)]
-    for box in [*edge.bends, edge.target]:
-        if box.band != last.band:
-            edge.wraps[len(edge.points) - 1] = (last.band, lanes[last.band][id(edge.source)])
-        if box.bend:
-            edge.points += [(box.x, box.y + shift), (box.x + box.width, box.y + shift)]
-        last = box
+    edge.points = [(edge.source.x + edge.source.width, edge.source.y + shift)]
+    for bend in edge.bends:
+        edge.points += [(bend.x, bend.y + shift), (bend.x + bend.width, bend.y + shift)]
     edge.points.append(edge.end)
 
 
-def path(edge: Edge, frame: Frame) -> str:
-    """An edge as an SVG path; where it wraps, around the right end of its band and back to the left."""
+def path(edge: Edge) -> str:
+    """An edge as an SVG path."""
     words = [f"M{edge.points[0][0]:.1f} {edge.points[0][1]:.1f}"]
-    for k, ((x0, y0), (x1, y1)) in enumerate(pairwise(edge.points)):
-        if k in edge.wraps:
-            band, lane = edge.wraps[k]
-            out = LANE * (lane + 1)
-            floor = frame.floors[band] + BAND_GAP / 2 + LANE * lane
-            words += _around(y0, x1, y1, frame.width + out, -out, floor)
-        elif y0 == y1:
+    for (x0, y0), (x1, y1) in pairwise(edge.points):
+        if y0 == y1:
             words.append(f"H{x1:.1f}")
         else:
             middle = (x0 + x1) / 2
             words.append(f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}")
     return " ".join(words)
-
-
-def _around(y0: float, x1: float, y1: float, right: float, left: float, floor: float) -> Iterable[str]:
-    r = LANE / 2
-    yield f"H{right - r:.1f} Q{right:.1f} {y0:.1f} {right:.1f} {y0 + r:.1f} V{floor - r:.1f}"
-    yield f"Q{right:.1f} {floor:.1f} {right - r:.1f} {floor:.1f} H{left + r:.1f}"
-    yield f"Q{left:.1f} {floor:.1f} {left:.1f} {floor + r:.1f} V{y1 - r:.1f}"
-    yield f"Q{left:.1f} {y1:.1f} {left + r:.1f} {y1:.1f} H{x1:.1f}"

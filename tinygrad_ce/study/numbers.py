@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-WHOLE = 24  # the most numbers that are printed one by one
+WHOLE = 32  # the most numbers that are printed one by one: a batch of 3 × 10 is
 DIGITS = 6
 
 
@@ -32,7 +32,7 @@ def numbers(array: Any) -> str:
     """
     array = np.asarray(array)
     if array.size <= WHOLE:
-        return np.array2string(array, separator=", ", formatter={"all": number}, threshold=WHOLE, max_line_width=100)
+        return np.array2string(array, separator=", ", formatter={"all": number}, threshold=WHOLE, max_line_width=200)
     first = ", ".join(number(v) for v in array.ravel()[:5])
     return f"{array.shape} {spread(array)}: {first}, …"
 

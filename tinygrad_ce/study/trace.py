@@ -18,6 +18,7 @@ from tinygrad_ce.engine.reverse import cotangent, tape, unbroadcast
 from tinygrad_ce.engine.single import single
 from tinygrad_ce.losses.linear_cross_entropy import Tally
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.study.loops import Loop, loops, name_states, written_over
 
 
 @dataclass(eq=False)
@@ -112,6 +113,7 @@ class Trace:
     values: list[Value]
     calls: list[Call]
     shares: list[Share]
+    loops: list[Loop]
 
     @property
     def leaves(self) -> list[Value]:
@@ -138,11 +140,13 @@ def trace(output: Any, names: Mapping[str, Any], g: Any = None, what: str = "exp
     last = values.of[output._order]
     if not last.named:
         last.name = free("loss" if last.array.size == 1 else "y", values.used)
+    found = loops([call.result for call in calls], getattr(names, "rewritten", ()))
+    name_states(found, last, values.used)
     for call in calls:  # results that the caller has no name for: v1, v2, … after the step that made them
         call.result.name = call.result.name or free(f"v{call.number}", values.used)
     last.gradient = start
     shares = [share for call in reversed(calls) for share in _shares(call, values)]
-    return Trace(last, start, values.all, calls, shares)
+    return Trace(last, start, values.all, calls, shares, found)
 
 
 def _start(output: Node, g: Any, what: str) -> tuple[np.ndarray, list[Node]]:
@@ -267,12 +271,18 @@ def _parts_in_order(name: str, things: Sequence[Any]) -> Iterable[tuple[str, Any
             yield from _parts(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", t)
 
 
-def names_in(frame: types.FrameType | None) -> dict[str, Any]:
+class Names(dict[str, Any]):
+    """What things are called, and which of the names were written over."""
+
+    rewritten: set[str]
+
+
+def names_in(frame: types.FrameType) -> Names:
     """What a frame calls things: its locals, then its module's globals; a notebook's own history left out."""
-    if frame is None:
-        return {}
     found = {**frame.f_locals, **{k: v for k, v in frame.f_globals.items() if k not in frame.f_locals}}
-    return {name: v for name, v in found.items() if not name.startswith("_") and name not in ("In", "Out")}
+    names = Names((name, v) for name, v in found.items() if not name.startswith("_") and name not in ("In", "Out"))
+    names.rewritten = written_over(frame.f_code)
+    return names
 
 
 def _shares(call: Call, values: _Values) -> Iterable[Share]:

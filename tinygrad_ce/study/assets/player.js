@@ -9,7 +9,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 let current = 0;
 
 const CHARACTER = 6.65; // the width of one in the graph, in pixels
-const LARGE = { whole: 64, other: 24 }; // more numbers than that are shown as colours
+const LARGE = { whole: 64, other: 32 }; // more numbers than that are shown as colours
 const PHASES = { start: "start", forward: "forward", turn: "the turn", backward: "backward", end: "end" };
 
 /** Boxes, with the lines of text that change and at which steps, and when each is made and its gradient complete. */
@@ -29,6 +29,10 @@ steps.forEach((step, number) => {
   for (const box of step.lit) boxes[box].made = Math.min(boxes[box].made, number);
   for (const k of step.edges) arrows[k][step.phase] = Math.min(arrows[k][step.phase], number);
 });
+for (const box of boxes) { // one that stands for another, elsewhere
+  const { made, complete } = boxes[box.node.dataset.origin] ?? box;
+  Object.assign(box, { made, complete });
+}
 
 // ---- The graph.
 
@@ -40,11 +44,12 @@ graph.append(flag);
   const { x, y, width, height } = graph.viewBox.baseVal;
   const room = Math.max(0, 360 - width) / 4; // for the flag of the first box, where the drawing is narrow
   fill(graph, { role: "group", viewBox: [x - room, y, width + room, height].join(" ") }, []);
-  for (const box of boxes) {
-    const title = box.node.querySelector("title");
+  for (const { node } of boxes) {
+    const title = node.querySelector("title");
     title.textContent = title.textContent.split("\n")[0]; // the rest tells numbers before their time
-    box.node.setAttribute("tabindex", 0);
-    box.node.setAttribute("role", "button");
+    const outer = shape("g"); // a tooltip is no part of the button's name, which is what can be read on it
+    node.replaceWith(outer);
+    outer.append(title, fill(node, { tabindex: 0, role: "button" }, []));
   }
   for (const { node } of arrows) {
     const [, x, y] = node.querySelector(".edge").getAttribute("d").match(/^M\s*(\S+)[ ,](\S+)/);
@@ -67,8 +72,6 @@ function showGraph(step) {
     box.node.classList.toggle("lit", place >= 0 && !receives);
     box.node.classList.toggle("receives", receives);
     Object.values(box.lines).forEach(showLine);
-    const label = [...box.node.querySelectorAll("text")].map((text) => text.textContent).filter(Boolean).join(", ");
-    if (box.node.ariaLabel !== label) box.node.ariaLabel = label;
   });
   arrows.forEach(({ node, forward, backward }, k) => {
     node.classList.toggle("went", current >= forward);
@@ -178,7 +181,8 @@ function numberTable(array, label, headed) {
   }
   const after = (text) => (text.includes(".") ? text.length - text.indexOf(".") : 0);
   const most = texts[0].map((_, c) => Math.max(...texts.map((row) => after(row[c]))));
-  const headers = (headed || array.shape.length > 2) && array.shape.length > 1;
+  const headers = array.shape.length > 1
+    && (headed || array.shape.length > 2 || Math.min(texts.length, texts[0].length) > 2);
   const cell = (text, r, c) => element(
     "td", { tabindex: r || c ? -1 : 0, "data-row": r, "data-column": c }, text + " ".repeat(most[c] - after(text)));
   const cells = (row, r) => row.map((text, c) => cell(text, r, c));

@@ -278,6 +278,8 @@ function update() {
   showControls();
   Object.entries({ loss: f.loss, "target-p": p, entropy: f.entropy, "most-entropy": most })
     .forEach(([name, value]) => showFigure(name, value));
+  byId("classes").textContent = f.p.length;
+  byId("classes-in-words").textContent = ["two", "three", "four", "five", "six"][f.p.length - 2];
   showNumbers(f);
   const far = roundUp(Math.max(1, ...state.logits.map(Math.abs), ...f.z.map(Math.abs)));
   const negative = [...state.logits, ...f.z].some((v) => v < 0);
@@ -297,6 +299,14 @@ function change() {
     announce(summary);
     if (location.protocol !== "about:") history.replaceState(null, "", link()); // in a notebook there is no address
   });
+}
+
+const narrow = matchMedia("(max-width: 34rem)");
+
+/** On a phone the bars of the probabilities stand with the sliders, and stay in view while one moves them. */
+function placeBars() {
+  const [bars, home] = [byId("chart-p").parentNode, narrow.matches ? byId("set") : byId("chart-logits").parentNode];
+  home.after(bars);
 }
 
 // ---- Wiring.
@@ -319,5 +329,7 @@ for (const button of document.querySelectorAll("[data-set]")) {
 document.addEventListener("focusout", () => { complain(""); showControls(); });
 addEventListener("hashchange", () => { if (set(location.hash.slice(1))) change(); });
 addEventListener("resize", update);
+narrow.addEventListener("change", () => { placeBars(); update(); });
+placeBars();
 set(location.hash.slice(1));
 update();
