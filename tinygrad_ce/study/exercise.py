@@ -19,7 +19,7 @@ from tinygrad_ce.study.difference import difference, plain
 from tinygrad_ce.study.numbers import WHOLE, number
 
 OPEN = "… not answered yet: put your answer in the place of ..."
-_WORST_FIRST = ("shortcut", "error", "wrong", "half", "open")
+_WORST_FIRST = ("shortcut", "error", "wrong", "half", "open", "right")
 DRAWS = 3  # of each case's inputs; so a constant can't be right by chance
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
@@ -130,16 +130,19 @@ class Exercise:
         return self._summary(found)
 
     def _summary(self, found: Mapping[str, list[Found]]) -> Result:
-        every = [one for draws in found.values() for one in draws]
-        verdicts = {one.verdict for one in every}
-        if len(verdicts) == 1 and verdicts <= {"right", "open"}:
-            return self._result(every[0].verdict, "✓ right" if verdicts == {"right"} else OPEN)
-        bad = next(one for kind in _WORST_FIRST for one in every if one.verdict == kind)
+        every = sorted(
+            (one for draws in found.values() for one in draws), key=lambda one: _WORST_FIRST.index(one.verdict)
+        )
+        worst, best = every[0], every[-1]
+        if worst.verdict == best.verdict == "right":
+            return self._result("right", "✓ right")
+        if worst.verdict == best.verdict == "open":
+            return self._result("open", OPEN)
         good = [label for label, draws in found.items() if all(one.verdict == "right" for one in draws)]
-        if bad.verdict != "shortcut" and (good or bad.verdict in ("half", "open")):
+        if worst.verdict != "shortcut" and (good or worst.verdict in ("half", "open")):
             right = f"right: {', '.join(good)}; but " if good else ""
-            return self._result("half", f"… half of it is done: {right}{bad.words}")
-        return self._result(bad.verdict, f"✗ {bad.words}")
+            return self._result("half", f"… half of it is done: {right}{worst.words}")
+        return self._result(worst.verdict, f"✗ {worst.words}")
 
     def _result(self, verdict: str, message: str) -> Result:
         earned = {"right": self.points, "half": self.points / 2}.get(verdict, 0)
@@ -214,7 +217,9 @@ def _short(value: Any) -> str:
 def _calls(forbidden: list[str], answer: Any) -> Iterator[list[str]]:
     """Note which functions of these names are called, other than the answer's own helpers."""
     called: list[str] = []
-    own = getattr(inspect.unwrap(answer), "__globals__", None)
+    own = getattr(inspect.unwrap(answer), "__globals__", {})
+    if own.get("__package__"):  # the answer is a library's function itself
+        own = None
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
         if event == "call" and frame.f_globals is not own and frame.f_code.co_name.lower() in forbidden:
@@ -241,7 +246,7 @@ def _stopped(error: BaseException, answer: Any) -> Found:
             where = f"line {line - code.co_firstlineno + 1}, `{text}`: " if text else where
     if "ellipsis" in str(error):
         return Found("half", f"{where}a ... is left")
-    return Found("error", f"{where}{type(error).__name__}: {error}")
+    return Found("error", f"{where}{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
