@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.study.difference import difference, plain
-from tinygrad_ce.study.numbers import WHOLE, number
+from tinygrad_ce.study.numbers import number
 
 OPEN = "… not answered yet: put your answer in the place of ..."
 _WORST_FIRST = ("shortcut", "error", "wrong", "half", "open", "right")
+LINE = 100  # letters of inputs that are printed
 DRAWS = 3  # of each case's inputs; so a constant can't be right by chance
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
@@ -195,10 +196,8 @@ class Exercise:
     def _at(self, inputs: tuple[Any, ...]) -> str:
         """The inputs, as far as they are few numbers, to begin a sentence with."""
         names = inspect.signature(self.truth).parameters
-        few = {name: plain(value) for name, value in zip(names, inputs, strict=False) if not callable(value)}
-        if not few or sum(np.size(value) for value in few.values()) > WHOLE // 3:
-            return ""
-        return f"At {', '.join(f'{name} = {_short(value)}' for name, value in few.items())}: "
+        said = [f"{n} = {_short(plain(v))}" for n, v in zip(names, inputs, strict=False) if not callable(v)]
+        return f"At {', '.join(said)}: " if said and len(", ".join(said)) < LINE else ""
 
 
 def _blank(output: Any) -> bool:
@@ -209,8 +208,9 @@ def _blank(output: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A few numbers on one line."""
-    return f"[{', '.join(map(_short, value))}]" if np.ndim(value) else number(value)
+    """Numbers on one line."""
+    many = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)
+    return f"[{', '.join(map(_short, value))}]" if many else number(value)
 
 
 @contextmanager
