@@ -62,7 +62,7 @@ def test_an_exception_is_a_hint_with_its_line(one):
 
     result = exercise.judge(answer)
     assert (result.verdict, result.points) == ("error", 0)
-    assert result.message.startswith("✗ line 2, `return 1 / (len(inputs) * 0)`: ZeroDivisionError: ")
+    assert result.message.startswith("✗ line 2 of answer, `return 1 / (len(inputs) * 0)`: ZeroDivisionError: ")
 
 
 @pytest.mark.parametrize("nothing", [..., None, lambda *inputs: ..., lambda *inputs: None, lambda *inputs: (..., ...)])

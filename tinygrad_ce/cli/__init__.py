@@ -18,6 +18,7 @@ _COMMANDS = {
     "gradcheck": study.gradcheck,
     "explain": study.explain,
     "notebooks": study.notebooks,
+    "grade": study.grade,
     "docs": study.docs,
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+FILE = "answer.py"
 _MAGIC = re.compile(r"^(\s*)(?:[%!].*|[\w.]+\?+\s*)$", re.M)  # what Jupyter understands, and Python doesn't
 
 
@@ -77,7 +78,7 @@ def needed(notebook: Notebook, name: str) -> str | None:
 
 def load(text: str, name: str, folder: Path) -> Any:
     """Run statements as a module of their own, and return what a name is in it then."""
-    path = folder / "answer.py"
+    path = folder / FILE
     path.write_text(text, "utf-8")
     spec = importlib.util.spec_from_file_location("answer", path)
     assert spec is not None and spec.loader is not None  # noqa: PT018

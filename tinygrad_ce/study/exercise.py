@@ -237,13 +237,18 @@ def _calls(forbidden: list[str], answer: Any) -> Iterator[list[str]]:
 
 
 def _stopped(error: BaseException, answer: Any) -> Found:
-    """An exception in an answer, with the line of the answer's file in which it arose."""
-    code = getattr(inspect.unwrap(answer), "__code__", None)
-    where = ""
+    return stopped(error, getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_filename", ""))
+
+
+def stopped(error: BaseException, file: str) -> Found:
+    """An exception, with the last line of a file through which it went, counted from its function's first."""
+    where, name, first = "", "", 0
     for frame, line in _frames(error.__traceback__):
-        if code is not None and frame.f_code.co_filename == code.co_filename:
-            text = linecache.getline(code.co_filename, line, frame.f_globals).strip()
-            where = f"line {line - code.co_firstlineno + 1}, `{text}`: " if text else where
+        code = frame.f_code
+        if code.co_filename == file and (text := linecache.getline(file, line, frame.f_globals).strip()):
+            if not code.co_name.startswith("<"):  # no lambda or comprehension, which belong to what is around them
+                name, first = code.co_name, code.co_firstlineno
+            where = f"line {line - first + 1} of {name}, `{text}`: " if name else f"`{text}`: "
     if "ellipsis" in str(error):
         return Found("half", f"{where}a ... is left")
     return Found("error", f"{where}{type(error).__name__}: {' '.join(str(error).split())}")

@@ -200,9 +200,6 @@ def _pushed(x, labels, up=1.0):
             * (_late(x, labels) - np.eye(x.shape[1])[labels] * (_late(x, labels).sum(axis=1, keepdims=True) > 0))
             / len(labels)
         ),
-        "the label counts as late itself: d_t is 0, and its rule is too": lambda g, y, x, labels: (
-            g * (_pushed(x, labels) + np.eye(x.shape[1])[labels]) / len(labels)
-        ),
         "d itself is handed on; its derivative is 0 or 1": lambda g, y, x, labels: (
             g * _pushed(x, labels) * np.maximum(0, 1 + x - x[np.arange(len(x)), labels][:, None]) / len(labels)
         ),

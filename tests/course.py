@@ -6,7 +6,7 @@ import re
 
 from tinygrad_ce.study import answers
 
-FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
+FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
 COURSE = sorted(FOLDER.glob("*.ipynb"))
 
 
