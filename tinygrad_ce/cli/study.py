@@ -67,25 +67,30 @@ def explain(args: argparse.Namespace) -> int:
 
 def grade(args: argparse.Namespace) -> int:
     """Print what students' notebooks have earned."""
-    from tinygrad_ce.docs.course import names
-
-    every = [name for name in names() if has_exercises(name)]
-    known = {form: name for name in every for form in (name, name[:2])}
-    if unknown := [form for form in args.only if form not in known]:
-        raise ValueError(f"--only: no notebook {unknown[0]!r}; there are {', '.join(every)}")
-    course = [known[form] for form in args.only] or every
-    print("answers run in a process of their own with a time limit; it is no sandbox", file=sys.stderr)
-    lines = grading.grade(args.folder, course, limit=args.limit, seed=args.seed)
+    print("answers run in a process of their own, with a time limit; it is no sandbox", file=sys.stderr)
+    lines = grading.grade(args.folder, _chosen(args.only), limit=args.limit, seed=args.seed)
     rows = [asdict(line) for line in lines]
     if args.format == "json":
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     elif args.format == "csv":
-        writer = csv.DictWriter(sys.stdout, [f.name for f in fields(Line)], lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, [field.name for field in fields(Line)], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: cell(visible(f"{value}")) for name, value in row.items()} for row in rows)
     else:
         print(_table(lines))
     return 0
+
+
+def _chosen(only: list[str]) -> list[str]:
+    """The notebooks to grade: those of these names or numbers, or all."""
+    from tinygrad_ce.docs.course import names
+
+    every = [name for name in names() if has_exercises(name)]
+    known = {form: name for name in every for form in (name, name[:2])}
+    for form in only:
+        if form not in known:
+            raise ValueError(f"--only: no notebook {form!r} with exercises; there are {', '.join(every)}")
+    return [known[form] for form in only] or every
 
 
 def _table(lines: Sequence[Line]) -> str:

@@ -78,17 +78,21 @@ def grade(
         >>> [(line.student, line.verdict, line.message) for line in grade(folder, ["01_softmax"])]
         [('anna', 'missing', 'no notebook of the course lies here')]
     """
-    root = Path(folder)
+    seed = secrets.randbits(32) if seed is None else seed
+    jobs = [job for home, books in _homes(Path(folder)).items() for job in _of_student(home, books, course)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        graded = pool.map(lambda job: [job] if isinstance(job, Line) else _notebook(job, limit, seed), jobs)
+        return [line for lines in graded for line in lines]
+
+
+def _homes(root: Path) -> dict[Path, list[Path]]:
+    """The notebooks of each student, by the student's folder."""
     entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     homes = {path: sorted(path.rglob("*.ipynb")) for path in entries if path.is_dir() and path.suffix != ".ipynb"}
     own = [path for path in entries if path.suffix == ".ipynb"]
-    if own or not homes:  # a student's own folder; others in it may be of pictures
-        homes = {root: own, **{home: books for home, books in homes.items() if books}}
-    seed = secrets.randbits(32) if seed is None else seed
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [job for home, books in homes.items() for job in _of_student(home, books, course)]
-        graded = pool.map(lambda job: [job] if isinstance(job, Line) else _notebook(job, limit, seed), jobs)
-        return [line for lines in graded for line in lines]
+    if homes and not own:
+        return homes
+    return {root: own, **{home: books for home, books in homes.items() if books}}  # others in it are of pictures
 
 
 def _of_student(home: Path, books: Sequence[Path], course: Sequence[str]) -> Iterator[Line | Book]:
