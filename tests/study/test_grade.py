@@ -90,7 +90,7 @@ def test_a_notebook_that_was_never_run_is_graded_and_said_to_be(tmp_path):
     [
         (b"", "JSONDecodeError"), (b"[]", "TypeError"),
         (b'{"cells": 3}', "TypeError"), (b'{"cells": [{}]}', "KeyError"),
-        (b'{"cells": [{"cell_type": "code"}]}', "KeyError"), 
+        (b'{"cells": [{"cell_type": "code"}]}', "KeyError"),
         (b'{"cells": [1]}', "TypeError"), (b"\xff\xfe\x00", "Error"),
         (b'{"cells": [{"cell_type": "code", "source": [1]}]}', "TypeError"), (b"[" * 100_000, "RecursionError"),
     ],
