@@ -13,7 +13,7 @@ from benchmarks import turns
 HERE = pathlib.Path(__file__).parent
 ORDER = (
     "cross_entropy", "training_step", "tape", "linear_cross_entropy", "fit", "scaling", "accuracy", "label_checks",
-    "import_time", "estimators", "mpi",
+    "import_time", "tables", "estimators", "mpi",
 )  # fmt: skip
 # They count faults or memory instead of measuring time, and are each a command of their own.
 FAULTS = ("mutants", "random_graphs", "torch_fuzz", "damaged_files", "interrupts", "memory", "streams")

@@ -237,3 +237,16 @@ def square(x):
 def test_wrong_input_says_what_is_expected(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("inner", [tg.grad, lambda f: lambda y: tg.value_and_grad(f)(y)[1]], ids=["grad", "value"])
+def test_a_gradient_keeps_what_it_depends_on_beside_its_variable(inner):
+    """x · ∂(x y²)/∂y at y = 2 is 4 x²: the gradient is x's too."""
+    x = tg.Tensor(3.0, requires_grad=True)
+    y = x * inner(lambda y: x * y * y)(2.0)
+    y.backward()
+    assert y.item() == 36.0
+    assert x.grad.item() == 24.0
+    with tg.no_grad():
+        assert isinstance(inner(lambda y: x * y * y)(2.0), np.ndarray)
+    assert isinstance(inner(lambda y: x.detach() * y * y)(2.0), np.ndarray)

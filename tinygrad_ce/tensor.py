@@ -318,14 +318,17 @@ class Tensor(Node):
             axes = axes[0]
         return ops.transpose(self, axes or None)
 
+    @spellings.told
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest number stands, as a plain array."""
         return self._value.argmax(axis)
 
+    @spellings.told
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest number stands, as a plain array."""
         return self._value.argmin(axis)
 
+    @spellings.told
     def argsort(self, axis: int | None = -1) -> Any:
         """Where the numbers stand in rising order, as a plain array; of equal ones, the first comes first."""
         return self._value.argsort(axis, kind="stable")

@@ -11,7 +11,6 @@ differentiated once more: ``tg.grad(tg.grad(f))``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,6 @@ from tinygrad_ce.tensor import Tensor
 
 Function = Callable[..., Any]
 Positions = int | Sequence[int]
-
-# What the transforms that are at work here differentiate in: what depends on it has to be recorded.
-_variables: ContextVar[frozenset[int]] = ContextVar("variables", default=frozenset())
 
 
 @told
@@ -52,7 +48,9 @@ def grad(
         has_aux: of a function: whether it returns (value, more); then its gradient comes as (gradient, more).
 
     Returns:
-        A Tensor for each input, in the same container. Of a function: a function of the same arguments.
+        A Tensor for each input, in the same container. Of a function: a function of the same arguments, which gives
+        arrays for arrays. (It gives recorded Tensors where f was given, or holds, others that require grad, such as a
+        model's parameters: the gradient depends on them, and can be differentiated in them.)
 
     Raises:
         RuntimeError: an output requires no grad, or an input had no part in the outputs.
@@ -285,7 +283,6 @@ class _Call:
         self.given = dict(leaves(self.chosen, f"{where}: args"))
         self.xs = [_variable(path, x) for path, x in self.given.items()]
         inside = rebuilt(self.chosen, iter(self.xs))
-        token = _variables.set(_variables.get().union(x._order for x in self.xs))
         try:
             with recording():
                 result = f(*(inside.get(i, a) for i, a in enumerate(args)), **named)
@@ -293,14 +290,18 @@ class _Call:
             if {list, tuple}.intersection(map(type, inside.values())):
                 error.add_note(f"{where}: f is given a list or tuple as such; for one array give np.array(…)")
             raise
-        finally:
-            _variables.reset(token)
         if has_aux and not (isinstance(result, tuple | list) and len(result) == 2):
             raise TypeError(f"{where}: f returned {type(result).__name__}, expected (value, more) for has_aux=True")
         self.y, self.aux = [*result] if has_aux else [result, None]
-        made = [t for _, t in leaves(result) if isinstance(t, Tensor)]
-        # Whether somebody may differentiate what comes: who gave Tensors that require grad, or a transform around it.
-        self.recorded = is_recording() and bool(any(x._parents for x in self.xs) or _between(made, {*_variables.get()}))
+        self.recorded = is_recording() and self._depends_on_others(result)
+
+    def _depends_on_others(self, result: Any) -> bool:
+        """Whether somebody may differentiate what comes: f was given, or holds, other Tensors that require grad.
+
+        Such as a model's parameters, or the variables of a transform around this one.
+        """
+        made, own = [t for _, t in leaves(result) if isinstance(t, Tensor)], {x._order for x in self.xs}
+        return any(t._requires_grad and not t._parents and t._order not in own for t in tape(made))
 
     def scalar(self) -> Tensor:
         """What f returned, which shall be a single number."""
@@ -349,7 +350,15 @@ def _transformed(where: str, f: Function, argnums: Any, has_aux: bool, derive: C
         raise TypeError(f"{where}: got {type(f).__name__}, expected a function")
     if not all(isinstance(i, int | np.integer) for i in (argnums if isinstance(argnums, tuple | list) else [argnums])):
         raise TypeError(f"{where}: argnums is {argnums!r}, expected a position; x is given later: {where}(f)(x)")
-    return lambda *args, **named: derive(_Call(where, f, argnums, has_aux, args, named))
+
+    def transformed(*args: Any, **named: Any) -> Any:
+        call = _Call(where, f, argnums, has_aux, args, named)
+        found = derive(call)
+        for x in call.xs:  # A variable is nobody's from here on; one that was recorded hands its gradient on.
+            x._requires_grad = bool(x._parents)
+        return found
+
+    return transformed
 
 
 def _gradient(where: str, f: Function, argnums: Any, has_aux: bool) -> Function:

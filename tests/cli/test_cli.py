@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import data
-from tinygrad_ce.cli import apply, arguments, config, inputs, main, study
+from tinygrad_ce.cli import apply, arguments, config, inputs, main, study, summary, train
 from tinygrad_ce.common import files
 from tinygrad_ce.engine.primitive import registry
 from tinygrad_ce.train import checkpoint, classifier
@@ -554,7 +554,8 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
     found = tomllib.loads(text)
     assert found == {
         "data": ["moons"], "stream": False, "hidden": [8], "activation": "relu", "optimizer": "adam", "lr": 0.005,
-        "epochs": 6, "batch-size": 32, "accumulate": 2, "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
+        "epochs": 6, "stop-early": False, "batch-size": 32, "accumulate": 2,
+        "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
         "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
         "data-parallel": False, "quiet": True,
     }  # fmt: skip
@@ -913,10 +914,96 @@ def test_help_has_examples(capsys):
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert "example" in out
-        assert out.count("(off: --no-") == {"train": 4, "evaluate": 1}.get(argv[0], 0)
+        assert out.count("(off: --no-") == {"train": 5, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "tinygrad_ce", "gradcheck", "exp"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "1 of 1 operators agree" in done.stdout
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "steps", "epochs", "early"),
+    [
+        (80, 32, 3, 667, False),
+        (1438, 32, 45, 45, False),
+        (2000, 32, 63, 40, True),
+        (25_600, 64, 400, 40, True),
+        (80_000, 128, 625, 32, True),
+        (800_000, 1024, 782, 26, True),
+    ],
+)
+def test_steps_fit_the_number_of_rows(rows, batch, steps, epochs, early):
+    args = arguments.parser().parse_args(["train", "r"])
+    train._settle(args, rows)
+    assert (args.batch_size, args.epochs, args.stop_early) == (batch, epochs, early)
+    assert -(-rows // batch) == steps
+    for argv in (["--epochs", "3"], ["--patience", "3"], ["--schedule", "cosine"]):
+        args = arguments.parser().parse_args(["train", "r", *argv])
+        train._settle(args, rows)
+        assert not args.stop_early
+        assert args.epochs == (3 if argv[0] == "--epochs" else epochs)
+
+
+def test_training_stops_when_the_loss_does_and_goes_on_as_if_it_had_not_stopped(capsys, no_figures, monkeypatch):
+    monkeypatch.setattr(train, "_STEPS", 100)
+    monkeypatch.setattr(train, "_LAST_STEPS", 60)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((800, 2), np.float32)
+    np.savez("r.npz", x=x, y=(x[:, 0] + rng.standard_normal(800) > 0).astype(int))
+    out = printed(capsys, "train", "r.npz", "--quiet")
+    assert "learning rate 0.02, stops once the loss stays" in out
+    epochs = int(re.search(r"stopped after epoch (\d+): the loss stays at", out)[1])
+    losses = np.genfromtxt("r-run/metrics.csv", delimiter=",", names=True)["loss"]
+    assert len(losses) == epochs < 40
+    lower = [losses[i - 3 : i].min() <= 0.99 * losses[: i - 3].min() for i in range(5, epochs + 1)]
+    assert lower == [True] * (epochs - 5) + [False]
+    config_ = tomllib.loads(Path("r-run/config.toml").read_text())
+    assert (config_["epochs"], config_["batch-size"], config_["stop-early"]) == (40, 32, True)
+    before = Path("r-run/model.npz").read_bytes()
+    assert f"stopped after epoch {epochs}" in printed(capsys, "train", "--run", "r-run", "--resume")
+    assert Path("r-run/model.npz").read_bytes() == before
+    printed(capsys, "train", "--config", "r-run/config.toml", "--run", "s")
+    assert Path("s/model.npz").read_bytes() == before
+    assert "stopped" not in printed(capsys, "train", "--run", "r-run", "--resume", "--no-stop-early", "--quiet")
+    assert len(np.genfromtxt("r-run/metrics.csv", delimiter=",", names=True)["loss"]) == 40
+
+
+def test_a_run_with_batches_of_another_size_is_resumed_with_them(capsys, no_figures):
+    for run, epochs in (("a", "3"), ("b", "2")):
+        printed(capsys, "train", "iris", "--quiet", "--epochs", epochs, "--batch-size", "7", "--run", run)
+    printed(capsys, "train", "iris", "--quiet", "--epochs", "3", "--run", "b", "--resume")
+    assert weights("a")["1.weight"].tobytes() == weights("b")["1.weight"].tobytes()
+
+
+def test_of_many_classes_those_with_most_mistakes_are_shown(monkeypatch):
+    classes = [f"c{i}" for i in range(500)]
+    confusion = np.diag(np.arange(500))
+    wrong = np.arange(10, 400, 13)
+    confusion[wrong, (wrong + 13) % 500] = 5
+    assert summary.worst(confusion).tolist() == sorted(summary.worst(confusion))
+    assert {*wrong.tolist()[1:]} < {*summary.worst(confusion).tolist()}
+    lines = summary.table(confusion, classes).splitlines()
+    assert lines[0].startswith("the 30 of 500 classes with most mistakes; rows: what it is")
+    assert len(lines) == 34
+    recall = tg.train.precision_recall(confusion)[1]
+    shown = summary.worst(confusion)
+    assert [float(line.split()[-1]) for line in lines[2:32]] == [round(recall[i], 3) for i in shown]
+    assert lines[-1] == f"accuracy of always saying c499: {499 / confusion.sum():.4f}"
+    assert summary.worst(np.eye(30)).tolist() == list(range(30))
+
+
+def test_the_figure_of_many_classes_shows_those_with_most_mistakes(capsys):
+    rng = np.random.default_rng(0)
+    np.savez("many.npz", x=rng.standard_normal((400, 3), np.float32), y=np.arange(400) % 100)
+    out = printed(capsys, "train", "many.npz", *QUIET)
+    assert "the 30 of 100 classes with most mistakes" in out
+    with open("many-run/confusion.csv") as file:
+        assert len(list(csv.reader(file))) == 101
+    from matplotlib.image import imread
+
+    assert max(imread("many-run/figures/confusion.png").shape) <= 1400

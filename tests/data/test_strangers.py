@@ -98,7 +98,7 @@ def test_500_damaged_files_are_refused_or_read_as_what_they_still_say():
     ],
 )
 def test_the_judge_sees_what_is_lost(tmp_path, monkeypatch, read, why):
-    monkeypatch.setattr(damaged_files, "LIMIT", 0.05)
+    monkeypatch.setattr(damaged_files, "LIMIT", 0.5)
     kind = damaged_files.Kind(("a",), None, read, lambda contents, found: not isinstance(found, str))
     tally = damaged_files.Tally()
     tracemalloc.start()

@@ -523,7 +523,7 @@ def test_options_of_a_stream_are_checked(options):
 
 
 def test_a_line_without_an_end_is_not_read_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(tg.data.readers, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(tg.data.strict, "_LONGEST_LINE", 1000)
     (tmp_path / "t.csv").write_text("1,2,a\n" + "1" * 5000)
     for reader in (load_csv, stream):
         with pytest.raises(DataError, match=r"t.csv: line 2: more than 1,000 characters, expected a line for each row"):
@@ -576,14 +576,14 @@ def test_a_file_that_changes_is_refused(tmp_path, kind, change):
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     path = write_csv(tmp_path / "t.csv", *rows())
     found = stream(path, **SMALL, prefetch=0)
-    real = tg.data.readers.Table.go
+    real = tg.data.strict.Table.go
 
     def go(table, place):
         path.write_text("1,2,3,c9\n" * 9)
         real(table, (0, 0))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tg.data.readers.Table, "go", go)
+        patch.setattr(tg.data.strict.Table, "go", go)
         with pytest.raises(DataError, match="it has changed"):
             list(found.batches())
 

@@ -17,6 +17,7 @@ from tinygrad_ce.cli import main
 from tinygrad_ce.data import columns, layout
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.kinds import Date, Number, Text, numbers
+from tinygrad_ce.train import classifier
 
 
 @pytest.fixture(autouse=True)
@@ -358,9 +359,36 @@ def test_what_should_make_one_pause_is_said():
         "rows without a label, which are left out: 1",
         "only 11 rows: what is measured on so few says little",
         "classes of fewer than 5 rows, too few to learn or measure: z (1)",
-        "the last row says 'Total': a sum of those above? Then take it out",
+        "line 13 says 'Total': a sum of other rows? Then take it out",
         "column sure alone tells the label: would new rows have it?",
     ]
+
+
+def test_medians_and_scales_are_those_of_the_rows_trained_on(capsys):
+    rng = np.random.default_rng(0)
+    rows = [
+        [f"{v:.3f}" if v < 1 else "", f"20{10 + i % 9}-01-02", "ab"[i % 2]] for i, v in enumerate(rng.normal(0, 1, 90))
+    ]
+    text = "\n".join(map(",".join, [["v", "seen", "kind"], *rows, ["1", "2001-01-02", ""]]))
+    for options, argv, held in (
+        ({}, None, ()),
+        ({"held": (0.2,)}, [], (0.2,)),
+        ({"held": (0.2, 0.15)}, ["--patience", "9"], (0.2, 0.15)),
+    ):
+        found = table(text, **options).plan.columns
+        kept = np.arange(90)
+        for fraction in held:
+            index = data.Dataset(kept[:, None], kept % 2, ("a", "b"))
+            kept = data.split(index, fraction)[0].x[:, 0].astype(int)
+        values = np.array([float(row[0] or "nan") for row in rows])[kept]
+        np.testing.assert_allclose(
+            found[0].kind[1:4], [np.nanmedian(values), np.nanmean(values), np.nanstd(values)], rtol=1e-12
+        )
+        assert found[1].kind.year == np.median([int(rows[i][1][:4]) for i in kept])
+        assert found[0].kind.gaps
+        if argv is not None:
+            assert main(["train", "t.csv", "--quiet", "--epochs", "1", "--run", f"r{len(held)}", *argv]) == 0
+            assert classifier.load(f"r{len(held)}/model.npz")[1]["columns"] == table(text, **options).plan.as_json()
 
 
 # New rows by the same plan
@@ -579,7 +607,7 @@ def test_every_kind_of_table_trains_as_well_as_a_pipeline_of_scikit_learns(pick,
     text = write(found)
     with open("birds.csv", "wb") as file:
         file.write(text if isinstance(text, bytes) else text.encode())
-    assert main(["train", "birds.csv", "--quiet", "--epochs", "20"]) == 0
+    assert main(["train", "birds.csv", "--quiet"]) == 0
     out = capsys.readouterr().out
     ours = float(out.split("test accuracy ")[1].split()[0])
     x, model = pipeline(found)

@@ -88,6 +88,12 @@ def test_what_the_first_rank_alone_may_have(what, tmp_path):
     assert (done.returncode, done.stdout.count("a step")) == (0, 2), done.stderr
 
 
+def test_batch_norms_have_the_rows_of_their_rank_and_the_same_state_on_all():
+    done = mpiexec(2, "settings.py", "norm")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("normalises each part of a step by that part's own rows") == 1
+
+
 @pytest.mark.parametrize("how", ["exit", "_exit"])
 @pytest.mark.parametrize(
     ("when", "message"),

@@ -1,6 +1,7 @@
 """What fit does beside plain steps: weights, steps in parts, metrics, callbacks, going on in the middle of an epoch."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -329,6 +330,14 @@ def test_a_mean_is_told_also_of_rows_sorted_by_class():
         tg.fit(nn.Linear(4, 3, rng=0), iris, loss=loss, accumulate=4, progress=False)
 
 
+def test_a_step_in_parts_of_a_batch_norm_is_told_to_be_another_one():
+    x, y, _ = data.make_blobs(60, seed=0)
+    model = nn.Sequential(nn.Linear(2, 4, rng=0), nn.BatchNorm1d(4), nn.Linear(4, 3, rng=1))
+    tg.fit(model, (x, y), epochs=1, progress=False)
+    with pytest.warns(UserWarning, match=r"BatchNorm1d \(1\) normalises each part of a step by that part's own rows"):
+        tg.fit(model, (x, y), epochs=1, accumulate=2, progress=False)
+
+
 def test_weights_spoiled_by_the_very_last_step_are_noticed(blobs, tmp_path):
     for options in ({}, {"checkpoint": tg.train.Checkpoint(tmp_path / "c.npz", steps=1)}):
         model = nn.Linear(2, 3, rng=0)
@@ -543,3 +552,22 @@ def test_a_class_of_one_row_is_told_where_rows_are_held_out():
     y[:2] = 2, 4
     with pytest.warns(UserWarning, match=r"class 'c' \(and 2 more like it\) has but one row"):
         tg.data.split(tg.data.Dataset(x, y, names))
+
+
+@pytest.mark.parametrize("hidden", [[], [16]])
+def test_unscaled_features_that_taught_nothing_are_told(hidden):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = rng.normal(size=(90, 4)) * [0.1, 300, 2, 5] + y[:, None] * [0.3, 300, 4, 5] + [0, 700, 1, 100]
+
+    def made(*first):
+        widths = [4, *hidden, 3]
+        layers = [nn.Linear(a, b, rng=0) for a, b in itertools.pairwise(widths)]
+        return nn.Sequential(*first, layers[0], *(part for layer in layers[1:] for part in (nn.ReLU(), layer)))
+
+    message = r"fit: the loss is .*, that of guessing .* 1.099; features .* are likely why: begin .* nn.Standardize.of"
+    with pytest.warns(UserWarning, match=message) as caught:
+        tg.fit(made(), (x, y), progress=False)
+    assert caught[0].filename == __file__
+    for model, data_ in ((made(nn.Standardize.of(x)), (x, y)), (made(), ((x - x.mean(axis=0)) / x.std(axis=0), y))):
+        assert tg.fit(model, data_, progress=False)["accuracy"][-1] > 0.7

@@ -6,21 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tinygrad_ce.cli import apply, arguments, config, study, train
+from tinygrad_ce.cli import apply, arguments, config, train
 from tinygrad_ce.common.terminal import plain_where_needed
 from tinygrad_ce.common.words import visible
 from tinygrad_ce.train import team
 
-_COMMANDS = {
-    "train": train.run,
-    "evaluate": apply.evaluate,
-    "predict": apply.predict,
-    "gradcheck": study.gradcheck,
-    "explain": study.explain,
-    "notebooks": study.notebooks,
-    "grade": study.grade,
-    "docs": study.docs,
-}
+_COMMANDS = {"train": train.run, "evaluate": apply.evaluate, "predict": apply.predict}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.command == "train":
                 args = config.merged(parser, argv, args)
             args.argv = argv
-            return _COMMANDS[args.command](args)
+            if args.command in _COMMANDS:
+                return _COMMANDS[args.command](args)
+            from tinygrad_ce.cli import study  # with all that explains and draws, which a training can do without
+
+            return int(getattr(study, args.command)(args))
     except BrokenPipeError:  # whoever read the output has had enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 141

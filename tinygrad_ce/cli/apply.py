@@ -23,7 +23,7 @@ from tinygrad_ce.data import layout, tables
 from tinygrad_ce.data.arrays import listed
 from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import Pair
-from tinygrad_ce.data.readers import columns
+from tinygrad_ce.data.strict import columns
 from tinygrad_ce.train import logits
 from tinygrad_ce.train.rows import MEASURED, Rows
 
@@ -86,7 +86,7 @@ def _held_out(trained: argparse.Namespace, about: dict[str, Any], where: str) ->
             f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held "
             "out now. To measure the model on all of them give DATA"
         )
-    return rows.split(0.2, 0)[1], names
+    return rows.split(inputs.TEST, 0)[1], names
 
 
 def _matched(rows: Rows, names: list[str], where: str, about: dict[str, Any]) -> Iterator[Pair]:
@@ -141,8 +141,9 @@ def _features(args: argparse.Namespace, about: dict[str, Any]) -> np.ndarray:
     plan = _plan(about)
     if plan is not None and layout.is_table(args.file):
         return tables.load_rows(args.file, plan, header=inputs.header(args))
-    if plan is not None and not plan.raw:
-        raise ValueError(f"{args.file}: {_NO_TABLE}")
+    hint = layout.hint(args.file)
+    if hint or (plan is not None and not plan.raw):
+        raise ValueError(f"{args.file}: {_NO_TABLE}{hint}")
     return data.load_features(args.file, about["features"], about.get("names", ()))
 
 

@@ -28,6 +28,7 @@ SETS: dict[str, Callable[[], Dataset]] = {
     "blobs": data.make_blobs,
 }
 COLUMNS = ("drop", "category", "number", "header", "classes")  # options of tables whose columns are found out
+TEST, VALIDATION = 0.2, 0.15  # the fractions of rows that are held out: of all, and of the others
 _WINDOW = 1 << 24  # bytes of a stream that are shuffled together; while they are used, as many are read ahead
 
 
@@ -85,7 +86,8 @@ def load(args: argparse.Namespace, plan: Plan | None = None, strict: bool = Fals
         return _from_files(paths, -1 if label is None else label, args.stream)
     asked = {name: getattr(args, name, ()) for name in ("drop", "category", "number")}
     insist = getattr(args, "classes", False)
-    table = load_table(path, label, plan=plan, header=header(args), quantity=insist, scaled=False, **asked)
+    held = (TEST, VALIDATION) if getattr(args, "patience", None) else (TEST,)
+    table = load_table(path, label, plan=plan, header=header(args), quantity=insist, scaled=False, held=held, **asked)
     return Loaded(as_rows("fit", table), table.plan.features if table.plan.named else [], table)
 
 
@@ -122,12 +124,8 @@ def _check_kind(paths: Sequence[str]) -> None:
     if len(paths) == 1 and not path.suffix and not path.exists():
         more = likely(path.name, SETS) or f"there are {', '.join(SETS)}, or give a file"
         raise ValueError(f"{path}: no such data set; {more}")
-    reader = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".feather": "feather"}.get(path.suffix)
-    hint = (
-        f"; pandas.read_{reader}('{path}').to_csv('{path.stem}.csv', index=False) makes a .csv of it" if reader else ""
-    )
     expected = "a .csv, a .npz, two .npy or two IDX files (features, labels), or a folder of shards"
-    raise ValueError(f"{' '.join(paths)}: expected {expected}{hint}")
+    raise ValueError(f"{' '.join(paths)}: expected {expected}{layout.hint(path)}")
 
 
 def header(args: argparse.Namespace) -> bool | None:
@@ -171,8 +169,8 @@ def parts_of(loaded: Loaded, path: str, validated: bool) -> Parts:
     if len(classes) < 2 or 2 * len(classes) > total:
         found = f"{counted(len(classes), 'different label')} in {counted(total, 'row')}"
         raise ValueError(f"{path}: {found}; is the label in the last column? name it with --label")
-    train, test = rows.split(0.2, 0)
-    train, validation = train.split(0.15, 0) if validated else (train, None)
+    train, test = rows.split(TEST, 0)
+    train, validation = train.split(VALIDATION, 0) if validated else (train, None)
     each = np.zeros(len(classes), np.int64)
     for y in train.labels():
         if y.ndim > 1:

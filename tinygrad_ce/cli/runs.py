@@ -15,11 +15,11 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.cli import config
+from tinygrad_ce.cli.summary import worst
 from tinygrad_ce.cli.tables import write_rows
 from tinygrad_ce.cli.wording import counted
 from tinygrad_ce.common.files import alone, remove_leftovers, replacing, write
 from tinygrad_ce.common.words import visible
-from tinygrad_ce.study import plot
 from tinygrad_ce.train import checkpoint, classifier
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.history import History
@@ -130,6 +130,8 @@ class Run(Callback):
             from matplotlib.figure import Figure
         except ImportError:
             return False
+        from tinygrad_ce.study import plot
+
         self.figures.mkdir(exist_ok=True)
         panels = 3 if len(set(history["lr"])) > 1 else 2
         figure = Figure(figsize=(4.5 * panels, 4), layout="constrained")
@@ -141,9 +143,12 @@ class Run(Callback):
             ax.title.set_text("Learning rate")
             ax.yaxis.label.set_text("learning rate")
         _save(figure, self.drawings["training"])
-        side = min(4 + 0.2 * len(classes), 20)
+        shown = worst(confusion)
+        of = f": the {len(shown)} of {len(classes):,} classes with most mistakes" if len(shown) < len(classes) else ""
+        side = 4 + 0.2 * len(shown)
         figure = Figure(figsize=(side, side), layout="constrained")
-        plot.confusion_matrix(confusion, classes, ax=figure.subplots()).title.set_text("Confusion on the test rows")
+        ax = plot.confusion_matrix(confusion[np.ix_(shown, shown)], [classes[i] for i in shown], ax=figure.subplots())
+        ax.title.set_text(f"Confusion on the test rows{of}")
         _save(figure, self.drawings["confusion"])
         return True
 

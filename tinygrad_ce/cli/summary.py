@@ -19,6 +19,7 @@ from tinygrad_ce.data.arrays import word
 from tinygrad_ce.train import confusion_matrix, logits, precision_recall
 from tinygrad_ce.train.rows import MEASURED
 
+_SHOWN = 30  # classes of a confusion matrix that are printed and drawn
 _NUMBER = 4  # bytes of a float32
 _REMEMBERED = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays that an optimiser keeps of each parameter
 
@@ -116,6 +117,7 @@ def _optimiser(args: argparse.Namespace) -> str:
         "gradient clipped to a norm of {:g}": args.clip,
         "moving average of the weights with decay {:g}": args.ema,
         "class weights {}": args.class_weight,
+        "stops once the loss {}": "stays" if args.stop_early else None,
         "stops {} after the best": counted(args.patience, "epoch") if args.patience else None,
     }
     words = [text.format(value) for text, value in more.items() if value is not None]
@@ -152,19 +154,29 @@ def score(model: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray]], classes: 
     return Score(loss / max(int(confusion.sum()), 1), confusion)
 
 
+def worst(confusion: np.ndarray) -> np.ndarray:
+    """The classes to show: all, or of many those with most mistakes, as rows or as columns; in their order."""
+    if len(confusion) <= _SHOWN:
+        return np.arange(len(confusion))
+    mistakes = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * confusion.diagonal()
+    return np.sort(np.argsort(-mistakes, kind="stable")[:_SHOWN])
+
+
 def table(confusion: np.ndarray, classes: Sequence[str]) -> str:
-    """A confusion matrix as text, with recall beside it and precision below."""
+    """A confusion matrix as text, with recall beside it and precision below; of many classes, the worst."""
     precision, recall = precision_recall(confusion)
-    classes = list(map(visible, classes))
+    each, shown = confusion.sum(axis=1), worst(confusion)
+    commonest, share = classes[each.argmax()], each.max() / max(each.sum(), 1)
+    few = f"the {_SHOWN} of {len(classes):,} classes with most mistakes; " if len(shown) < len(classes) else ""
+    classes = [visible(classes[i]) for i in shown]
+    precision, recall, confusion = precision[shown], recall[shown], confusion[np.ix_(shown, shown)]
     width = max(4, *(len(name) for name in classes), len(str(confusion.max()))) + 1
     label = max(width, len("precision") + 1)
-    lines = ["rows: what it is; columns: what was predicted"]
+    lines = [f"{few}rows: what it is; columns: what was predicted"]
     lines.append(" " * label + "".join(f"{name:>{width}}" for name in classes) + "   recall")
     for name, counts, fraction in zip(classes, confusion, recall, strict=True):
         cells = "".join(f"{count if count else '.':>{width}}" for count in counts)
         lines.append(f"{name:>{label}}{cells}   {fraction:6.3f}")
     lines.append(f"{'precision':>{label}}" + "".join(f"{fraction:>{width}.2f}" for fraction in precision))
-    each = confusion.sum(axis=1)
-    share = each.max() / max(each.sum(), 1)
-    lines.append(f"accuracy of always saying {word(classes[each.argmax()])}: {share:.4f}")
+    lines.append(f"accuracy of always saying {word(visible(commonest))}: {share:.4f}")
     return "\n".join(lines)

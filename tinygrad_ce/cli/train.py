@@ -24,8 +24,13 @@ from tinygrad_ce.train.checkpoint import CheckpointError
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import CSVLog, TensorBoard
 from tinygrad_ce.train.team import ALONE, Team, ready, started_together
+from tinygrad_ce.train.training import Training
 
-_STEPS = 2000  # that a training has at least, unless it is told how many epochs
+# Unless it is told how many epochs, a training has so many steps at least. It goes on while the loss falls, up to so
+# many epochs or steps, whichever are fewer: while one of the last epochs is lower by that share than all before.
+_STEPS, _MOST_EPOCHS, _MOST_STEPS = 2000, 40, 20_000
+_LAST_STEPS, _LOWER = 1000, 0.01
+_LEAST_BATCH, _MOST_BATCH, _BATCHES = 32, 1024, 400  # rows in a batch, and batches in an epoch where it may grow
 _SAVED = 50  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
 _FIXED = (
     "optimizer", "lr", "batch_size", "accumulate", "schedule", "warmup", "clip", "ema", "class_weight", "patience",
@@ -90,8 +95,9 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     if first:
         folder.check()
     found = "" if args.resume else folder.replaced()
-    stored = classifier.load(folder.model)[1].get("columns") if args.resume else None
-    plan = None if stored is None else Plan.from_json(stored)
+    before = classifier.load(folder.model)[1] if args.resume else {}
+    plan = Plan.from_json(before["columns"]) if "columns" in before else None
+    args.batch_size = args.batch_size or before.get("batch_size")
     loaded = inputs.load(args, plan, strict=args.resume and plan is None)
     parts = inputs.parts_of(loaded, args.data[0], bool(args.patience))
     _settle(args, parts.rows.train)
@@ -106,7 +112,14 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
 def _settle(args: argparse.Namespace, rows: int) -> None:
     """Put what depends on others in the place of options that were left open."""
     args.lr = args.lr or OPTIMIZERS[args.optimizer][2]
-    args.epochs = args.epochs or max(40, -(-_STEPS // _steps(args, rows)))
+    args.batch_size = args.batch_size or min(
+        max(_LEAST_BATCH, (1 << (rows // _BATCHES).bit_length()) // 2), _MOST_BATCH
+    )
+    if not args.epochs:
+        steps = _steps(args, rows)
+        most = min(_MOST_EPOCHS * steps, _MOST_STEPS)
+        args.epochs = -(-max(_STEPS, most) // steps)
+        args.stop_early |= most > _STEPS and not args.patience and args.schedule in ("constant", "plateau")
     if args.warmup >= args.epochs:
         raise ValueError(f"--warmup {args.warmup}: expected fewer than the {args.epochs} epochs")
 
@@ -164,11 +177,28 @@ def _callbacks(
     made: list[Callback | optim.Schedule | None] = [
         ClipGradNorm(args.clip) if args.clip else None,
         EMA(args.ema) if args.ema else None,
+        _StopEarly() if args.stop_early else None,
         *_schedules(args, optimizer, steps),
         CSVLog(folder.metrics),
         TensorBoard(folder.tensorboard) if args.tensorboard else None,
     ]
     return [callback for callback in made if callback is not None]
+
+
+class _StopEarly(Callback):
+    """Stop once the training's loss stays. The history alone decides: what goes on stops where it would have."""
+
+    def on_train_begin(self, training: Training) -> None:
+        """Stop at once if the training to go on with has ended."""
+        if training.epoch:
+            self.on_epoch_end(training)
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Compare the last epochs with those before."""
+        last, losses = max(2, -(-_LAST_STEPS // training.steps)), training.history["loss"]
+        enough = len(losses) > last and len(losses) * training.steps >= _STEPS
+        if enough and min(losses[-last:]) > (1 - _LOWER) * min(losses[:-last]):
+            training.stop(f"the loss stays at {losses[-1]:.4g}")
 
 
 def _schedules(args: argparse.Namespace, optimizer: optim.Optimizer, steps: int) -> list[optim.Schedule]:
@@ -192,9 +222,11 @@ def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder
     """Measure the model on the rows held out, and say where everything is."""
     if folder.done >= args.epochs:
         print(f"nothing to do: {folder.model} has seen {counted(folder.done, 'epoch')}; ask for more with --epochs")
-    if history.stopped:
+    if history.stopped and args.patience:
         best = (history.best_epoch or 0) + 1
         print(f"stopped after epoch {len(history)}: {history.stopped}; the weights are those of epoch {best}")
+    elif history.stopped:
+        print(f"stopped after epoch {len(history)}: {history.stopped}; to go on, --no-stop-early --epochs N")
     found = summary.score(model, inputs.pieces(parts.test), len(parts.classes))
     print(f"\n{found} held out\n")
     print(summary.table(found.confusion, parts.classes))

@@ -43,6 +43,10 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 60
 
 
+class DataError(ValueError):
+    """A file that isn't what it should be."""
+
+
 class Damage(ValueError):
     """What is wrong in a file: where, what stands there, what is expected. Who opened the file adds its name."""
 

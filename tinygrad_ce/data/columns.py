@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from tinygrad_ce.data import arrays
+from tinygrad_ce.data import arrays, frames
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.kinds import (
     KINDS,
@@ -25,7 +25,6 @@ from tinygrad_ce.data.kinds import (
     Text,
     Wrong,
     YesNo,
-    as_cells,
     as_text,
     date_parts,
     is_missing,
@@ -90,34 +89,39 @@ class Plan(NamedTuple):
 
     @staticmethod
     def of(
-        columns: Mapping[str, Any], label: Text | None = None, *,
+        columns: Any, label: Text | None = None, *,
         drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), decimal: str = ".",
-        line: Callable[[int], str] = "row {}".format,
+        line: Callable[[int], str] = "row {}".format, rows: Any = slice(None),
     ) -> Plan:  # fmt: skip
         """Find out what columns are.
 
         Args:
-            columns: a name and cells for each: an array of numbers, nan where they are missing, or texts.
+            columns: a DataFrame of pandas or polars, a pyarrow.Table, or a name and cells for each column: an array of
+                numbers, nan where they are missing, or texts.
             label: that of each row, to know its copy.
             drop: columns to leave out.
             category: columns to take as categories, whatever is in them.
             number: columns to take as numbers, whatever is in them.
             decimal: the decimal mark, where no number of a column shows it.
             line: names a row in messages.
+            rows: those whose medians and scales are taken, as an index; all unless given. What kind a column is and
+                which values a category has is found out of all rows.
 
         Raises:
             Damage: columns that are numbers or dates but for a few cells: all of them, each with its first such cell.
         """
+        columns, codes = frames.read(columns)
         asked: dict[str, str] = {
-            **dict.fromkeys(number, "number"), **dict.fromkeys(category, "category"), **dict.fromkeys(drop, "drop"),
+            **dict.fromkeys({*codes} & {*columns}, "codes"), **dict.fromkeys(number, "number"),
+            **dict.fromkeys(category, "category"), **dict.fromkeys(drop, "drop"),
         }  # fmt: skip
         if unknown := [name for name in asked if name not in columns]:
             there = arrays.listed(list(columns))
             raise Damage(f"no column {arrays.shown(unknown[0])} to drop or to take as asked; there are {there}")
         found, faults = list[Column](), list[str]()
-        for name, column in columns.items():
-            cells, wrong = as_cells(column), _Wrong(name, line)
-            found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, wrong)))
+        for name, cells in columns.items():
+            wrong = _Wrong(name, line)
+            found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, wrong, rows)))
             faults += wrong.faults("or overrule it with --category or --drop")
         _refuse(faults)
         return Plan(found)
@@ -147,25 +151,26 @@ class Plan(NamedTuple):
         same = [Column(name, kind._replace(centre=0.0, scale=1.0)) for name, kind in self.columns]  # type: ignore[attr-defined]
         return self._replace(columns=same)
 
-    def rows(self, columns: Mapping[str, Any], line: Callable[[int], str] = "row {}".format) -> np.ndarray:
+    def rows(self, columns: Any, line: Callable[[int], str] = "row {}".format) -> np.ndarray:
         """The features of rows, float32.
 
         Args:
-            columns: a name and cells for each column that isn't left out, in any order; others are passed over.
+            columns: a DataFrame, or a name and cells for each column, in any order. Those that are left out need not be
+                there; others are passed over.
             line: names a row in messages.
 
         Raises:
             Damage: columns that aren't there, or cells that aren't what their column is: all of them.
         """
+        columns = frames.read(columns).cells
         used = [column for column in self.columns if column.features]
         if missing := [arrays.shown(name) for name, _ in used if name not in columns]:
             there = arrays.listed(list(columns))
             raise Damage(f"no column {', '.join(missing)}, which the model was trained on; there are {there}")
-        cells = [as_cells(columns[name]) for name, _ in used]
-        count = len(is_missing(cells[0] if cells else as_cells(next(iter(columns.values()), ()))))
+        count = len(is_missing(next(iter(columns.values()), np.empty(0))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
-        for column, own in zip(used, cells, strict=True):
-            wrong = _Wrong(column.name, line)
+        for column in used:
+            own, wrong = columns[column.name], _Wrong(column.name, line)
             with np.errstate(over="ignore"):
                 for feature in column.rows(own, wrong):
                     x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
@@ -200,37 +205,39 @@ class Plan(NamedTuple):
         return "\n".join(f"{name:<{width}}  {kind}{', some missing' * kind.gaps}" for name, (_, kind) in lines)
 
 
-def _kind(name: str, cells: Cells, label: Text | None, asked: str, decimal: str, wrong: _Wrong) -> Kind:
+def _kind(
+    name: str, cells: Cells, label: Text | None, asked: str, decimal: str, wrong: _Wrong, rows: Any
+) -> Kind:  # fmt: skip
     """What a column is."""
     if asked == "drop":
         return LeftOut("as asked")
     if asked == "category":
         return Category.of(as_text(cells))
     if asked == "number":
-        return _number(cells, decimal, wrong)
+        return _number(cells, decimal, wrong, rows)
     if (reason := _useless(name, cells, label)) is not None:
         return LeftOut(reason)
     if not isinstance(cells, Text):
-        return _number(cells, decimal, wrong)
+        return _number(cells, decimal, wrong, rows)
     mark = decimal_mark(cells.values) or decimal
-    if _most(cells, functools.partial(number, decimal=mark)):
-        return _number(cells, decimal, wrong)
+    if asked != "codes" and _most(cells, functools.partial(number, decimal=mark)):
+        return _number(cells, decimal, wrong, rows)
     lower = {value.lower() for value in cells.values}
     for no, yes in _YES_NO:
         if lower == {no, yes}:
             return YesNo(no, yes, bool(is_missing(cells).any()))
     if (form := _date_form(cells)) is not None:
-        return Date.of(cells, form, wrong)
+        return Date.of(cells, form, wrong, rows)
     if len(cells.values) > MOST_LEVELS:
         return LeftOut(f"text with {len(cells.values):,} different values")
     return Category.of(cells)
 
 
-def _number(cells: Cells, decimal: str, wrong: _Wrong) -> Number:
+def _number(cells: Cells, decimal: str, wrong: _Wrong, rows: Any) -> Number:
     if not isinstance(cells, Text):
-        return Number.of(cells, decimal)
+        return Number.of(cells, decimal, rows)
     mark = decimal_mark(cells.values) or decimal
-    return Number.of(numbers(cells, mark, wrong), mark)
+    return Number.of(numbers(cells, mark, wrong), mark, rows)
 
 
 def _date_form(cells: Text) -> str | None:

@@ -48,7 +48,8 @@ def as_dataset(where: str, data: Any) -> Dataset:
     """
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         kind = type(data).__name__
-        raise TypeError(f"{where}: data is of type {kind}, expected a Dataset, a pair (x, y) or a Stream")
+        hint = "; of a DataFrame with its label's column, (frame, 'name')" if hasattr(data, "columns") else ""
+        raise TypeError(f"{where}: data is of type {kind}, expected a Dataset, a pair (x, y) or a Stream{hint}")
     x, y = (np.asarray(unmasked(f"{where}: {name}", a)) for name, a in zip("xy", data[:2], strict=True))
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(f"{where}: x has shape {x.shape} and dtype {x.dtype}, expected numbers of shape (N, features)")
@@ -60,14 +61,16 @@ def as_dataset(where: str, data: Any) -> Dataset:
     if not np.isfinite(x).all():
         row = np.argwhere(~np.isfinite(x))[0].tolist()
         raise ValueError(f"{where}: x{row} is {x[tuple(row)]}; a missing value? fill it or drop the row")
-    if len(data) == 3:
-        return Dataset(x, y, tuple(normal(str(name)) for name in data[2]))
+    classes = tuple(normal(str(name)) for name in data[2]) if len(data) == 3 else _numbered(y)
+    return data._replace(x=x, y=y, classes=classes) if isinstance(data, Dataset) else Dataset(x, y, classes)
+
+
+def _numbered(y: np.ndarray) -> tuple[str, ...]:
+    """Names for classes that have none."""
     if y.ndim == 1 and y.dtype.kind in "iu":
         count = int(y.max()) + 1
-        names = tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong
-    else:
-        names = tuple(map(str, range(y.shape[-1] if y.ndim > 1 else 0)))
-    return Dataset(x, y, names)
+        return tuple(map(str, range(count if count <= max(1000, 10 * len(y)) else 0)))  # else a label is wrong
+    return tuple(map(str, range(y.shape[-1] if y.ndim > 1 else 0)))
 
 
 def _shipped(name: str, scale: float) -> Dataset:
@@ -183,6 +186,14 @@ def split(data: Any, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dat
 
 def hold_out(y: np.ndarray, fraction: float, seed: int, classes: Sequence[str]) -> np.ndarray:
     """Which rows ``split`` holds out, given all labels and the names of the classes."""
+    held = held_rows(y, fraction, seed)
+    label = y if y.ndim == 1 else y.argmax(axis=-1)
+    warn_of_single_rows("split", np.bincount(label[label >= 0]), classes)
+    return held
+
+
+def held_rows(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """The same without a warning."""
     if not 0 < fraction < 1:
         raise ValueError(f"split: fraction is {fraction!r}, expected a number between 0 and 1")
     rng = np.random.default_rng(seed)
@@ -193,7 +204,6 @@ def hold_out(y: np.ndarray, fraction: float, seed: int, classes: Sequence[str]) 
         held[rows[: round(fraction * len(rows))]] = True
     if held.all() or not held.any():
         raise ValueError(f"split: fraction {fraction} of {len(label)} rows leaves one side empty")
-    warn_of_single_rows("split", np.bincount(label[label >= 0]), classes)
     return held
 
 

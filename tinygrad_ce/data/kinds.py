@@ -96,16 +96,17 @@ class Number(NamedTuple):
     gaps: bool
 
     @staticmethod
-    def of(values: np.ndarray, decimal: str) -> Number:
-        """Of a column's numbers, nan where they are missing."""
-        there = values[~np.isnan(values)]
+    def of(values: np.ndarray, decimal: str, rows: Any = slice(None)) -> Number:
+        """Of a column's numbers, nan where they are missing; median and scale are those of some rows."""
+        there = values[rows]
+        there = there[~np.isnan(there)]
         largest = float(np.abs(there).max(initial=0)) or 1.0
         median = float(np.median(there)) if there.size else 0.0
         parts = there / largest  # their squares are no infinity
         centre = float(parts.mean()) * largest if there.size else 0.0
         scale = float(parts.std()) * largest if there.size else 1.0
         usual = scale > 1e-12 * largest
-        return Number(decimal, median, centre, scale if usual else 1.0, there.size < values.size)
+        return Number(decimal, median, centre, scale if usual else 1.0, bool(np.isnan(values).any()))
 
     @property
     def features(self) -> Sequence[str]:
@@ -197,11 +198,11 @@ class Date(NamedTuple):
     gaps: bool
 
     @staticmethod
-    def of(cells: Text, form: str, wrong: Wrong) -> Date:
-        """Of a column's cells, dates of this form."""
-        years = Date(form, 0.0, False).rows(cells, wrong)
-        there = next(years)[cells.codes >= 0]
-        return Date(form, float(np.median(there)), there.size < cells.codes.size)
+    def of(cells: Text, form: str, wrong: Wrong, rows: Any = slice(None)) -> Date:
+        """Of a column's cells, dates of this form; the year that is usual is that of some rows."""
+        years = next(Date(form, 0.0, False).rows(cells, wrong))[rows]
+        there = years[cells.codes[rows] >= 0]
+        return Date(form, float(np.median(there)) if there.size else 0.0, bool((cells.codes < 0).any()))
 
     @property
     def features(self) -> Sequence[str]:

@@ -30,10 +30,12 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": 
 _ENCODINGS = {"utf-8": "", "cp1252": "Latin-1", "latin-1": "Latin-1"}  # and what messages call them
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _OTHERS = {
-    b"PK\3\4": "an Excel workbook or another zip archive: save the sheet as .csv",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as .csv",
-    b"PAR1": "Parquet: pandas.read_parquet(FILE).to_csv('FILE.csv', index=False) makes a table of it",
+    b"PK\3\4": ("an Excel workbook or another zip archive: save the sheet as .csv, or", "excel"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook: save the sheet as .csv, or", "excel"),
+    b"PAR1": ("Parquet:", "parquet"),
+    b"ARROW1": ("Feather:", "feather"),
 }
+_READERS = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".ods": "excel", ".feather": "feather"}
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
 _PIECE = 1 << 18
@@ -79,6 +81,17 @@ def is_table(path: Any) -> bool:
     return Path(str(path).lower().removesuffix(".gz")).suffix in ENDINGS
 
 
+def hint(path: Any) -> str:
+    """What to write for a file whose name is that of another kind of table; nothing for others."""
+    reader = _READERS.get(Path(path).suffix.lower())
+    return f"; {_by_pandas(reader, repr(str(path)), Path(path).stem)}" if reader else ""
+
+
+def _by_pandas(reader: str, file: str, stem: str) -> str:
+    read = f"pandas.read_{reader}({file})"
+    return f"{read}.to_csv({f'{stem}.csv'!r}, index=False) makes a .csv of it; in Python, load_table({read}) takes it"
+
+
 class _Unpacked(io.RawIOBase):
     """A gzipped file's bytes, no more of them than an honest one needs."""
 
@@ -97,7 +110,7 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _unpacked(path: Any) -> Iterator[BinaryIO]:
+def unpacked(path: Any) -> Iterator[BinaryIO]:
     """The file's bytes, open to be read."""
     with reading(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
@@ -108,7 +121,7 @@ def _unpacked(path: Any) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def opened(path: Any, encoding: str) -> Iterator[io.TextIOWrapper]:
     """The file's text, open to be read line by line."""
-    with _unpacked(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
+    with unpacked(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
         try:
             yield text
         except UnicodeDecodeError as error:
@@ -128,7 +141,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decim
         DataError: no table, or one that can be read in two ways: what was found, and how to say what it is.
     """
     with reading(path):  # what is wrong gets the file's name
-        with _unpacked(path) as file:
+        with unpacked(path) as file:
             encoding = _encoding(file)
         with opened(path, encoding) as text:
             lines = _sample(text)
@@ -165,12 +178,6 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
         if len(row) != width:
             raise Damage(f"line {line}: {len(row)} columns, expected {width}")
         yield line, row
-
-
-def plain_lines(text: io.TextIOWrapper, layout: Layout) -> Iterator[str]:
-    """The lines of the rows, for a reader that splits them itself."""
-    lines = itertools.islice(text, layout.skipped + layout.named, None)
-    return map(_collapsed, lines) if layout.separator == " " else lines
 
 
 def number(text: str, decimal: str = ".") -> float | None:
@@ -243,9 +250,9 @@ def _marked(head: bytes) -> str:
     Raises:
         Damage: it isn't the beginning of text.
     """
-    for magic, words in _OTHERS.items():
+    for magic, (kind, reader) in _OTHERS.items():
         if head.startswith(magic):
-            raise Damage(f"{words}, expected a table as text")
+            raise Damage(f"{kind} {_by_pandas(reader, 'FILE', 'FILE')}, expected a table as text")
     marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
     zeros = head[0::2].count(0), head[1::2].count(0)
     if not marked and not min(zeros) and max(zeros) > 0.35 * len(head):
@@ -285,6 +292,15 @@ def _rows(lines: Any, separator: str, quote: str, before: int = 0) -> Iterator[t
         map(_collapsed, lines) if separator == " " else lines,
         delimiter=separator, quotechar=quote, strict=True, skipinitialspace=True,
     )  # fmt: skip
+    return numbered(reader, before)
+
+
+def numbered(reader: Any, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv.reader, and the line that each begins at, where so many lines were read before.
+
+    Raises:
+        Damage: lines that can't be cells.
+    """
     while True:
         number = before + reader.line_num + 1
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def check_quantity(name: str, classes: Sequence[str], rows: int, insist: bool) -
         raise Damage(f"{words}: a quantity? Expected the name of a class in each row; {way_on}")
 
 
-def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray) -> list[str]:
+def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray, line: Callable[[int], str]) -> list[str]:
     """What should make one pause in a table's columns, and in its labels, of which -100 is none."""
     if not plan.features and 1 < len(plan.classes) <= len(y) / 2:  # else the label is at fault
         left = [f"{arrays.word(name)}, {kind}" for name, kind in plan.columns]
@@ -35,7 +35,7 @@ def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray) -> list[str]:
     told = [arrays.word(name) for name, kind in plan.columns if kind.features and _tells(cells[name], y)]
     return [
         *_of_labels(plan.classes, y),
-        *_of_last_row(cells, plan.classes, y),
+        *_of_totals(cells, plan.classes, y, line),
         *(f"column {name} alone tells the label: would new rows have it?" for name in told),
     ]
 
@@ -55,11 +55,18 @@ def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
     return [*(text for text, true in said.items() if true), *twins]
 
 
-def _of_last_row(cells: Mapping[str, Cells], classes: Sequence[str], y: np.ndarray) -> list[str]:
-    texts = [each.values[each.codes[-1]] for each in cells.values() if isinstance(each, Text) and each.codes[-1] >= 0]
-    texts += [classes[y[-1]]] if y[-1] >= 0 else []
-    totals = [arrays.shown(text) for text in texts if text.lower() in _TOTALS]
-    return [f"the last row says {totals[0]}: a sum of those above? Then take it out"] if totals else []
+def _of_totals(
+    cells: Mapping[str, Cells], classes: Sequence[str], y: np.ndarray, line: Callable[[int], str]
+) -> list[str]:  # fmt: skip
+    """A row that says Total; where several do, it is likely the value of a category."""
+    texts = [each for each in cells.values() if isinstance(each, Text)] + [Text(y, list(classes))]
+    found = list[str]()
+    for each in texts:
+        for code in (code for code, value in enumerate(each.values) if value.lower() in _TOTALS):
+            if len(rows := np.flatnonzero(each.codes == code)) == 1:
+                said = arrays.shown(each.values[code])
+                found.append(f"{line(int(rows[0]))} says {said}: a sum of other rows? Then take it out")
+    return found[:1]
 
 
 def _tells(cells: Cells, y: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_ce.common.words import normal
-from tinygrad_ce.data import arrays, readers
+from tinygrad_ce.data import arrays, naming, readers, strict
 from tinygrad_ce.data.dataset import Pair
 from tinygrad_ce.data.readers import DataError
 
@@ -114,11 +114,11 @@ class Names:
 
     def note(self, where: str, label: str) -> None:
         """Note a label, or refuse it."""
-        readers.check_name(where, label)
+        naming.check_name(where, label)
         if self._classes is None:
             self._index[label] = 0  # until all are known
         else:
-            found = self._classes.get(label, self._classes.get(readers.plain(label)))
+            found = self._classes.get(label, self._classes.get(naming.plain(label)))
             if found is None:
                 raise DataError(f"{where}: {arrays.shown(label)}, expected one of {arrays.listed(list(self._classes))}")
             self._index[label] = found
@@ -129,7 +129,7 @@ class Names:
         """The names of the classes, once all labels are noted."""
         if self._classes is not None:
             return tuple(self._classes)
-        self._index, classes = readers.class_index(list(self._index))
+        self._index, classes = naming.class_index(list(self._index))
         return tuple(classes)
 
     def encode(self, labels: list[str]) -> np.ndarray:
@@ -151,9 +151,9 @@ class Indices:
 
     def name(self, where: str, classes: np.ndarray) -> None:
         """Take the names of the classes from a file."""
-        names = tuple(map(str, readers.words(where, "classes", classes).tolist()))
+        names = tuple(map(str, naming.words(where, "classes", classes).tolist()))
         for name in names:
-            readers.check_name(where, name)
+            naming.check_name(where, name)
         if self._classes is None and not self._kind:
             self._classes = names
         if self._classes is None or names != self._classes:
@@ -168,7 +168,7 @@ class Indices:
 
     def done(self, where: str, rows: int) -> tuple[str, ...]:
         """The names of the classes, once the labels of all rows are noted."""
-        readers.check_count(where, self._count, rows)
+        naming.check_count(where, self._count, rows)
         if not self._count:
             raise DataError(f"{where}: every label is {_MISSING}, expected some that are not")
         if self._classes is None:
@@ -360,7 +360,7 @@ class Csv:
         self._file = Watched(path)
         self._places: list[tuple[int, int]] = []
         counts: list[int] = []
-        with self._file, readers.opened(path) as table:
+        with self._file, strict.opened(path) as table:
             self._columns, self._named = table.names, table.named
             if like is not None and (
                 len(table.names) != len(like._columns) or (table.named and like._named and table.names != like._columns)
@@ -387,7 +387,7 @@ class Csv:
     def read(self, i: int) -> Pair:
         """The rows of block i."""
         x, labels = array("f"), list[str]()
-        with self._file, readers.opened(self._path) as table:
+        with self._file, strict.opened(self._path) as table:
             table.go(self._places[i])
             for name, numbers in itertools.islice(table.rows(self._column), int(self.counts[i])):
                 labels.append(name)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import itertools
-import math
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.common.files import AnyPath
-from tinygrad_ce.data import arrays, layout, pauses, readers
+from tinygrad_ce.data import arrays, chunks, frames, layout, naming, pauses, readers, strict
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Column, Plan
-from tinygrad_ce.data.dataset import Dataset, Pair
-from tinygrad_ce.data.kinds import Cells, Number, Text, as_text
-from tinygrad_ce.data.layout import MISSING, Layout
+from tinygrad_ce.data.dataset import Dataset, Pair, as_dataset, held_rows
+from tinygrad_ce.data.frames import Frame
+from tinygrad_ce.data.kinds import Cells, Number, Text, as_cells, as_text
+from tinygrad_ce.data.layout import Layout
+from tinygrad_ce.data.readers import DataError
 
 __all__ = ["Table", "load_rows", "load_table"]
-
-_CHUNK = 4096  # rows that become numbers together
 
 
 class Table(Dataset):
@@ -43,11 +40,17 @@ class Table(Dataset):
     layout: Layout
     """How the file is written."""
 
+    def _replace(self, **fields: Any) -> Table:
+        """A Table of other rows, with the same plan."""
+        made = super()._replace(**fields)
+        vars(made).update(vars(self))
+        return made
+
 
 def load_table(
-    path: AnyPath, label: int | str | None = None, *, plan: Plan | None = None, header: bool | None = None,
+    source: Any, label: int | str | None = None, *, plan: Plan | None = None, header: bool | None = None,
     drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), quantity: bool = False,
-    scaled: bool = True,
+    scaled: bool = True, held: Sequence[float] = (),
 ) -> Table:  # fmt: skip
     """A table of numbers, texts, dates, with some missing, as a data set: what each column is is found out.
 
@@ -55,7 +58,8 @@ def load_table(
     by a plan, ``table.plan``, that ``print`` shows and that new rows are read by. Rows without a label are left out.
 
     Args:
-        path: the file: .csv, .tsv, .txt, .dat, also with .gz.
+        source: a file: .csv, .tsv, .txt, .dat, also with .gz; or a DataFrame of pandas or polars, a pyarrow.Table
+            (these three need the extra ``tables``), or a dict of columns.
         label: the label's column, by name or position; the last unless given, or that of the plan.
         plan: that of another table, to be repeated. Its classes come first.
         header: whether the first line is one of names, if that can't be seen.
@@ -65,6 +69,8 @@ def load_table(
         quantity: take labels for classes even if they look like quantities.
         scaled: whether a table of nothing but numbers, which float32 holds as they are, is scaled as others are; a
             model that begins with ``nn.Standardize`` doesn't need it.
+        held: the fractions that ``tg.data.split`` will hold out, one after the other, with its seed 0: medians and
+            scales are those of the other rows. Of all rows, unless given.
 
     Raises:
         DataError: the file, the line, the column, what stands there and what was expected; of columns all faulty ones.
@@ -81,28 +87,59 @@ def load_table(
         >>> table.x.shape, table.classes
         ((3, 4), ('a', 'b'))
     """
-    with readers.reading(path):  # what is wrong gets the file's name
+    with _reading(source) as source:
         if label is None:
             label = plan.label if plan and plan.named else None
-        found = layout.find(path, [label] if isinstance(label, str) else [], header, plan.decimal if plan else ".")
+        found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
-        cells = _read(path, found, {name, *category, *_texts(kinds)})
-        line = _line_of(path, found)
+        cells = _read(source, found, {name, *category, *_texts(kinds)})
+        line = _line_of(source, found)
         labels = as_text(cells.pop(name))
         classes, y = _classes(name, labels, plan, line)
         notes: list[str] = []
         if plan is None:
             pauses.check_quantity(name, classes, len(y), quantity)
-            made = Plan.of(cells, labels, drop=drop, category=category, number=number, decimal=found.decimal, line=line)
+            codes = source.codes if isinstance(source, Frame) else []
+            made = Plan.of(
+                Frame(cells, codes), labels, drop=drop, category=category, number=number, decimal=found.decimal,
+                line=line, rows=_measured(y, len(classes), held),
+            )  # fmt: skip
             made = made if scaled or not made.plain else made.unscaled()
             plan = made._replace(label=name, place=place, named=found.named, classes=classes)
             kinds = {column.name: column for column in plan.columns}
-            notes = pauses.of(cells, plan, y)
+            notes = pauses.of(cells, plan, y, line)
         x = plan.rows({column.name: cells[own] for own, column in kinds.items()}, line)
         table = Table(*_labelled(x, y), classes)
         table.plan, table.notes, table.layout = plan, notes, found
         return table
+
+
+def of_frame(where: str, frame: Any, labels: Any, plan: Plan | None = None) -> Table:
+    """A DataFrame and its labels: their column's name, or one for each row, of which whole numbers stay as they are."""
+    if isinstance(labels, str):
+        return load_table(frame, labels, plan=plan, scaled=False)
+    with _reading(frame) as source:
+        names, y = None, np.asarray(labels)
+        classes = plan.classes if plan else ()
+        if y.dtype.kind not in "fiu":
+            names = as_text(as_cells(labels))
+            classes, y = _classes("of labels", names, plan, "row {}".format)
+        if plan is None:
+            plan = Plan.of(source, names)
+            plan = (plan.unscaled() if plan.plain else plan)._replace(classes=classes)
+        pair = plan.rows(source), y
+        table = Table(*as_dataset(where, (*pair, classes) if classes else pair))
+        table.plan = plan
+        return table
+
+
+def _measured(y: np.ndarray, classes: int, held: Sequence[float]) -> np.ndarray:
+    """The rows that have a label, but for those that splits hold out, one after the other."""
+    rows = np.flatnonzero(y >= 0)
+    for fraction in held if 2 * classes <= len(rows) else ():
+        rows = rows[~held_rows(y[rows], fraction, 0)]
+    return rows
 
 
 def _labelled(x: np.ndarray, y: np.ndarray) -> Pair:
@@ -111,8 +148,10 @@ def _labelled(x: np.ndarray, y: np.ndarray) -> Pair:
     return (x, y) if kept.all() else (x[kept], y[kept])
 
 
-def load_rows(path: AnyPath, plan: Plan, *, header: bool | None = None) -> np.ndarray:
+def load_rows(source: Any, plan: Plan, *, header: bool | None = None) -> np.ndarray:
     """The features of a table's rows, in order, by the plan of another; the label may be there or not.
+
+    The table is a file or a DataFrame, as ``load_table`` takes it.
 
     Raises:
         DataError: columns that aren't there, or cells that aren't what their column is.
@@ -126,20 +165,39 @@ def load_rows(path: AnyPath, plan: Plan, *, header: bool | None = None) -> np.nd
         >>> tg.data.load_rows(folder / "new.csv", tg.data.load_table(folder / "old.csv").plan)
         array([[0.]], dtype=float32)
     """
-    with readers.reading(path):
-        found = find(path, plan, header)
+    with _reading(source) as source:
+        found = find(source, plan, header)
         kinds = _matched(found, plan, _place_of_plan(found, plan))
-        cells = _read(path, found, _texts(kinds))
-        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, _line_of(path, found))
+        cells = _read(source, found, _texts(kinds))
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, _line_of(source, found))
 
 
-def find(path: AnyPath, plan: Plan | None, header: bool | None) -> Layout:
+@contextlib.contextmanager
+def _reading(source: Any) -> Iterator[Any]:
+    """The path of a file, or a DataFrame as columns; what is wrong gets its name."""
+    if not frames.is_frame(source):
+        with readers.reading(source):
+            yield source
+        return
+    try:
+        yield frames.read(source)
+    except Damage as error:
+        raise DataError(f"the {type(source).__name__}: {error}") from None
+
+
+def find(source: Any, plan: Plan | None, header: bool | None) -> Layout:
     """How a table of new rows is written, whose names a plan knows."""
     known = [name for name, kind in plan.columns if kind.features] if plan and plan.named else []
-    return layout.find(path, known, header, plan.decimal if plan else ".")
+    return _layout(source, known, header, plan)
 
 
-def cells_of(path: AnyPath, found: Layout) -> Iterator[list[str]]:
+def _layout(source: Any, known: Sequence[str], header: bool | None, plan: Plan | None) -> Layout:
+    if isinstance(source, Frame):
+        return Layout("", ",", '"', ".", 0, True, tuple(source.cells), ())
+    return layout.find(source, known, header, plan.decimal if plan else ".")
+
+
+def cells_of(path: Any, found: Layout) -> Iterator[list[str]]:
     """A table's rows as they stand in it."""
     with layout.opened(path, found.encoding) as text:
         for _, row in layout.cells(text, found):
@@ -168,7 +226,7 @@ def _label_place(found: Layout, plan: Plan | None, label: int | str | None) -> i
     near = [name for name in names if name.lower() == str(label).lower()]
     near = near or difflib.get_close_matches(str(label), names, 1)
     hint = f"; did you mean {arrays.shown(near[0])}?" if near else ""
-    raise Damage(f"no column {arrays.shown(label)}; the columns are {readers.columns(names)}{hint}")
+    raise Damage(f"no column {arrays.shown(label)}; the columns are {strict.columns(names)}{hint}")
 
 
 def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, Column]:
@@ -189,83 +247,14 @@ def _texts(kinds: dict[str, Column]) -> set[str]:
     return {name for name, column in kinds.items() if not isinstance(column.kind, Number)}
 
 
-# Reading
-
-
-def _read(path: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
+def _read(source: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
     """All columns: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
-    wanted = {found.names.index(name) for name in texts if name in found.names}
-    seen = {i for i, cells in enumerate(zip(*found.sample, strict=True)) if _numbers(cells, found.decimal) is None}
-    columns = (found.sample and _plain(path, found, wanted | seen)) or _any(path, found, wanted | seen)
-    if not any(len(cells.codes if isinstance(cells, Text) else cells) for cells in columns):
-        raise Damage("no rows, expected at least one below the names")
-    return dict(zip(found.names, columns, strict=True))
+    return dict(source.cells) if isinstance(source, Frame) else chunks.read(source, found, texts)
 
 
-def _plain(path: Any, found: Layout, texts: set[int]) -> list[Cells] | None:
-    """The columns, if NumPy can read them: numbers with decimal points, none missing, and text."""
-    if found.decimal != "." or any("\n" in name for name in found.names):
-        return None
-    dtype = np.dtype([(str(i), "O" if i in texts else "f8") for i in range(len(found.names))])
-    try:
-        with layout.opened(path, found.encoding) as text:
-            lines = layout.plain_lines(text, found)
-            rows = np.loadtxt(lines, dtype, comments=None, delimiter=found.separator, quotechar=found.quote, ndmin=1)
-    except ValueError:  # the other reader will say where and why, if it can't either
-        return None
-    names = map(str, range(len(found.names)))
-    columns: list[Cells] = [Text.of(rows[name]) if rows[name].dtype == object else rows[name] for name in names]
-    sound = (
-        not any(found.quote in value for value in cells.values) if isinstance(cells, Text) else np.isfinite(cells).all()
-        for cells in columns
-    )
-    return columns if all(sound) else None
-
-
-def _any(path: Any, found: Layout, texts: set[int]) -> list[Cells]:
-    """The columns of any table; what turns out to be text midway is read again."""
-    places = {i: dict[str, int]() for i in texts}
-    columns: list[Any] = [array("q" if i in texts else "d") for i in range(len(found.names))]
-    late = set[int]()
-    with layout.opened(path, found.encoding) as text:
-        rows = layout.cells(text, found)
-        while chunk := [row for _, row in itertools.islice(rows, _CHUNK)]:
-            for i, cells in enumerate(zip(*chunk, strict=True)):
-                if (place := places.get(i)) is not None:
-                    columns[i].extend(place.setdefault(cell, len(place)) for cell in cells)
-                elif i not in late and (numbers := _numbers(cells, found.decimal)) is not None:
-                    columns[i].extend(numbers)
-                else:
-                    late.add(i)
-    if late:
-        return _any(path, found, texts | late)
-    made = map(np.asarray, columns)
-    return [Text.merged(cells, list(places[i])) if i in texts else cells for i, cells in enumerate(made)]
-
-
-def _numbers(cells: Sequence[str], decimal: str) -> array[float] | None:
-    """Cells as numbers, nan where they are missing; None if one is neither."""
-    if decimal == "," and any("." in cell for cell in cells):
-        return None
-    plain = cells if decimal == "." else [cell.replace(",", ".") for cell in cells]
-    try:
-        found = array("d", map(float, plain))
-    except ValueError:
-        try:
-            found = array("d", [math.nan if cell.strip() in MISSING else float(cell) for cell in plain])
-        except ValueError:
-            return None
-    return None if np.isinf(found).any() or any("_" in cell for cell in cells) else found
-
-
-def _line_of(path: Any, found: Layout) -> Callable[[int], str]:
-    """What names a row in messages: the line at which it begins, read again as it is seldom asked for."""
-
-    def line(row: int) -> str:
-        with layout.opened(path, found.encoding) as text:
-            return f"line {next(itertools.islice(layout.cells(text, found), row, None))[0]}"
-
-    return line
+def _line_of(source: Any, found: Layout) -> Callable[[int], str]:
+    """What names a row in messages."""
+    return "row {}".format if isinstance(source, Frame) else chunks.line_of(source, found)
 
 
 # Labels
@@ -281,10 +270,10 @@ def _classes(
             raise Damage(f"{where}: {arrays.shown(value)}, expected a class name without control characters")
     if not labels.values:
         raise Damage(f"column {arrays.word(name)}: no row has a label, expected some")
-    index, classes = readers.class_index(labels.values)
+    index, classes = naming.class_index(labels.values)
     names = {value: classes[i] for value, i in index.items()}
     if plan is not None:
-        names = {value: value if value in plan.classes else readers.plain(value) for value in index}
+        names = {value: value if value in plan.classes else naming.plain(value) for value in index}
         classes = list(dict.fromkeys([*plan.classes, *sorted(names.values())]))
     place = {known: i for i, known in enumerate(classes)}
     found = [place[names[value]] for value in labels.values]

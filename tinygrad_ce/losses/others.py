@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common.options import number
+from tinygrad_ce.common.spellings import told
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.engine.single import in_single
@@ -201,6 +202,7 @@ z_loss.example(normal(4, 3))
 z_loss.example(normal(2, 3, 4), reduction="none")
 
 
+@told
 def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, axis: int = -1, *, rng: Any = None) -> Any:
     r"""A random choice that can be differentiated: softmax of :math:`(x + \mathrm{Gumbel\ noise}) / τ`.
 

@@ -35,7 +35,8 @@ def fit(model: Module, data: Any, *, comm: Any = None, sharded: bool = False, **
     .. math:: g = \frac{1}{\sum_r n_r} \sum_r \sum_{i \in r} \nabla \ell_i.
 
     So the numbers are those of one process, up to the rounding of the sums: whatever the number of ranks, and however
-    unevenly the rows are spread. (Dropout draws other numbers on each rank.) The weights are rank 0's to begin with,
+    unevenly the rows are spread. (But Dropout draws other numbers on each rank, and BatchNorm1d normalises by the rows
+    that the rank has, of which a warning tells.) The weights are rank 0's to begin with,
     and stay the same bits on all. Rank 0 alone shows and writes. A rank that fails, leaves or differs from the others
     says why and ends them all, with the last checkpoint whole. Start it with ``mpiexec -n 4 python train.py``.
 

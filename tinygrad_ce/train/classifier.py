@@ -13,6 +13,7 @@ from tinygrad_ce.data.arrays import Damage, is_printable
 from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.train import checkpoint
 from tinygrad_ce.train.checkpoint import is_list, require
+from tinygrad_ce.train.metrics import know
 
 ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
 
@@ -83,6 +84,8 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     model = make(about["features"], len(about["classes"]), about["hidden"], about["activation"])
     model.load_state_dict(state)
     model.eval()
+    if "columns" in about:
+        know(model, Plan.from_json(about["columns"]))
     return model, about
 
 

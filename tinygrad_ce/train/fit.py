@@ -12,16 +12,19 @@ import numpy as np
 from tinygrad_ce import losses
 from tinygrad_ce.common import spellings
 from tinygrad_ce.common.options import whole
+from tinygrad_ce.losses.validate import warn
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.nn.norms import BatchNorm1d
 from tinygrad_ce.optim import SGD, Optimizer, Schedule
 from tinygrad_ce.train import checkpoint as files
 from tinygrad_ce.train.callback import Callback, as_list
 from tinygrad_ce.train.callbacks import EMA, Checkpoint, EarlyStopping
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.logs import show
-from tinygrad_ce.train.metrics import logits, value_of
+from tinygrad_ce.train.metrics import know, logits, value_of
 from tinygrad_ce.train.resume import restore
 from tinygrad_ce.train.rows import Rows, as_rows, check_weights, weights_of_classes
+from tinygrad_ce.train.scales import warn_if_unscaled
 from tinygrad_ce.train.team import ALONE, Team
 from tinygrad_ce.train.training import Training, labels_for
 
@@ -46,7 +49,10 @@ def fit(
     Args:
         model: a Module that turns rows of features into rows of logits, one for each class; or, for labels of 0 and 1
             and a loss such as binary_cross_entropy_with_logits, into one logit, above 0 for class 1.
-        data: a Dataset, a pair (x, y), or a ``tg.data.Stream`` of more rows than memory holds.
+        data: a Dataset, a pair (x, y), or a ``tg.data.Stream`` of more rows than memory holds. x may be a DataFrame of
+            pandas or polars or a pyarrow.Table, and y the name of its label's column: it becomes numbers as
+            ``tg.data.load_table`` says. Of a DataFrame or a ``tg.data.Table`` the model knows the plan, so that
+            ``predict`` takes DataFrames, too.
         epochs: how often each row is seen.
         batch_size: how many rows go through the model together.
         accumulate: how many such batches share a step: the step of 8 batches of 32 is that of one batch of 256.
@@ -81,6 +87,10 @@ def fit(
         CheckpointError: the checkpoint to resume from is damaged or belongs to another model.
         KeyboardInterrupt: the model keeps the weights of its last whole step.
 
+    Warns:
+        UserWarning: the cross-entropy is no lower than by guessing, and features are large and not scaled: begin the
+                model with ``nn.Standardize``.
+
     Example:
         >>> import tinygrad_ce as tg
         >>> model = tg.nn.Linear(4, 3, rng=0)
@@ -106,13 +116,17 @@ def fit(
     check_weights("fit", rows, team)
     if accumulate > 1 or team.size > 1:
         _check_mean(model, loss, rows)
+        _warn_of_batch_norms(model, team)
     training = Training(
         model, optimizer, loss, taking_part, rows=rows, held=held, metrics=_named(metrics), epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, seed=seed, meta=_plain(meta or {}), team=team,
     )  # fmt: skip
     if resume and saving is not None:
         restore(training, files.load(saving.path), saving.path)
-    return training.run()
+    know(model, rows.plan)
+    history = training.run()
+    warn_if_unscaled(training)
+    return history
 
 
 def _check_kinds(model: Module, optimizer: Any, schedule: Any, callbacks: list[Any]) -> None:
@@ -146,7 +160,7 @@ def _rows(data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[Ro
     rows = as_rows("fit", data, sample_weight)
     if isinstance(validation, float):
         return rows.split(validation, seed)
-    return rows, None if validation is None else as_rows("fit: validation", validation)
+    return rows, None if validation is None else as_rows("fit: validation", validation, None, rows.plan)
 
 
 def _check_labels(model: Module, loss: Callable[..., Any], rows: Rows, held: Rows | None) -> int:
@@ -192,6 +206,14 @@ def _check_mean(model: Module, loss: Callable[..., Any], rows: Rows) -> None:
             f"fit: the loss of {len(y)} rows is {whole:.6g}, but the mean over its parts is {mean:.6g}; steps in parts "
             "need a loss that is a mean over rows (of weighted classes give class_weight, not a loss with weight)"
         )
+
+
+def _warn_of_batch_norms(model: Module, team: Team) -> None:
+    """Say that a step in parts is another one where a row's output depends on the rows beside it."""
+    found = [name or "the model" for name, layer in model.named_modules() if isinstance(layer, BatchNorm1d)]
+    if found and not team.rank:
+        words = f"fit: BatchNorm1d ({', '.join(found)}) normalises each part of a step by that part's own rows, so the"
+        warn(f"{words} step is not that of one batch; LayerNorm depends on no other rows")
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:

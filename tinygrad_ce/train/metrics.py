@@ -7,19 +7,25 @@ accuracy and F1 are the same in either order. ``confusion_matrix(y_true, y_pred)
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.common.options import whole
 from tinygrad_ce.common.spellings import told
+from tinygrad_ce.data.columns import Plan
+from tinygrad_ce.data.frames import is_frame
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.data.tables import load_rows
 from tinygrad_ce.engine.atomic import at_once
 from tinygrad_ce.engine.constants import plain
 from tinygrad_ce.engine.no_grad import no_grad
 from tinygrad_ce.losses import validate
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tensor import Tensor
+
+_KNOWN = "_rows_of_frames"  # where a model keeps how rows of a DataFrame become numbers
 
 __all__ = [
     "accuracy", "confusion_matrix", "logits", "macro_f1", "precision_recall", "predict", "top_k_accuracy",
@@ -28,6 +34,8 @@ __all__ = [
 
 def predict(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     """The class with the largest logit for each row of x: an array, a Dataset, or a Stream, whose order is kept.
+
+    Of a model that was trained on a table, x may be a DataFrame, too: new rows become numbers by the same plan.
 
     Of a model with one logit for each row, class 1 where it is above 0, else 0. The model runs in evaluation and is
     left as it was.
@@ -53,6 +61,9 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     """
     if isinstance(x, tuple):  # a Dataset, or a pair with labels
         x = x[0]
+    rows_of = getattr(model, _KNOWN, None)
+    if rows_of is not None and is_frame(x):
+        x = rows_of(x)
     if isinstance(x, Stream):
         pieces: Any = (rows for rows, _ in x.batches(batch_size, shuffle=False))
     elif np.ndim(x) >= 2:
@@ -67,6 +78,12 @@ def logits(model: Any, x: Any, batch_size: int = 4096) -> np.ndarray:
     finally:
         at_once(modes)
     return np.concatenate([plain(part) for part in parts])
+
+
+def know(model: Module, plan: Plan | None) -> None:
+    """Let a model take DataFrames in ``logits`` and ``predict``, by the plan of those that it was trained on."""
+    if plan is not None:
+        setattr(model, _KNOWN, functools.partial(load_rows, plan=plan))  # no Tensors are looked for in a function
 
 
 def value_of(loss: Any, output: np.ndarray, y: np.ndarray) -> float:

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.common.words import normal
+from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import BLOCK, as_dataset, batch_rows, hold_out, moments
+from tinygrad_ce.data.frames import is_frame
 from tinygrad_ce.data.stream import Stream
+from tinygrad_ce.data.tables import of_frame
 from tinygrad_ce.losses import validate
 from tinygrad_ce.train.team import Team
 
@@ -41,6 +44,7 @@ class ArrayRows:
     def __init__(self, where: str, data: Any, weight: Any = None) -> None:
         self.where = where
         self.data = as_dataset(where, data)
+        self.plan: Plan | None = getattr(self.data, "plan", None)  # of a table's columns
         self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "rows")
         self.class_weight: np.ndarray | None = None
         self.classes, self.shape = self.data.classes, self.data.x.shape[1:]  # their names; of a row's features
@@ -100,7 +104,7 @@ class StreamRows:
 
     def __init__(self, where: str, stream: Stream) -> None:
         self.where = where
-        self.stream = stream
+        self.stream, self.plan = stream, None
         self.class_weight: np.ndarray | None = None
         self.classes, self.shape, self.layout = stream.classes, stream.shape, stream.layout
         self.moments = stream.moments
@@ -139,10 +143,12 @@ class StreamRows:
 Rows = ArrayRows | StreamRows
 
 
-def as_rows(where: str, data: Any, weight: Any = None) -> Rows:
-    """Rows of a Stream, a Dataset or a pair (x, y); weight is one for each row of arrays."""
+def as_rows(where: str, data: Any, weight: Any = None, plan: Plan | None = None) -> Rows:
+    """Rows of a Stream, a Dataset or a pair (x, y), of which x may be a DataFrame; weight is one for each row."""
     if isinstance(data, Rows):
         return data
+    if isinstance(data, tuple | list) and len(data) == 2 and is_frame(data[0]):
+        data = of_frame(where, data[0], data[1], plan)
     if not isinstance(data, Stream):
         return ArrayRows(where, data, weight)
     if weight is not None:

@@ -24,6 +24,8 @@ x, y, _ = tg.data.make_blobs(60)
 model = tg.nn.Sequential(
     tg.nn.Linear(2, 3, rng=rank), tg.nn.Dropout(0.4 if what == "model" and second else 0.2, rng=rank)
 )  # fmt: skip
+if what == "norm":
+    model = tg.nn.Sequential(tg.nn.Linear(2, 3, rng=0), tg.nn.BatchNorm1d(3))
 optimizer = tg.optim.SGD(model.parameters(), lr=0.2 if what == "rate" and second else 0.1)
 given = {"optimizer": optimizer, "callbacks": [Steps()], "batch_size": 60, "epochs": 1, "progress": False}
 rows = (x[::-1], y[::-1]) if what in ("order", "stream") and second else (x, y)
@@ -48,3 +50,5 @@ if what == "callback" and second:
 if what == "logs" and not second:
     given["callbacks"].append(tg.train.CSVLog(sys.argv[2]))
 tg.mpi.fit(model, rows, **given)
+states = MPI.COMM_WORLD.allgather({name: a.tolist() for name, a in model.state_dict().items()})
+assert all(state == states[0] for state in states)
