@@ -115,7 +115,7 @@ class Exercise:
 
     def judge(self, answer: Any, seed: int | None = None) -> Result:
         """The verdict on an answer, for inputs that are drawn from a seed, or anew."""
-        if _blank(answer):
+        if blank(answer):
             return self._result("open", OPEN)
         if not callable(answer):
             said = f"✗ {self.name} is of type {type(answer).__name__}, expected a function: its inputs are drawn anew"
@@ -151,14 +151,14 @@ class Exercise:
 
     def _ask(self, answer: Any, inputs: tuple[Any, ...]) -> dict[str, Found]:
         """What each part of an answer is for these inputs."""
-        with _calls(self.forbidden.lower().split(), answer) as called:
+        with _calls(self, answer) as called:
             try:
                 output = self.use(answer, *copy.deepcopy(inputs))
             except (Exception, SystemExit) as error:
                 return self._whole(_stopped(error, answer))
         if called:
             return self._whole(Found("shortcut", f"{self.name} calls {called[0]}, which is what you are to write"))
-        if _blank(output):
+        if blank(output):
             return self._whole(Found("open", "nothing is returned" if output is None else "a ... is left"))
         truth = self.use(self.truth, *copy.deepcopy(inputs))
         if not self.parts:
@@ -180,9 +180,9 @@ class Exercise:
 
     def _compare(self, output: Any, truth: Any, inputs: tuple[Any, ...], part: str = "", k: int | None = None) -> Found:
         part = f"{part}: " if part else ""
-        if _blank(output):
+        if blank(output):
             return Found("open", f"{part}a ... is left")
-        if isinstance(output, list | tuple) and any(map(_blank, output)):
+        if isinstance(output, list | tuple) and any(map(blank, output)):
             return Found("half", f"{part}a ... is left in what {self.name} returns")
         wrong = difference(output, truth, self.rtol, self.atol)
         if not wrong:
@@ -200,10 +200,10 @@ class Exercise:
         return f"At {', '.join(said)}: " if said and len(", ".join(said)) < LINE else ""
 
 
-def _blank(output: Any) -> bool:
+def blank(output: Any) -> bool:
     """Whether nothing was answered yet."""
     if isinstance(output, list | tuple) and len(output):
-        return all(map(_blank, output))
+        return all(map(blank, output))
     return output is None or output is ...
 
 
@@ -214,22 +214,24 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def _calls(forbidden: list[str], answer: Any) -> Iterator[list[str]]:
-    """Note which functions of these names are called, other than the answer's own helpers."""
+def _calls(asked: Exercise, answer: Any) -> Iterator[list[str]]:
+    """Note which functions are called that may not be: the truth, and those of forbidden names but an answer's own."""
     called: list[str] = []
+    forbidden, truth = asked.forbidden.lower().split(), getattr(asked.truth, "__code__", None)
     own = getattr(inspect.unwrap(answer), "__globals__", {})
     if own.get("__package__"):  # the answer is a library's function itself
         own = None
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_globals is not own and frame.f_code.co_name.lower() in forbidden:
-            called.append(frame.f_code.co_name)
+        code = frame.f_code
+        if event == "call":
+            if code is truth or (frame.f_globals is not own and code.co_name.lower() in forbidden):
+                called.append(code.co_name)
         elif event == "c_call" and argument.__name__.lower() in forbidden:
             called.append(argument.__name__)
 
     before = sys.getprofile()
-    if forbidden:
-        sys.setprofile(note)
+    sys.setprofile(note)
     try:
         yield called
     finally:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tinygrad_ce import losses, ops
-from tinygrad_ce.study.exercise import exercise
+from tinygrad_ce.study.exercise import blank, exercise
 from tinygrad_ce.tensor import Tensor
 
 ENGINE = "backward grad value_and_grad jacobian"
@@ -54,7 +54,7 @@ def _value_and_pair(answer, number):
     """What exp makes of a value: its number and its local derivative."""
     value = SimpleNamespace(data=number, grad=0.0, parents=())
     made = answer(value)
-    if made is None or made is ...:
+    if blank(made):
         return made
     if not hasattr(made, "parents"):
         raise TypeError(f"exp returned a {type(made).__name__}, expected a Value")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinygrad_ce import optim
-from tinygrad_ce.study.exercise import exercise
+from tinygrad_ce.study.exercise import blank, exercise
 from tinygrad_ce.tensor import Tensor
 
 
@@ -38,7 +38,7 @@ def _points(rng):
 def _chain(answer, t, y):
     """The chain of relus through an answer's kinks, at places between the points and at them."""
     c = answer(t, y)
-    if c is None or c is ...:
+    if blank(c):
         return c
     if np.shape(c) != (len(t) - 1,):
         raise ValueError(f"kinks returned the shape {np.shape(c)}, expected ({len(t) - 1},)")

@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_ce import losses, ops, transforms
 from tinygrad_ce.study.exercise import exercise
 
-ENGINE = "backward grad value_and_grad jacobian gradcheck numerical_gradient"
+ENGINE = "backward grad value_and_grad jacobian gradcheck"
 
 
 def _function(rng):

@@ -148,6 +148,7 @@ def gradient(x, t):
             (np.exp(x - x.max()) / np.exp(x - x.max()).sum())[t] - 1
         ),
         "the sign: the target's entry is negative": lambda x, t: _others(x, t) / (1 + _others(x, t)),
+        "the target's own term is still in the sum": lambda x, t: -(1 + _others(x, t)) / (1 + _others(x, t)),
         "that is p of the target": lambda x, t: 1 / (1 + _others(x, t)),
     },
     rtol=1e-5,
