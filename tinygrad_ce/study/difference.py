@@ -25,7 +25,9 @@ def difference(answer: Any, truth: Any, rtol: float, atol: float) -> str:
         found, expected = (np.asarray(plain(v)) for v in (answer, truth))
     except Exception:  # whatever an answer's own class raises
         return "the answer is no array of numbers: rows of different lengths?"
-    if found.dtype.kind not in "biufcUS" or any((found.dtype.kind in k) != (expected.dtype.kind in k) for k in ("US", "b")):
+    if found.dtype.kind not in "biufcUS" or any(
+        (found.dtype.kind in k) != (expected.dtype.kind in k) for k in ("US", "b")
+    ):
         return f"the answer is of type {type(answer).__name__}, expected {_kind(truth)}"
     if found.shape != expected.shape:
         return f"the answer has shape {found.shape}, expected {expected.shape}{_hint(found, expected, rtol)}"
