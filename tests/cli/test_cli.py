@@ -1,6 +1,8 @@
 """The command line, as a user runs it."""
 
 import csv
+import io
+import json
 import os
 import re
 import signal
@@ -836,7 +838,9 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
 
 def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     calls = []
-    course = types.SimpleNamespace(open_course=lambda folder, browser: calls.append((folder, browser)))
+    course = types.SimpleNamespace(
+        open_course=lambda folder, browser, edition: calls.append((folder, browser, *([edition] if edition else [])))
+    )
     site = types.SimpleNamespace(
         build=lambda folder, parser: calls.append((folder, parser.prog)) or Path("there/index.html")
     )
@@ -844,11 +848,13 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tinygrad_ce.docs", site)
     printed(capsys, "notebooks")
     printed(capsys, "notebooks", "mine", "--no-browser")
+    printed(capsys, "notebooks", "mine", "--for", "student")
     assert printed(capsys, "docs") == "the documentation is in there/index.html\n"
     printed(capsys, "docs", "mine")
     assert calls == [
         (None, True),
         (Path("mine"), False),
+        (Path("mine"), True, "student"),
         *((Path(name), "tinygrad-ce") for name in ("tinygrad_ce_docs", "mine")),
     ]
 
@@ -906,8 +912,38 @@ def test_bad_arguments_and_files_are_one_line_and_exit_2(argv, message, capsys, 
     assert os.listdir(elsewhere) == []
 
 
+def test_grade_prints_a_class_as_text_csv_and_json(capsys, tmp_path):
+    text = "def lead(p):\n    return np.log(p / (1 - p))"
+    cells = [{"cell_type": "code", "source": source, "execution_count": 1} for source in ("import numpy as np", text)]
+    (tmp_path / "=anna").mkdir()
+    (tmp_path / "=anna" / "01_softmax.ipynb").write_text(json.dumps({"cells": cells}))
+    options = (str(tmp_path), "--only", "01", "--limit", "60")
+    assert main(["grade", *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == "answers run in a process of their own, with a time limit; it is no sandbox\n"
+    assert out.splitlines()[0] == "=anna: 1 of 5 points"
+    assert "  01  lead                       1/1  ✓ right" in out.splitlines()
+    assert "  01  my_softmax                 0/1  no cell makes my_softmax" in out.splitlines()
+    assert main(["grade", *options, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["student"], row["exercise"], row["points"]) for row in rows if row["verdict"] == "right"] == [
+        ("'=anna", "lead", "1.0")
+    ]
+    assert main(["grade", *options, "--format", "json"]) == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert {line["exercise"]: line["points"] for line in lines}["lead"] == 1
+    assert [*lines[0]] == ["student", "notebook", "exercise", "points", "of", "verdict", "message"]
+
+
+def test_grade_refuses_notebooks_and_folders_that_are_not_there(capsys, tmp_path):
+    assert main(["grade", str(tmp_path), "--only", "99"]) == 2
+    assert "--only: no notebook '99' with exercises; there are 01_softmax, " in capsys.readouterr().err
+    assert main(["grade", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: No such file or directory" in capsys.readouterr().err
+
+
 def test_help_has_examples(capsys):
-    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "docs")
+    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "docs")
     for argv in (["--help"], *([command, "--help"] for command in commands)):
         with pytest.raises(SystemExit) as stop:
             main(argv)

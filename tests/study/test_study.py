@@ -664,8 +664,24 @@ def test_a_tensor_shows_value_gradient_and_shape_in_a_notebook():
         ),
         ("a", 1.0, "✗ the answer is of type str, expected something like 1.0"),
         (True, False, "✗ True, expected False"),
+        (
+            [0.0, 2.0, 4.0], [0.0, 1.0, 2.0],
+            "✗ index [1] is the first that is wrong: 2, expected 1 (2 of 3 entries are wrong; "
+            "it is 2 times what it should be)",
+        ),
+        (
+            [1.0, 2.0, 4.0], [0.0, 1.0, 2.0],
+            "✗ index [0] is the first that is wrong: 1, expected 0 (3 of 3 entries are wrong)",
+        ),
+        (1.00002, 1.0, "✗ 1.00002, expected 1; close, but more digits are asked for"),
+        (
+            [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]],
+            "✗ the answer has shape (2, 3), expected (3, 2); it is transposed",
+        ),
+        ({1.0, 2.0}, [1.0, 2.0], "✗ the answer is of type set, expected numbers of shape (2,)"),
     ],
 )  # fmt: skip
 def test_check(answer, truth, verdict, capsys):
-    tg.study.check(answer, truth)
-    assert capsys.readouterr().out == verdict + "\n"
+    result = tg.study.check(answer, truth)
+    assert capsys.readouterr().out == result.message + "\n" == verdict + "\n"
+    assert bool(result) == (result.verdict == "right") == (result.points == 1) == verdict.startswith("✓")

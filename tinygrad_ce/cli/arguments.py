@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
     "adam": (optim.Adam, {}, 0.005),
     "adamw": (optim.AdamW, {}, 0.005),
 }
-COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "docs")
+COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "docs")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 _TRAIN = """\
@@ -175,9 +175,25 @@ def _add_study(commands: Any) -> None:
     tell.add_argument("--page", type=Path, metavar="FILE", help="write a page to step through, as .html, too")
 
     course = _command(commands, "notebooks", "open the course of notebooks in JupyterLab, as a copy of your own",
-                      "example:\n  tinygrad-ce notebooks my-course\n")  # fmt: skip
+                      "examples:\n  tinygrad-ce notebooks my-course\n"
+                      "  tinygrad-ce notebooks to-hand-out --for student\n")  # fmt: skip
     course.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="your copy of it (tinygrad_ce_course)")
     course.add_argument("--no-browser", dest="browser", action="store_false", help="only print the address")
+
+    course.add_argument("--for", dest="edition", choices=["teacher", "student"],
+                        help="with the solutions in place, or left out (folded below the exercises)")  # fmt: skip
+
+    marks = _command(commands, "grade", "grade the exercises of a student's notebooks, or of a whole class",
+                     "Answers run in a process of their own, with a time limit. It is no sandbox: run what you\n"
+                     "would run by hand.\n\n"
+                     "examples:\n  tinygrad-ce grade my-course\n"
+                     "  tinygrad-ce grade class --only 01,02 --format csv > points.csv\n")  # fmt: skip
+    marks.add_argument("folder", type=Path, metavar="FOLDER",
+                       help="a student's notebooks, or a folder for each student")  # fmt: skip
+    marks.add_argument("--format", choices=["text", "csv", "json"], default="text", help="of the table (text)")
+    marks.add_argument("--only", type=names, default=[], metavar="01,02", help="the notebooks to grade (all)")
+    marks.add_argument("--limit", type=positive, default=20.0, metavar="S", help="seconds for an answer (20)")
+    marks.add_argument("--seed", type=natural, metavar="N", help="of the inputs, to grade again with the same")
 
     site = _command(commands, "docs", "build the documentation as pages for a browser",
                     "example:\n  tinygrad-ce docs my-docs\n")  # fmt: skip

@@ -1,9 +1,14 @@
-"""The commands to check and to study with: doctor, gradcheck, explain, notebooks, docs."""
+"""The commands to check and to study with: doctor, gradcheck, explain, notebooks, grade, docs."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import itertools
+import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 
 import numpy as np
 
@@ -11,10 +16,14 @@ from tinygrad_ce import losses, study
 from tinygrad_ce.check.operators import Check, check_operator
 from tinygrad_ce.cli import arguments
 from tinygrad_ce.cli.doctor import run as doctor
+from tinygrad_ce.common.words import cell, visible
 from tinygrad_ce.engine.primitive import registry
+from tinygrad_ce.study import grade as grading
+from tinygrad_ce.study.exercises import has_exercises
+from tinygrad_ce.study.grade import Line
 from tinygrad_ce.tensor import Tensor
 
-__all__ = ["docs", "doctor", "explain", "gradcheck", "notebooks"]
+__all__ = ["docs", "doctor", "explain", "grade", "gradcheck", "notebooks"]
 
 
 def gradcheck(args: argparse.Namespace) -> int:
@@ -59,11 +68,52 @@ def explain(args: argparse.Namespace) -> int:
     return 0
 
 
+def grade(args: argparse.Namespace) -> int:
+    """Print what students' notebooks have earned."""
+    print("answers run in a process of their own, with a time limit; it is no sandbox", file=sys.stderr)
+    lines = grading.grade(args.folder, _chosen(args.only), limit=args.limit, seed=args.seed)
+    rows = [asdict(line) for line in lines]
+    if args.format == "json":
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+    elif args.format == "csv":
+        writer = csv.DictWriter(sys.stdout, [field.name for field in fields(Line)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: cell(visible(f"{value}")) for name, value in row.items()} for row in rows)
+    else:
+        print(_table(lines))
+    return 0
+
+
+def _chosen(only: list[str]) -> list[str]:
+    """The notebooks to grade: those of these names or numbers, or all."""
+    from tinygrad_ce.docs.course import names
+
+    every = [name for name in names() if has_exercises(name)]
+    known = {form: name for name in every for form in (name, name[:2])}
+    for form in only:
+        if form not in known:
+            raise ValueError(f"--only: no notebook {form!r} with exercises; there are {', '.join(every)}")
+    return [known[form] for form in only] or every
+
+
+def _table(lines: Sequence[Line]) -> str:
+    """The lines of each student below their name, and their points."""
+    text = []
+    for student, group in itertools.groupby(lines, key=lambda line: line.student):
+        mine = list(group)
+        text += [f"{student}: {sum(line.points for line in mine):g} of {sum(line.of for line in mine):g} points"]
+        for line in mine:
+            points = f"{line.points:g}/{line.of:g}" if line.of else ""
+            text += [f"  {line.notebook[:2]:<2}  {line.exercise:<24} {points:>5}  {line.message}".rstrip()]
+        text += [""]
+    return "\n".join(map(visible, text[:-1]))
+
+
 def notebooks(args: argparse.Namespace) -> int:
     """Open the course."""
     from tinygrad_ce.docs.course import open_course
 
-    open_course(args.folder, browser=args.browser)
+    open_course(args.folder, browser=args.browser, edition=args.edition)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.common.files import write
+from tinygrad_ce.docs import editions
 
 _PACKAGE = Path(__file__).parents[1]
 _FIRST = "01_softmax.ipynb"
@@ -20,7 +21,18 @@ def project() -> Path:
     return brought if brought.is_dir() else _PACKAGE.parent
 
 
-def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool = True, start: bool = True) -> Path:
+def names() -> list[str]:
+    """The names of the course's notebooks, as "01_softmax"."""
+    return sorted(path.stem for path in (project() / "notebooks").glob("*.ipynb"))
+
+
+def open_course(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    browser: bool = True,
+    start: bool = True,
+    edition: str | None = None,
+) -> Path:
     """Copy the course into a folder and open it there in JupyterLab, until that is stopped (Ctrl-C).
 
     A file that is there already stays as it is, and with it every answer; only what is missing is copied. Beside the
@@ -30,6 +42,8 @@ def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool =
         folder: where the course goes: ``tinygrad_ce_course`` here unless given.
         browser: whether JupyterLab opens a browser; without, it prints its address.
         start: whether JupyterLab is started at all, or the course only copied.
+        edition: "teacher", with the solutions in the exercises' cells; "student", without solutions; or, as they are
+            meant for studying alone, with the solutions folded below the exercises.
 
     Returns:
         The folder.
@@ -50,7 +64,7 @@ def open_course(folder: str | os.PathLike[str] | None = None, *, browser: bool =
         path = target / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, content)
+            write(path, editions.of(edition, content) if edition and path.suffix == ".ipynb" else content)
     if launch is not None:
         launch([str(target / _FIRST), *([] if browser else ["--no-browser"])])
     return target
