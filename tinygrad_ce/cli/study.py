@@ -23,7 +23,7 @@ from tinygrad_ce.study.exercises import has_exercises
 from tinygrad_ce.study.grade import Line
 from tinygrad_ce.tensor import Tensor
 
-__all__ = ["docs", "doctor", "explain", "grade", "gradcheck", "notebooks"]
+__all__ = ["docs", "doctor", "explain", "gradcheck", "grade", "notebooks"]
 
 
 def gradcheck(args: argparse.Namespace) -> int:
