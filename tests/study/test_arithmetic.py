@@ -186,12 +186,22 @@ def test_the_entry_of_logits_is_p_minus_onehot_times_one_over_n():
     assert f"p[1, 2] = {p[1, 2]:.6g} = {e[2]:.6g} / {e.sum():.6g}" in text
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_matrix_that_happens_to_be_diagonal_is_a_matrix(rows):
+    """Its rule gives g times a number, entry by entry; the formula is that of a matrix product all the same."""
+    h, w = tg.Tensor(np.ones((rows, 3)), requires_grad=True), tg.Tensor(np.diag([2.0, 3.0, 4.0]))
+    loss = (h @ w).sum()
+    text = str(tg.study.explain(loss, names={"h": h, "w": w, "loss": loss}, entry=("h", (0, 1))))
+    assert "local[0, 1] = 3" in text
+    assert "from w" in text
+
+
 def test_an_entry_of_many_terms_leaves_out_zeros_and_counts_the_rest():
-    x = tg.Tensor(np.where(np.arange(100) < 30, np.arange(100.0), 0), requires_grad=True)
+    x = tg.Tensor(np.where(np.arange(100) < 40, np.arange(100.0), 0), requires_grad=True)
     total = x.sum()
     text = str(tg.study.explain(total, entry=("total", ())))
-    assert "total = 435 = 1 + 2 + 3" in text
-    assert "+ 24 + 5 more + 71 that are 0\n        from x[:]" in text
+    assert "total = 780 = 1 + 2 + 3" in text
+    assert "+ 32 + 7 more + 61 that are 0\n        from x[:]" in text
 
 
 def test_the_start_of_the_pass_and_scalars_have_their_entry():

@@ -43,7 +43,8 @@ def of_value(call: Call) -> Origin:
 def of_local(share: Share, value: Origin) -> Origin | None:
     """Where the entries of dy/dx come from, if the value's formula or the rule's says so."""
     call, shape = share.call, share.product.shape
-    if shape != call.result.array.shape:
+    sums = call.is_known and call.operator in _SUMS_OF_PRODUCTS  # entry by entry where the other matrix is diagonal
+    if sums or shape != call.result.array.shape:
         parts = [product(others, at) for _, others, at in _derivatives(share, value) if others]
         return Origin(parts) if parts else None
     if value.by or (call.is_known and call.operator in _REDUCTIONS | _MOVERS):
