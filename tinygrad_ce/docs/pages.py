@@ -99,8 +99,10 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
 
 
 def _relinked(text: str) -> str:
-    """Links into the clone as links into the site: modules, the front page, the sets' own licence."""
+    """Links into the clone as links into the site: modules, sections, the front page, the sets' own licence."""
     text = re.sub(r"\[([^]]*)\]\(((?:\.\./)?)(tinygrad_ce/[\w/]+)\.py\)", _to_module, text)
+    # Jupyter writes the spaces of a heading as hyphens in its anchor; MyST also takes off capitals and punctuation.
+    text = re.sub(r"(?<=\.ipynb#)[^)\s]+", lambda found: re.sub(r"[^\w-]", "", found[0].lower()), text)
     return text.replace("](../README.md", "](../index.md").replace("](tinygrad_ce/data/sets/README.md", "](DATA.md")
 
 
