@@ -32,7 +32,7 @@ def test_the_whole_course_is_copied_and_opened_at_its_first_notebook(tmp_path, c
     assert course.open_course() == pathlib.Path("tinygrad_ce_course")
     assert calls == [[str(pathlib.Path("tinygrad_ce_course", NOTEBOOKS[0]))]]
     found = files(tmp_path / "tinygrad_ce_course")
-    assert len(NOTEBOOKS) == 12
+    assert len(NOTEBOOKS) == 13
     assert {*NOTEBOOKS, "README.md", "pictures/graph.svg", "pictures/player.png"} <= found.keys()
     assert not [name for name in found if name.endswith(".part")]
 
