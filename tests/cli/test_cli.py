@@ -943,7 +943,7 @@ def test_grade_refuses_notebooks_and_folders_that_are_not_there(capsys, tmp_path
 
 
 def test_help_has_examples(capsys):
-    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "docs")
+    commands = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "build", "docs")
     for argv in (["--help"], *([command, "--help"] for command in commands)):
         with pytest.raises(SystemExit) as stop:
             main(argv)

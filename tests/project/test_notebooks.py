@@ -103,10 +103,11 @@ def test_links_lead_somewhere(book):
 
 
 def minutes(kind, text):
-    """What a newcomer needs for a text: 180 words or 12 lines of code a minute, 6 an exercise, 1½ a question."""
+    """What a newcomer needs: 180 words or 12 lines of code a minute, 6 an exercise, 8 a milestone, 1½ a question."""
     if kind == "markdown":
         return len(text.split()) / 180 + 1.5 * len(re.findall(r"\*\*Q\d", text))
-    return sum(map(bool, map(str.strip, text.splitlines()))) / 12 + 6 * len(checks(text))
+    asked = 6 * len(checks(text)) + 8 * text.count("study.check_engine(globals(), milestone")
+    return sum(map(bool, map(str.strip, text.splitlines()))) / 12 + asked
 
 
 def test_it_states_the_time_that_a_newcomer_needs_and_where_to_stop(book):

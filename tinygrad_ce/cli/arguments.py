@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
     "adam": (optim.Adam, {}, 0.005),
     "adamw": (optim.AdamW, {}, 0.005),
 }
-COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "docs")
+COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "build", "docs")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 _TRAIN = """\
@@ -194,6 +194,12 @@ def _add_study(commands: Any) -> None:
     marks.add_argument("--only", type=names, default=[], metavar="01,02", help="the notebooks to grade (all)")
     marks.add_argument("--limit", type=positive, default=20.0, metavar="S", help="seconds for an answer (20)")
     marks.add_argument("--seed", type=natural, metavar="N", help="of the inputs, to grade again with the same")
+
+    own = _command(commands, "build", "write an engine of your own: its skeleton, and a test for each milestone",
+                   "examples:\n  tinygrad-ce build my-engine             writes what is missing of the files\n"
+                   "  tinygrad-ce build my-engine --check     which milestones stand, and what is wrong\n")  # fmt: skip
+    own.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go, or are")
+    own.add_argument("--check", action="store_true", help="hold the engine in it against this one")
 
     site = _command(commands, "docs", "build the documentation as pages for a browser",
                     "example:\n  tinygrad-ce docs my-docs\n")  # fmt: skip

@@ -117,6 +117,16 @@ def notebooks(args: argparse.Namespace) -> int:
     return 0
 
 
+def build(args: argparse.Namespace) -> int:
+    """Write the files of an engine of one's own, or say which of its milestones stand."""
+    from tinygrad_ce.docs.build_engine import build_engine, check_build
+
+    if args.check:
+        return 1 if check_build(args.folder) else 0
+    print(f"your engine is {build_engine(args.folder)}; tinygrad-ce build {args.folder} --check says what stands")
+    return 0
+
+
 def docs(args: argparse.Namespace) -> int:
     """Build the documentation."""
     from tinygrad_ce.docs import build
