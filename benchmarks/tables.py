@@ -26,8 +26,8 @@ from benchmarks import streams, turns
 
 READERS: dict[str, tuple[str, Callable[[Any], Callable[[str], Any]]]] = {
     "pandas": ("pandas", lambda module: module.read_csv),
-    "load_csv": ("tinygrad_ce", lambda module: module.data.load_csv),
-    "load_table": ("tinygrad_ce", lambda module: module.data.load_table),
+    "tinygrad_ce, load_csv": ("tinygrad_ce", lambda module: module.data.load_csv),
+    "tinygrad_ce, load_table": ("tinygrad_ce", lambda module: module.data.load_table),
     "pyarrow": ("pyarrow.csv", lambda module: module.read_csv),
     "polars": ("polars", lambda module: module.read_csv),
 }

@@ -76,8 +76,9 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def visit(
-    browser: Browser, path: Path, *, fragment: str = "", width: int = 1280, height: int = 900, scheme: str = "light"
-) -> Iterator[Page]:
+    browser: Browser, path: Path, *, fragment: str = "", width: int = 1280, height: int = 900, scheme: str = "light",
+    motion: str = "no-preference",
+) -> Iterator[Page]:  # fmt: skip
     """Open a file, in a page that an earlier visit left, if there is one: a new one takes as long as a test.
 
     Fails at the end if the page raised, warned, or asked for anything but itself.
@@ -85,7 +86,7 @@ def visit(
     left = (page for context in browser.contexts for page in context.pages if page.url == "about:blank")
     view = next(left, None) or browser.new_page()
     view.set_viewport_size({"width": width, "height": height})
-    view.emulate_media(color_scheme=scheme, reduced_motion="no-preference")
+    view.emulate_media(color_scheme=scheme, reduced_motion=motion)
     view.mouse.move(0, 0)
     said, asked = [], []
     listeners = {

@@ -391,7 +391,13 @@ class _Rows(ArrayRows):
     """Rows for ``fit``, of which it is given the numbers in the place of features."""
 
     def __init__(self, y: np.ndarray, weight: np.ndarray | None) -> None:
-        self.where, self.weight, self.class_weight, self.classes, self.plan = "SoftmaxClassifier", weight, None, (), None
+        self.where, self.weight, self.class_weight, self.classes, self.plan = (
+            "SoftmaxClassifier",
+            weight,
+            None,
+            (),
+            None,
+        )
         self.data = data.Dataset(np.arange(len(y))[:, None], y, ())
         self.first = self.data.x[:1]
 

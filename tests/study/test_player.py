@@ -527,8 +527,8 @@ def test_texts_stand_out_and_nothing_sticks_out(browser, save, scheme, width):
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("made", [classifier, digits])
 def test_axe_finds_nothing(browser, save, made, scheme, width):
-    with visit(browser, save(made()), width=width, scheme=scheme) as view:
-        view.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # text that fades in has less contrast
+    # Text that fades in has less contrast.
+    with visit(browser, save(made()), width=width, scheme=scheme, motion="reduce") as view:
         for step in (1, place(view)[1] - 1):
             go(view, step)
             if view.locator("#digits").is_visible():
