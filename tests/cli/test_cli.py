@@ -968,9 +968,9 @@ def test_it_runs_as_a_module():
         (80, 32, 3, 667, False),
         (1438, 32, 45, 45, False),
         (2000, 32, 63, 40, True),
-        (25_600, 64, 400, 40, True),
-        (80_000, 128, 625, 32, True),
-        (800_000, 1024, 782, 26, True),
+        (25_600, 64, 400, 25, True),
+        (80_000, 128, 625, 16, True),
+        (800_000, 1024, 782, 13, True),
     ],
 )
 def test_steps_fit_the_number_of_rows(rows, batch, steps, epochs, early):

@@ -93,7 +93,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     model.add_argument("--lr", type=positive, metavar="RATE", help="learning rate (sgd 0.02, adam and adamw 0.005)")
     model.add_argument("--epochs", type=count, metavar="N",
                        help="how often each row is seen (what makes 2,000 steps; up to 40, or "
-                       "20,000 steps, while the loss falls)")  # fmt: skip
+                       "10,000 steps, while the loss falls)")  # fmt: skip
     _flag(model, "--stop-early", "stop once the training's loss stays where it is, as without --epochs")
     model.add_argument("--batch-size", type=count, metavar="N", help="rows in a batch (32; of many rows up to 1,024)")
     model.add_argument("--accumulate", type=count, default=1, metavar="N", help="batches that share a step (1)")

@@ -28,7 +28,7 @@ from tinygrad_ce.train.training import Training
 
 # Unless it is told how many epochs, a training has so many steps at least. It goes on while the loss falls, up to so
 # many epochs or steps, whichever are fewer: while one of the last epochs is lower by that share than all before.
-_STEPS, _MOST_EPOCHS, _MOST_STEPS = 2000, 40, 20_000
+_STEPS, _MOST_EPOCHS, _MOST_STEPS = 2000, 40, 10_000
 _LAST_STEPS, _LOWER = 1000, 0.01
 _LEAST_BATCH, _MOST_BATCH, _BATCHES = 32, 1024, 400  # rows in a batch, and batches in an epoch where it may grow
 _SAVED = 50  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
