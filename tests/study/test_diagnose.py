@@ -147,3 +147,12 @@ def test_the_page_holds_what_was_found(tmp_path):
     assert "features unscaled" in repr(found)
     assert all(finding.name in page for finding in found.findings)
     assert page.count("<svg viewBox") == 6
+
+
+@pytest.mark.parametrize("apart", [1.5, 2.5])
+def test_classes_that_overlap_have_no_mislabelled_rows(apart):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    x = rng.normal(size=(400, 2)) + np.outer(apart * y, [1, 0])
+    found = diagnose(tg.nn.Linear(2, 2, rng=0), (x, y)).findings
+    assert "rows that look mislabelled" not in {finding.name for finding in found}

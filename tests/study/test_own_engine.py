@@ -506,3 +506,27 @@ def test_the_tests_run_with_plain_pytest(tmp_path):
     said = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120).stdout
     assert "matmul transposed: with Y = a @ b it is g @ b.T for a" in said
     assert "1 failed, 1 passed, 1 skipped" in said
+
+
+def test_scalars_of_one_entry_are_no_fault():
+    class Value:
+        """Multiplies, and keeps a scalar as an array of one entry."""
+
+        def __init__(self, data, parents=()):
+            self.data, self.parents = np.atleast_1d(np.asarray(data, float)), parents
+            self.grad = np.zeros(self.data.shape)
+
+        def __mul__(self, other):
+            return Value(self.data * other.data, [(self, other.data), (other, self.data)])
+
+        def __sub__(self, other):
+            return Value(self.data - other.data, [(self, 1.0), (other, -1.0)])
+
+        def backward(self, g=None):
+            g = np.ones(1) if g is None else g
+            self.grad = self.grad + g
+            for parent, local in self.parents:
+                parent.backward(g * local)
+
+    report = tg.study.check_engine(Value, milestone=1)
+    assert not [finding for finding in report.findings if "gradient" in str(finding)]

@@ -89,12 +89,13 @@ def shuffled(facts: Facts) -> str | None:
 
 
 def mislabelled(facts: Facts) -> str | None:
-    """Rows whose nearest are all but one at most of one other class."""
+    """Rows whose nearest are all but one at most of one other class, where classes don't overlap anyway."""
     near = np.sort(facts.neighbours, axis=1)
     most = near[:, near.shape[1] // 2]  # where there is a majority, it is in the middle
     agree = np.count_nonzero(near == most[:, None], axis=1)
     wrong = np.flatnonzero((most != facts.y) & (agree >= 0.9 * near.shape[1]))
-    if len(facts.y) < 50 or len(wrong) < max(3, 0.015 * len(facts.y)):
+    overlap = int((agree < 0.7 * near.shape[1]).sum())
+    if len(facts.y) < 50 or len(wrong) < max(3, 0.015 * len(facts.y), overlap / 2):
         return None
     names = [f"{facts.places[i]} ({facts.classes[facts.y[i]]}, like {facts.classes[most[i]]})" for i in wrong[:5]]
     return f"{len(wrong)} of {len(facts.y):,}: rows {', '.join(names)}{', …' if len(wrong) > 5 else ''}"
@@ -248,7 +249,7 @@ CHECKS: dict[str, tuple[Check, str, str]] = {
         "look at ten rows with their labels; were x and y sorted or cut apart?"),
     "rows that look mislabelled": (
         mislabelled, "the rows near them are of another class; the model learns them by heart, or learns wrongly",
-        "look at these rows, and mend their labels"),
+        "look at these rows: are their labels right?"),
     "loss too high at the start": (
         first_loss, "the logits begin large and wrong, and the first steps only take them back",
         "scale the features, or draw the weights smaller, within ±1/√inputs"),

@@ -19,7 +19,14 @@ from tinygrad_ce.train.history import History
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong."""
+    """One thing that is wrong.
+
+    Example:
+        >>> import tinygrad_ce as tg
+        >>> x, y, classes = tg.data.load_iris()
+        >>> tg.study.diagnose(tg.nn.Linear(4, 3, rng=0), (x[:50], y[:50])).findings[0].name
+        'one class alone'
+    """
 
     name: str
     """What, such as "features unscaled"."""

@@ -95,8 +95,9 @@ def outcome(engine: Engine, f: Function, inputs: Sequence[np.ndarray], g: np.nda
     leaves = [engine.leaf(x.copy() if x.ndim else float(x)) for x in inputs]
     y = f(engine, *leaves)
     output = y.data.copy()
-    if g.shape == output.shape and np.any(g != 1):  # another shape is a finding of its own
-        y = y * engine.leaf(g if g.ndim else float(g))
+    alike = g.shape == output.shape or g.size == output.size == 1  # another shape is a finding of its own
+    if alike and np.any(g != 1):
+        y = y * engine.leaf(g.reshape(output.shape) if output.ndim else float(g.item()))
     (y.sum() if output.ndim else y).backward()
     return Outcome(output, [leaf.grad for leaf in leaves], [leaf.data for leaf in leaves])
 

@@ -132,7 +132,7 @@ def _digits(engine: Engine) -> Iterator[Fault]:
         )
     else:
         cause = "it has begun to learn: more epochs, another learning rate, or a hidden layer"
-    yield Fault("train", f"the accuracy is {trained.accuracy:.3f} on digits held out, expected {ENOUGH}", cause)
+    yield Fault("train", f"the accuracy is {trained.accuracy:.4f} on digits held out, expected {ENOUGH}", cause)
 
 
 CHECKS = [

@@ -73,8 +73,9 @@ class Engine:
         self.used.add(name)
         shown = SYMBOLS.get(name, name) + (f"({', '.join(f'{k}=…' for k in options)})" if options else "")
         call = self._function(name, operands)
+        number = name in OPERATORS and name != "pow" and not all(isinstance(x, Operand) for x in operands)
         if call is None:
-            raise NotYet(shown)
+            raise NotYet(f"{shown} with a number" if number else shown)
         given = [x.tensor if isinstance(x, Operand) else x for x in operands]
         try:
             result = call(*given, **options)
@@ -83,7 +84,7 @@ class Engine:
         except (TypeError, AttributeError) as error:
             if options and "unexpected keyword" in str(error):
                 raise NotYet(shown) from None
-            if name in OPERATORS and name != "pow" and not all(isinstance(x, Operand) for x in operands):
+            if number:
                 raise NotYet(f"{shown} with a number") from None
             raise
         return self._checked(shown, result)
