@@ -156,3 +156,13 @@ def test_classes_that_overlap_have_no_mislabelled_rows(apart):
     x = rng.normal(size=(400, 2)) + np.outer(apart * y, [1, 0])
     found = diagnose(tg.nn.Linear(2, 2, rng=0), (x, y)).findings
     assert "rows that look mislabelled" not in {finding.name for finding in found}
+
+
+def test_rows_to_which_nearness_means_nothing_are_not_out_of_step():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 500))
+    few = diagnose(tg.nn.Linear(500, 2, rng=0), (x, (x[:, :5].sum(axis=1) > 0).astype(int)))
+    ids = rng.integers(0, 50, (300, 3)).astype(float)
+    words = tg.nn.Sequential(tg.nn.Embedding(50, 8, rng=0), tg.nn.Flatten(), tg.nn.Linear(24, 3, rng=1))
+    for found in (few, diagnose(words, (ids, ids.sum(axis=1).astype(int) % 3))):
+        assert "labels out of step with rows" not in {finding.name for finding in found.findings}

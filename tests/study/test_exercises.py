@@ -3,7 +3,9 @@
 import functools
 import itertools
 import pathlib
+import sys
 import tempfile
+import threading
 
 import numpy as np
 import pytest
@@ -114,7 +116,29 @@ def swallows(x):
         return softmax(x)
 
 
+def hidden(x):
+    sys.setprofile(None)
+    return tg.softmax(x)
+
+
+def in_a_thread(x):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(tg.softmax(x)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def by_its_gradient(x):
+    logits = tg.Tensor(x, requires_grad=True)
+    tg.cross_entropy(logits, 0).backward()
+    return logits.grad + np.eye(len(x))[0]
+
+
 SHORTCUTS = {
+    "hidden": hidden,
+    "in a thread": in_a_thread,
+    "by its gradient": by_its_gradient,
     "called": lambda x: tg.softmax(x),
     "the engine's function itself": tg.softmax,
     "under another name": functools.partial(tg.softmax, axis=-1),
@@ -132,7 +156,7 @@ SHORTCUTS = {
 def test_a_shortcut_is_refused_whichever_way_it_is_called(way):
     result = exercises_of("01_softmax")["my_softmax"].judge(SHORTCUTS[way])
     assert (result.verdict, result.points) == ("shortcut", 0), result
-    assert "which is what you are to write" in result.message
+    assert "what you are to write" in result.message
 
 
 def test_the_truth_is_a_shortcut_too_and_a_helper_of_ones_own_is_none():
@@ -140,6 +164,7 @@ def test_the_truth_is_a_shortcut_too_and_a_helper_of_ones_own_is_none():
     assert lead.judge(lead.truth).verdict == "shortcut"
     assert lead.judge(lambda p: lead.truth(p)).verdict == "shortcut"
     assert my_softmax.judge(with_helper)
+    assert my_softmax.judge(functools.partial(with_helper))
 
 
 def test_inputs_are_drawn_anew_and_an_answer_may_change_them():

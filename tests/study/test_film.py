@@ -10,6 +10,7 @@ from browser import CONTRASTS, chromium, visit
 
 import tinygrad_ce as tg
 from tinygrad_ce.study import Recording, film
+from tinygrad_ce.study.film import _image
 
 DIGITS = tg.data.load_digits()
 
@@ -167,3 +168,9 @@ def test_bad_input_is_an_error_of_one_line():
         film("digits-run")
     with pytest.raises(ValueError, match=r"^film: the recording took part in no training; give it to fit"):
         film(Recording())
+
+
+def test_a_square_number_of_features_is_an_image_only_if_they_look_like_pixels():
+    assert _image(DIGITS.x) == [8, 8]
+    assert _image(np.zeros((3, 5, 7))) == [5, 7]
+    assert _image(np.random.default_rng(0).normal(size=(50, 16))) is None

@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
         words = error.args[0] if error.args else "unknown"
         raise ValueError(f"{args.model}: written by version {version}, this is {__version__}: {words}") from error
     print(found)
+    if found.findings:
+        print("\nRows are counted among those that the run was trained on, in the order in which it holds them.")
     if args.page:
         found.save(args.page)
         print(f"\npage saved to {args.page}")

@@ -80,7 +80,9 @@ def leak(facts: Facts) -> str | None:
 
 
 def shuffled(facts: Facts) -> str | None:
-    """Whether near rows have the same label hardly more often than any two rows."""
+    """Whether near rows have the same label hardly more often than any two rows, where nearness means something."""
+    if any(call.operator == "embedding" for call in facts.calls) or len(facts.x) < 2 * facts.x.shape[1]:
+        return None
     share = facts.counts / len(facts.y)
     chance, found = float(share @ share), float(np.mean(facts.neighbours == facts.y[:, None]))
     if len(facts.y) < 50 or chance > 0.9 or found > chance + 0.1 * (1 - chance):
@@ -201,7 +203,7 @@ def too_high(facts: Facts) -> str | None:
 def too_low(facts: Facts) -> str | None:
     """A rate that hardly moves the loss where a higher one does."""
     best, own, words = _rates(facts)
-    return words if best > facts.rate and 1 - own < 0.02 * (1 - facts.rates[best]) else None
+    return words if best > facts.rate and 1 - own < min(0.01, 0.02 * (1 - facts.rates[best])) else None
 
 
 def updates(facts: Facts) -> str | None:

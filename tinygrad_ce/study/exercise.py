@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import linecache
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from tinygrad_ce.study.numbers import number
 OPEN = "… not answered yet: put your answer in the place of ..."
 _WORST_FIRST = ("shortcut", "error", "wrong", "half", "open", "right")
 LINE = 100  # letters of inputs that are printed
+_HIDING = "sys.setprofile"
 DRAWS = 3  # of each case's inputs; so a constant can't be right by chance
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
@@ -157,7 +160,9 @@ class Exercise:
             except (Exception, SystemExit) as error:
                 return self._whole(_stopped(error, answer))
         if called:
-            return self._whole(Found("shortcut", f"{self.name} calls {called[0]}, which is what you are to write"))
+            hidden = called[-1] == _HIDING
+            words = f"{_HIDING}, which hides" if hidden else f"{called[0]}, which is"
+            return self._whole(Found("shortcut", f"{self.name} calls {words} what you are to write"))
         if blank(output):
             return self._whole(Found("open", "nothing is returned" if output is None else "a ... is left"))
         truth = self.use(self.truth, *copy.deepcopy(inputs))
@@ -218,7 +223,10 @@ def _calls(asked: Exercise, answer: Any) -> Iterator[list[str]]:
     """Note which functions are called that may not be: the truth, and those of forbidden names but an answer's own."""
     called: list[str] = []
     forbidden, truth = asked.forbidden.lower().split(), getattr(asked.truth, "__code__", None)
-    own = getattr(inspect.unwrap(answer), "__globals__", {})
+    while isinstance(answer, functools.partial):
+        answer = answer.func
+    function = inspect.unwrap(answer)
+    own = getattr(function, "__globals__", None) or getattr(type(function).__call__, "__globals__", {})
     if own.get("__package__"):  # the answer is a library's function itself
         own = None
 
@@ -231,11 +239,15 @@ def _calls(asked: Exercise, answer: Any) -> Iterator[list[str]]:
             called.append(argument.__name__)
 
     before = sys.getprofile()
+    threading.setprofile(note)
     sys.setprofile(note)
     try:
         yield called
     finally:
+        if sys.getprofile() is not note:
+            called.append(_HIDING)
         sys.setprofile(before)
+        threading.setprofile(None)
 
 
 def _stopped(error: BaseException, answer: Any) -> Found:

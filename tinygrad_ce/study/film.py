@@ -121,7 +121,7 @@ class _Reel:
         self, model: Module, run: Recording, x: np.ndarray, y: np.ndarray, places: np.ndarray, classes: tuple[str, ...]
     ) -> None:
         self.model, self.run, self.x, self.y, self.places = model, run, x, y, places
-        self.image = _image(x.shape[1:])
+        self.image = _image(x)
         self.shown: dict[int, int] = {}  # rows that are among the worst of any frame, and their places in the page
         count = max(self._logits(x[:1]).shape[1], int(y.max()) + 1)
         self.classes = (*classes, *map(str, range(len(classes), count)))[:count]
@@ -207,13 +207,16 @@ class _Plane:
                 "classes": _text(np.stack(self.classes)), "sure": _text(np.stack(self.sure))}  # fmt: skip
 
 
-def _image(shape: tuple[int, ...]) -> list[int] | None:
-    """Height and width of a row of features that looks like an image: grey, of two axes, or a square of 16 or more."""
+def _image(x: np.ndarray) -> list[int] | None:
+    """Height and width of rows that look like images: grey, of two axes; or a square of pixels, all of one range."""
+    shape = x.shape[1:]
     axes = [n for n in shape if n > 1]
     side = math.isqrt(math.prod(shape))
     if len(axes) == 2:
         return axes
-    return [side, side] if len(axes) == 1 and side >= 4 and side * side == math.prod(shape) else None
+    square = len(axes) == 1 and side >= 4 and side * side == math.prod(shape)
+    alike = x.min() == 0 and np.median(x.reshape(len(x), -1).max(axis=0)) > x.max() / 2
+    return [side, side] if square and alike else None
 
 
 def _packed(arrays: list[np.ndarray], signed: bool = False) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.study.exercise import exercise
 
-SHORTCUTS = "softmax log_softmax logsumexp"
+SHORTCUTS = "softmax log_softmax logsumexp cross_entropy"
 DIVIDE = "the exponentials aren't divided by their sum"
 
 
