@@ -235,6 +235,13 @@ def test_axe_finds_nothing(site, browser, page, width, scheme):
         assert violations(view) == []
 
 
+def test_figures_of_notebooks_say_what_is_drawn(site):
+    page = (site / "notebooks" / "01_softmax.html").read_text()
+    texts = re.findall(r'<img alt="([^"]*)"[^>]*_images/', page)
+    assert len(texts) >= 3
+    assert all(text.startswith("Figure. ") and len(text) > 30 for text in texts), texts
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("Dear")
     for folder in (tmp_path, tmp_path / "letter.txt"):

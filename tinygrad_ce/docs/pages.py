@@ -6,6 +6,7 @@ import argparse
 import importlib
 import inspect
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -88,7 +89,8 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
         shutil.copy(root / text, folder / place)
     shutil.copy(Path(tg.__file__).parent / "data" / "sets" / "README.md", folder / "DATA.md")
     for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
-        path.write_text(_relinked(path.read_text("utf-8")), "utf-8")
+        text = _relinked(path.read_text("utf-8"))
+        path.write_text(_described(text) if path.suffix == ".ipynb" else text, "utf-8")
     course = [path.stem for path in sorted((folder / "notebooks").glob("*.ipynb"))]
     for page, entries in {"index.md": _CONTENTS, "notebooks/README.md": course}.items():
         with (folder / page).open("a", encoding="utf-8") as file:
@@ -96,6 +98,19 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
     for page, lines in {**_reference(), "cli": _command_line(command_line), "play": _play(folder)}.items():
         (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
     return folder
+
+
+def _described(notebook: str) -> str:
+    """A notebook whose figures have an alternative text: the paragraph above, which says what is drawn."""
+    book, words = json.loads(notebook), ""
+    for cell in book["cells"]:
+        source = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", "".join(cell["source"]))
+        if cell["cell_type"] == "markdown":
+            paragraphs = [part for part in source.split("\n\n") if part.strip() and not part.startswith("<")]
+            words = " ".join(re.sub(r"[*`$#\\]", "", paragraphs[-1]).split()) if paragraphs else words
+        elif any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            cell["metadata"]["mystnb"] = {"image": {"alt": f"Figure. {words[:400]}"}}
+    return json.dumps(book, ensure_ascii=False)
 
 
 def _relinked(text: str) -> str:
