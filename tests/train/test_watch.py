@@ -60,6 +60,20 @@ def test_a_healthy_training_is_not():
     assert said(nn.Sequential(nn.Standardize.of(large), *hidden()), large) == []
 
 
+def test_a_branch_that_counts_0_times_may_be_the_cause():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(64, 8, rng=0), nn.Linear(8, 10, rng=1), nn.Linear(64, 10, rng=2)
+
+        def forward(self, x):
+            return self.b(tg.relu(self.a(x))) + 0 * self.c(x)
+
+    (line,) = said(Model(), SOME)
+    assert "no gradient reaches c.weight" in line
+    assert "or its output is multiplied by 0" in line
+
+
 def test_of_few_steps_nothing_is_said():
     frozen = hidden()
     assert said(frozen, SOME, epochs=2, optimizer=tg.optim.SGD(frozen.parameters(), lr=0.0)) == []

@@ -51,7 +51,10 @@ class Watch(Callback):
         if not before & self._unreached:
             return ""
         first = next(name for name, _ in none if name in self._unreached)
-        cause = f"no gradient reaches {first}: all units behind it are dead (0 for every row) or saturated"
+        cause = (
+            f"no gradient reaches {first}: all units behind it are dead (0 for every row) or "
+            "saturated, or its output is multiplied by 0"
+        )
         return f"{cause}; scale the features, lower the learning rate, or draw the weights anew"
 
     def _losses(self, training: Training) -> str:
