@@ -45,7 +45,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise ValueError(f"{path}: a model without its run, so nothing tells its data; give DATA")
     else:
         where = " ".join(trained.data)
-        _, rows, names = divided(trained, about, where)
+        _, rows, names = divided(trained, about, where, "; to measure the model on all rows of a file give DATA")
         note = "Its training held them out.\n"
     found = score(model, _matched(rows, names, where, about), len(about["classes"]))
     print(f"{found} of {where}\n{note}\n{table(found.confusion, about['classes'])}")
@@ -73,18 +73,19 @@ def _plan(about: dict[str, Any]) -> Plan | None:
     return Plan.from_json(about["columns"]) if "columns" in about else None
 
 
-def divided(trained: argparse.Namespace, about: dict[str, Any], where: str) -> tuple[Rows, Rows, list[str]]:
+def divided(
+    trained: argparse.Namespace, about: dict[str, Any], where: str, hint: str = ""
+) -> tuple[Rows, Rows, list[str]]:
     """The rows that a training was given, those that it held out, and the names of the features."""
     try:
         rows, names = _given(trained, about)
     except FileNotFoundError as error:
-        words = "not found; a run's data is looked for from where it was trained. Or give DATA"
+        words = f"not found; a run's data is looked for from where it was trained{hint}"
         raise FileNotFoundError(f"{error.filename or error}: {words}") from None
     total, before = len(rows), sum(about.get("rows", []))
     if total != before:
         raise ValueError(
-            f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held "
-            "out now. To measure the model on all of them give DATA"
+            f"{where}: {total:,} rows, expected the {before:,} of the training: others would be held out now{hint}"
         )
     return *rows.split(inputs.TEST, 0), names
 

@@ -56,8 +56,11 @@ def replacing(path: AnyPath, *, text: bool = False) -> Iterator[IO[Any]]:
                 os.fsync(file.fileno())
             os.replace(part, path)
             _sync_folder(path.parent)
-        except BaseException:
-            part.unlink(missing_ok=True)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            if isinstance(error, OSError) and error.filename == str(part):
+                error.filename = os.fspath(path)
             raise
 
 
