@@ -1,5 +1,6 @@
 """The command doctor, and the film of a training on the command line."""
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -44,7 +45,30 @@ def test_a_table_of_ones_own_is_found_again(capsys):
     said(capsys, 0, "train", "mine.csv", "--label", "answer", "--quiet", "--epochs", "3")
     assert "label among the features: feature 2 has a correlation of 1.000000" in said(capsys, 1, "doctor", "mine-run")
     Path("mine.csv").unlink()
-    assert "mine.csv: not found; a run's data is looked for" in said(capsys, 2, "doctor", "mine-run")
+    assert "mine.csv: not found; a run's data is looked for" in (error := said(capsys, 2, "doctor", "mine-run"))
+    assert "DATA" not in error
+
+
+def test_mislabelled_rows_are_named_by_their_places_in_the_file(capsys):
+    rng = np.random.default_rng(0)
+    y = np.arange(500) % 2
+    x = rng.normal(size=(500, 2)) + 10 * y[:, None]
+    y[100:115] ^= 1
+    rows = [f"{a:.4f},{b:.4f},{'ny'[k]}" for (a, b), k in zip(x, y, strict=True)]
+    Path("mine.csv").write_text("\n".join(["a,b,label", *rows]))
+    said(capsys, 0, "train", "mine.csv", "--quiet", "--epochs", "5", "--film")
+    rows = re.findall(r"(\d+) \([ny], like", said(capsys, 1, "doctor", "mine-run"))
+    assert len(rows) == 5
+    assert set(map(int, rows)) <= {*range(100, 115)}
+    worst = json.loads(re.search(r'id="data">(.*?)</script>', Path("mine-run/training.html").read_text("utf-8"))[1])
+    held = {row["place"] for row in worst["rows"] if 100 <= row["place"] < 115}
+    assert held
+
+
+def test_a_page_that_cannot_be_written_is_named(capsys):
+    said(capsys, 0, "train", "iris", "--quiet", "--epochs", "2")
+    assert "nowhere/found.html" in (error := said(capsys, 2, "doctor", "iris-run", "--page", "nowhere/found.html"))
+    assert ".part" not in error
 
 
 def test_what_is_no_run_or_of_another_version_is_an_error_of_one_line(capsys):

@@ -1,10 +1,13 @@
 """A diagnosis names the cause of trainings spoiled on purpose, and finds nothing in healthy ones."""
 
+import re
+
 import numpy as np
 import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce.study import diagnose
+from tinygrad_ce.train.rows import as_rows
 
 DIGITS, IRIS, SPIRALS = tg.data.load_digits(), tg.data.load_iris(), tg.data.make_spirals()
 STANDARD = tg.nn.Standardize.of(DIGITS)
@@ -138,6 +141,8 @@ def test_bad_input_is_an_error_of_one_line():
         diagnose(lambda x: x, IRIS)
     with pytest.raises(ValueError, match=r"^diagnose: target"):
         diagnose(net(4, 2), IRIS)
+    with pytest.raises(ValueError, match=r"^diagnose: the model can't take a row of data: linear: input has shape"):
+        diagnose(net(5, 3), IRIS)
 
 
 def test_the_page_holds_what_was_found(tmp_path):
@@ -149,20 +154,57 @@ def test_the_page_holds_what_was_found(tmp_path):
     assert page.count("<svg viewBox") == 6
 
 
-@pytest.mark.parametrize("apart", [1.5, 2.5])
+def names(*args, **options):
+    return {finding.name for finding in diagnose(*args, **options).findings}
+
+
+@pytest.mark.parametrize("apart", [1.5, 2, 2.5, 3])
 def test_classes_that_overlap_have_no_mislabelled_rows(apart):
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 400)
-    x = rng.normal(size=(400, 2)) + np.outer(apart * y, [1, 0])
-    found = diagnose(tg.nn.Linear(2, 2, rng=0), (x, y)).findings
-    assert "rows that look mislabelled" not in {finding.name for finding in found}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, 400)
+        x = rng.normal(size=(400, 2)) + np.outer(apart * y, [1, 0])
+        assert "rows that look mislabelled" not in names(tg.nn.Linear(2, 2, rng=0), (x, y))
 
 
-def test_rows_to_which_nearness_means_nothing_are_not_out_of_step():
+def test_rows_to_which_nearness_means_nothing_are_neither_out_of_step_nor_mislabelled():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 500))
-    few = diagnose(tg.nn.Linear(500, 2, rng=0), (x, (x[:, :5].sum(axis=1) > 0).astype(int)))
+    few = tg.nn.Linear(500, 2, rng=0), (x, (x[:, :5].sum(axis=1) > 0).astype(int))
     ids = rng.integers(0, 50, (300, 3)).astype(float)
     words = tg.nn.Sequential(tg.nn.Embedding(50, 8, rng=0), tg.nn.Flatten(), tg.nn.Linear(24, 3, rng=1))
-    for found in (few, diagnose(words, (ids, ids.sum(axis=1).astype(int) % 3))):
-        assert "labels out of step with rows" not in {finding.name for finding in found.findings}
+    near = {"labels out of step with rows", "rows that look mislabelled"}
+    assert not near & names(*few)
+    assert not near & names(words, (ids, ids.sum(axis=1).astype(int) % 3))
+    apart = np.tile([0, 1], 30), 0.01 * rng.normal(size=(60, 500))
+    y = np.where(np.arange(60) < 6, 1 - apart[0], apart[0])
+    assert not near & names(few[0], (apart[1] + apart[0][:, None], y))
+
+
+@pytest.mark.parametrize(("rate", "kind"), [(1e-3, tg.optim.Adam), (0.01, tg.optim.SGD)])
+def test_rates_that_people_use_are_not_too_low(rate, kind):
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 2, (400, 2))
+    xor = corners + 0.1 * rng.normal(size=(400, 2)), corners[:, 0] ^ corners[:, 1]
+    for model, data in ((net(64, 32, 10), DIGITS), (net(64, 10), DIGITS), (net(2, 16, 2, activation=tg.nn.Tanh), xor)):
+        assert "learning rate too low" not in names(model, data, optimizer=kind(model.parameters(), lr=rate))
+
+
+def test_rows_are_named_by_their_places_in_the_data_that_they_were_split_from():
+    rng = np.random.default_rng(0)
+    y = np.arange(500) % 2
+    x = rng.normal(size=(500, 2)) + 10 * y[:, None]
+    y[100:115] ^= 1
+    kept, _ = as_rows("fit", (x, y)).split(0.2, 0)
+    kept, _ = kept.split(0.1, 0)
+    (found,) = [f for f in diagnose(net(2, 2), kept).findings if f.name == "rows that look mislabelled"]
+    rows = re.findall(r"(\d+) \(", found.number)
+    assert len(rows) == 5
+    assert set(map(int, rows)) <= {*range(100, 115)}
+
+
+def test_a_figure_that_is_cut_says_so():
+    assert "2 stands for ≥ 2" in diagnose(net(64, 32, 10), DIGITS).page().html
+    gentle = diagnose(net(64, 32, 10), DIGITS)
+    gentle.facts.rates.update(dict.fromkeys(gentle.facts.rates, 0.5))
+    assert "stands for" not in gentle.page().html

@@ -90,6 +90,7 @@ def test_every_epochs_numbers_are_the_engines(browser, digits):
             assert (np.array(cells) == tg.train.confusion_matrix(test.y, logits.argmax(1), 10)).all()
             words = view.locator("#worst figcaption").all_text_contents()
             assert len(words) == 8
+            assert view.locator("#measured").text_content().startswith("Measured are 359 of the rows held out. ")
             for k, i in enumerate(np.argsort(-loss, kind="stable")[:8]):
                 place, label, called, chance, own = re.fullmatch(
                     r"row (\d+): is (\d), called (\d)p = (\S+), loss (\S+)", words[k].replace("−", "-")

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.model}: written by version {version}, this is {__version__}: {words}") from error
     print(found)
     if found.findings:
-        print("\nRows are counted among those that the run was trained on, in the order in which it holds them.")
+        print("\nLooked at are rows that it was trained on; their numbers count from 0 in the data.")
     if args.page:
         found.save(args.page)
         print(f"\npage saved to {args.page}")

@@ -79,25 +79,33 @@ def leak(facts: Facts) -> str | None:
     return f"feature {match.argmax()} has a correlation of {match.max():.6f} with it"
 
 
+def _near(facts: Facts) -> bool:
+    """Whether nearness means something: not between ids, nor where rows are few for their features."""
+    ids = any(call.operator == "embedding" for call in facts.calls)
+    return not ids and len(facts.y) >= max(50, 2 * facts.x.shape[1])
+
+
 def shuffled(facts: Facts) -> str | None:
-    """Whether near rows have the same label hardly more often than any two rows, where nearness means something."""
-    if any(call.operator == "embedding" for call in facts.calls) or len(facts.x) < 2 * facts.x.shape[1]:
+    """Whether near rows have the same label hardly more often than any two rows."""
+    if not _near(facts):
         return None
     share = facts.counts / len(facts.y)
     chance, found = float(share @ share), float(np.mean(facts.neighbours == facts.y[:, None]))
-    if len(facts.y) < 50 or chance > 0.9 or found > chance + 0.1 * (1 - chance):
+    if chance > 0.9 or found > chance + 0.1 * (1 - chance):
         return None
     return f"{found:.1%} of a row's nearest rows have its label, and of any rows {chance:.1%}"
 
 
 def mislabelled(facts: Facts) -> str | None:
     """Rows whose nearest are all but one at most of one other class, where classes don't overlap anyway."""
+    if not _near(facts):
+        return None
     near = np.sort(facts.neighbours, axis=1)
     most = near[:, near.shape[1] // 2]  # where there is a majority, it is in the middle
     agree = np.count_nonzero(near == most[:, None], axis=1)
     wrong = np.flatnonzero((most != facts.y) & (agree >= 0.9 * near.shape[1]))
     overlap = int((agree < 0.7 * near.shape[1]).sum())
-    if len(facts.y) < 50 or len(wrong) < max(3, 0.015 * len(facts.y), overlap / 2):
+    if len(wrong) < max(5, 0.015 * len(facts.y), 0.6 * overlap):
         return None
     names = [f"{facts.places[i]} ({facts.classes[facts.y[i]]}, like {facts.classes[most[i]]})" for i in wrong[:5]]
     return f"{len(wrong)} of {len(facts.y):,}: rows {', '.join(names)}{', …' if len(wrong) > 5 else ''}"
@@ -184,26 +192,28 @@ def by_heart(facts: Facts) -> str | None:
 
 
 def _rates(facts: Facts) -> tuple[float, float, str]:
-    """The best rate, how much lower it makes the loss than the optimiser's, and both in words."""
+    """The lowest rate that does half of what the best does, what the optimiser's makes of the loss, and words."""
     falls = {rate: fall if math.isfinite(fall) else math.inf for rate, fall in facts.rates.items()}
-    best = min(falls, key=falls.__getitem__)
-    own = falls[facts.rate]
+    own, least = falls[facts.rate], min(falls.values())
+    if least >= 0.95:
+        return facts.rate, 0.0, ""
+    good = min(rate for rate, fall in falls.items() if 1 - fall >= (1 - least) / 2)
     words = (
-        f"in {TRIED} steps, {facts.rate:.2g} makes {own:.3g} times the loss, {best:.2g} makes {falls[best]:.3g} times"
+        f"in {TRIED} steps, {facts.rate:.2g} makes {own:.3g} times the loss, {good:.2g} makes {falls[good]:.3g} times"
     )
-    return (best, own, words) if falls[best] < 0.95 else (facts.rate, 0.0, "")
+    return good, own, words
 
 
 def too_high(facts: Facts) -> str | None:
     """A rate that makes the loss grow where a lower one doesn't."""
-    best, own, words = _rates(facts)
-    return words if best < facts.rate and own > 1.2 else None
+    good, own, words = _rates(facts)
+    return words if good < facts.rate and own > 1.2 else None
 
 
 def too_low(facts: Facts) -> str | None:
-    """A rate that hardly moves the loss where a higher one does."""
-    best, own, words = _rates(facts)
-    return words if best > facts.rate and 1 - own < min(0.01, 0.02 * (1 - facts.rates[best])) else None
+    """A rate that does next to nothing, 0.3 % of the loss, where a higher one does."""
+    good, own, words = _rates(facts)
+    return words if good > facts.rate and 1 - own < 0.003 else None
 
 
 def updates(facts: Facts) -> str | None:
@@ -250,7 +260,7 @@ CHECKS: dict[str, tuple[Check, str, str]] = {
         shuffled, "the rows of x and y may be shifted, or the features say nothing about the class",
         "look at ten rows with their labels; were x and y sorted or cut apart?"),
     "rows that look mislabelled": (
-        mislabelled, "the rows near them are of another class; the model learns them by heart, or learns wrongly",
+        mislabelled, "or lie among another class: the model learns them by heart, or learns wrongly",
         "look at these rows: are their labels right?"),
     "loss too high at the start": (
         first_loss, "the logits begin large and wrong, and the first steps only take them back",

@@ -81,8 +81,9 @@ class Diagnosis:
 
 
 def _figures(facts: Facts) -> list[str]:
+    cut = any(fall > 2 for fall in facts.rates.values())
     rates = sorted((math.log10(rate), min(fall, 2.0)) for rate, fall in facts.rates.items() if fall == fall)
-    tried = f"{TRIED} steps at a learning rate: loss after over loss before"
+    tried = f"{TRIED} steps at a learning rate: loss after over loss before{'; 2 stands for ≥ 2' if cut else ''}"
     history = {name: list(enumerate(facts.history[name], 1)) for name in ("loss", "val_loss") if name in facts.history}
     return [
         bars("Rows of each class", dict(zip(facts.classes, facts.counts.tolist(), strict=True))),
@@ -119,7 +120,8 @@ def diagnose(
 
     Raises:
         TypeError: model is no Module.
-        ValueError: it has no parameters; fewer than two rows have a label; a label is no class of the model's.
+        ValueError: it has no parameters, or can't take the rows; fewer than two rows have a label; a label is no
+            class of the model's.
 
     Example:
         >>> import tinygrad_ce as tg

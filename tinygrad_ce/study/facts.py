@@ -78,18 +78,24 @@ def collect(
     """Look at everything once. Model, optimiser and data are left as they are.
 
     Raises:
-        ValueError: a model without parameters, fewer than two labelled rows, labels that the logits don't have.
+        ValueError: a model without parameters, or for rows of another shape; fewer than two labelled rows, labels that
+            the logits don't have.
     """
     if not start.parameters():
         raise ValueError("diagnose: the model has no parameters, so there is nothing to train")
     rows = as_rows("diagnose", data)
-    width = logits(start, rows.first).size
+    try:
+        width = logits(start, rows.first).size
+    except ValueError as error:
+        raise ValueError(f"diagnose: the model can't take a row of data: {error}") from error
     rows.check_labels(width)
     part = next(iter(rows.batches(ROWS, seed, 0, 0, ALONE)))
     known = np.flatnonzero(part.y >= 0) if part.y.ndim == 1 else np.arange(len(part.y))
     if len(known) < 2:
         raise ValueError(f"diagnose: data has {len(known)} row with a label, expected at least 2")
-    order = next(batch_rows(len(rows), ROWS, seed, 0)) if isinstance(rows, ArrayRows) else np.arange(len(part.y))
+    order = np.arange(len(part.y))
+    if isinstance(rows, ArrayRows):
+        order = rows.places[next(batch_rows(len(rows), ROWS, seed, 0))]
     x, target = part.x[known], part.y[known]
     soft = target.ndim > 1 and target.shape[1] > 1
     y = target.argmax(axis=1) if soft else np.rint(target.reshape(-1)).astype(np.intp)

@@ -15,7 +15,7 @@ from tinygrad_ce.ops import softmax
 from tinygrad_ce.study.page import Page, asset, frame
 from tinygrad_ce.train.callback import Callback
 from tinygrad_ce.train.metrics import confusion_matrix, logits
-from tinygrad_ce.train.rows import as_rows
+from tinygrad_ce.train.rows import ArrayRows, as_rows
 from tinygrad_ce.train.team import ALONE
 from tinygrad_ce.train.training import Training
 
@@ -108,9 +108,18 @@ def film(run: Recording, data: Any = None) -> Page:
         raise ValueError("film: no row has a label, so there is nothing to measure")
     x, y = part.x[known], part.y[known]
     y = y.argmax(axis=1) if y.ndim > 1 and y.size > len(y) else np.rint(y.reshape(-1)).astype(np.intp)
+    places = rows.places[known] if isinstance(rows, ArrayRows) else known
+    reel = _Reel(copy.deepcopy(training.model), run, x, y, places, rows.classes)
+    measured = (
+        "that film was given (by train --film: those held out)"
+        if data is not None
+        else "held out"
+        if training.held
+        else "trained on"
+    )
     return frame(
         "A training, epoch by epoch", asset("film.html"), style=asset("film.css"), script=asset("film.js"), height=1000,
-        data=_Reel(copy.deepcopy(training.model), run, x, y, known, rows.classes).data(training.history.history),
+        data={**reel.data(training.history.history), "measured": measured},
     )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ class ArrayRows:
         self.weight = None if weight is None else _weights(where, "sample_weight", weight, len(self), "rows")
         self.class_weight: np.ndarray | None = None
         self.classes, self.shape = self.data.classes, self.data.x.shape[1:]  # their names; of a row's features
+        self.places = np.arange(len(self))  # where the rows stand in the data that they come from
         self.first = self.data.x[:1]  # the features of a row, as a batch of one
         self.layout = {"rows": len(self)}  # what fixes, beside seed and epoch, the order of the rows
 
@@ -84,7 +85,9 @@ class ArrayRows:
 
     def _only(self, where: str, rows: np.ndarray) -> ArrayRows:
         data = self.data._replace(x=self.data.x[rows], y=self.data.y[rows])
-        return ArrayRows(where, data, None if self.weight is None else self.weight[rows])
+        part = ArrayRows(where, data, None if self.weight is None else self.weight[rows])
+        part.places = self.places[rows]
+        return part
 
     def batches(self, batch_size: int, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
         """The batches of an epoch from number start on, of each the rows that are computed here."""

@@ -180,6 +180,8 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("resize", update);
 byId("scrubber").max = last;
+byId("measured").textContent = `Measured are ${pageData.count} of the rows ${pageData.measured}. `
+  + "Row numbers count from 0 in the data that they come from.";
 byId("plane").hidden = !plane;
 byId("weights").hidden = !weights;
 if (weights) {
