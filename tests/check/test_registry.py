@@ -34,6 +34,9 @@ def test_every_operator_has_an_example():
 
 # Parts of other operators, and gradients that are recorded where second derivatives are asked for.
 PARTS = {
+    "conv2d_images",
+    "conv2d_kernels",
+    "max_unpool2d",
     "blocked_linear_cross_entropy", "join", "log_softmax_gradient", "scatter", "softmax_minus_onehot",
     "unreduced_focal_loss",
 }  # fmt: skip

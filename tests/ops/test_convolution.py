@@ -1,6 +1,7 @@
 """Convolution, pooling, embedding, layer norm: against loops by hand and PyTorch's figures; and a small CNN."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -114,6 +115,23 @@ def test_pooling_takes_negatives_and_nans_as_they_are():
     assert np.isnan(y.item())
     y.backward()
     assert t.grad.tolist() == [[[[0, 0], [1, 0]]]]
+
+
+def test_an_infinite_gradient_reaches_the_maximum_alone():
+    t = tg.Tensor(np.arange(8.0).reshape(1, 1, 2, 4), requires_grad=True)
+    tg.max_pool2d(t, 2).backward(np.array([[[[np.inf, 1.0]]]]))
+    assert t.grad.tolist() == [[[[0, 0, 0, 0], [0, np.inf, 0, 1]]]]
+
+
+def test_patches_are_made_of_a_few_images_at_a_time():
+    x = np.ones((2000, 1, 12, 12), np.float32)
+    leaves = [tg.Tensor(a, requires_grad=True) for a in (x, np.ones((1, 1, 9, 9), np.float32))]
+    tracemalloc.start()
+    tg.conv2d(*leaves, padding=4).backward(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 81 * x.nbytes / 4  # all patches together are 81 times as large as the images
+    np.testing.assert_array_equal(leaves[0].grad[0], leaves[0].grad[-1])
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 2, 4, 4)])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.engine.primitive import primitive
 from tinygrad_ce.engine.single import in_single
+from tinygrad_ce.ops.elementwise import where
 from tinygrad_ce.ops.example import normal, spaced
 from tinygrad_ce.ops.reduction import sum
+
+# Bytes of patches at a time: all would be kh·kw times the images, and fresh memory takes longer than the arithmetic.
+BLOCK = 1 << 22
 
 __all__ = ["conv2d", "fold", "max_pool2d", "unfold"]
 
@@ -45,6 +52,12 @@ class _Window:
             window = f"the window of {self.size[0]}×{self.size[1]}; expected at least its height and width"
             raise ValueError(f"{where}: {images}, which with padding {self.padding} is smaller than {window}")
         self.steps = tuple((n - k) // s + 1 for n, k, s in zip(self.bordered, self.size, self.stride, strict=True))
+
+    def places(self, bordered: Any) -> Iterator[Any]:
+        """For each number of the window, row by row, what of the images it meets: (N, C, H', W')."""
+        for corner in itertools.product(range(self.size[0]), range(self.size[1])):
+            met = (slice(k, k + s * n, s) for k, s, n in zip(corner, self.stride, self.steps, strict=True))
+            yield bordered[:, :, *met]
 
     def inside(self, bordered: np.ndarray) -> np.ndarray:
         """The images within their border."""
@@ -114,11 +127,10 @@ def fold(x, output_size, kernel_size, *, stride=1, padding=0):
         window = f"a window of {w.size[0]}×{w.size[1]} on images of {size[0]}×{size[1]}"
         raise ValueError(f"fold: x has shape {x.shape}, expected (N, C·{patch}, {places}) for {window}")
     channels = x.shape[1] // patch
-    x = x.reshape((len(x), channels, *w.size, *w.steps))
+    x = x.reshape((len(x), channels, patch, *w.steps))
     y = np.zeros((len(x), channels, *w.bordered), x.dtype)
-    for i, j in itertools.product(range(w.size[0]), range(w.size[1])):
-        down, right = (slice(k, k + s * n, s) for k, s, n in zip((i, j), w.stride, w.steps, strict=True))
-        y[:, :, down, right] += x[:, :, i, j]
+    for k, met in enumerate(w.places(y)):
+        met += x[:, :, k]
     return w.inside(y)
 
 
@@ -179,7 +191,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     if bias is not None and np.shape(bias) != weight.shape[:1]:
         raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({len(weight)},)")
     w = _Window("conv2d", f"x has shape {x.shape}", x.shape[2:], weight.shape[2:], stride, padding)
-    y = _rows(weight) @ unfold(x, w.size, stride=stride, padding=padding)
+    y = np.empty((len(x), len(weight), math.prod(w.steps)), np.result_type(x, weight))
+    for some in _blocks(x, w):
+        np.matmul(_rows(weight), unfold(x[some], w.size, stride=stride, padding=padding), out=y[some])
     if bias is not None:
         y = y + np.reshape(bias, (-1, 1))
     return y.reshape((len(x), len(weight), *w.steps))
@@ -195,17 +209,63 @@ def _columns(g: Any) -> Any:
     return g.reshape((*g.shape[:2], math.prod(g.shape[2:])))
 
 
-def _image_rule(g, y, x, weight, bias, stride, padding):
-    patches = np.swapaxes(_rows(weight), 0, 1) @ _columns(g)
-    return fold(patches, x.shape[2:], weight.shape[2:], stride=stride, padding=padding)
+def _blocks(x: np.ndarray, w: _Window) -> Iterator[slice]:
+    """So many images at a time as have BLOCK bytes of patches."""
+    patches = x.shape[1] * math.prod(w.size) * math.prod(w.steps) * x.itemsize
+    step = max(1, BLOCK // max(patches, 1))
+    return (slice(start, start + step) for start in range(0, len(x), step))
 
 
-def _kernel_rule(g, y, x, weight, bias, stride, padding):
-    patches = unfold(x, weight.shape[2:], stride=stride, padding=padding)
-    return sum(_columns(g) @ np.swapaxes(patches, 1, 2), axis=0).reshape(weight.shape)
+@primitive
+@in_single
+def conv2d_images(g, weight, size, stride, padding):
+    """The gradient of conv2d in its images, of a size (H, W): each number of g spread over the patch it came from.
+
+    Example:
+        >>> conv2d_images(np.ones((1, 1, 1, 2)), np.array([[[[-1.0, 1.0]]]]), (1, 3), 1, 0)
+        array([[[[-1.,  0.,  1.]]]])
+    """
+    g, weight = np.asarray(g), np.asarray(weight)
+    w = _Window("conv2d", "x", size, weight.shape[2:], stride, padding)
+    dx = np.empty((len(g), weight.shape[1], *size), np.result_type(g, weight))
+    for some in _blocks(dx, w):
+        patches = _rows(weight).T @ _columns(g[some])
+        dx[some] = fold(patches, size, w.size, stride=stride, padding=padding)
+    return dx
 
 
-conv2d.vjp(x=_image_rule, weight=_kernel_rule, bias=lambda g, y, x, weight, bias, stride, padding: sum(g, (0, 2, 3)))
+@primitive
+@in_single
+def conv2d_kernels(g, x, size, stride, padding):
+    """The gradient of conv2d in its kernels, of a size (kh, kw): the patches, each times its number of g, summed.
+
+    Example:
+        >>> conv2d_kernels(np.ones((1, 1, 1, 2)), np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2), 1, 0)
+        array([[[[3., 5.]]]])
+    """
+    g, x = np.asarray(g), np.asarray(x)
+    w = _Window("conv2d", "x", x.shape[2:], size, stride, padding)
+    each = np.empty((len(x), g.shape[1], x.shape[1] * math.prod(w.size)), np.result_type(g, x))
+    for some in _blocks(x, w):
+        patches = unfold(x[some], w.size, stride=stride, padding=padding)
+        np.matmul(_columns(g[some]), patches.swapaxes(1, 2), out=each[some])
+    return sum(each, axis=0).reshape((g.shape[1], x.shape[1], *w.size))
+
+
+# All three are one sum of products of images, kernels and g: the gradients of each are the other two.
+conv2d.vjp(
+    x=lambda g, y, x, weight, bias, stride, padding: conv2d_images(g, weight, x.shape[2:], stride, padding),
+    weight=lambda g, y, x, weight, bias, stride, padding: conv2d_kernels(g, x, weight.shape[2:], stride, padding),
+    bias=lambda g, y, x, weight, bias, stride, padding: sum(g, (0, 2, 3)),
+)
+conv2d_images.vjp(
+    g=lambda v, y, g, weight, size, stride, padding: conv2d(v, weight, stride=stride, padding=padding),
+    weight=lambda v, y, g, weight, size, stride, padding: conv2d_kernels(g, v, weight.shape[2:], stride, padding),
+)
+conv2d_kernels.vjp(
+    g=lambda v, y, g, x, size, stride, padding: conv2d(x, v, stride=stride, padding=padding),
+    x=lambda v, y, g, x, size, stride, padding: conv2d_images(g, v, x.shape[2:], stride, padding),
+)
 conv2d.formula(
     lambda x, weight, bias, stride, padding: "x * weight" if bias is None else "x * weight + bias",
     x=r"g \text{ spread back through } weight \text{ (a convolution)}",
@@ -214,6 +274,22 @@ conv2d.formula(
 )
 conv2d.example(normal(2, 2, 3, 4), normal(3, 2, 2, 2), normal(3))
 conv2d.example(normal(1, 2, 5, 4), normal(2, 2, 3, 2), stride=(2, 1), padding=(1, 2))
+
+conv2d_images.formula(
+    r"g \text{ spread back through } weight",
+    g=r"\bar x * weight",
+    weight=r"\bar x\text{'s patches times } g",
+)
+conv2d_images.example(normal(2, 3, 2, 3), normal(3, 2, 2, 2), (3, 4), 1, 0)
+conv2d_images.example(normal(1, 2, 3, 7), normal(2, 2, 3, 2), (5, 4), (2, 1), (1, 2))
+
+conv2d_kernels.formula(
+    r"x\text{'s patches times } g",
+    g=r"x * \bar w",
+    x=r"g \text{ spread back through } \bar w",
+)
+conv2d_kernels.example(normal(2, 3, 2, 3), normal(2, 2, 3, 4), (2, 2), 1, 0)
+conv2d_kernels.example(normal(1, 2, 3, 7), normal(1, 2, 5, 4), (3, 2), (2, 1), (1, 2))
 
 
 @primitive
@@ -238,29 +314,58 @@ def max_pool2d(x, kernel_size, stride=None):
         array([[[[5., 2.]]]])
     """
     x = _images("max_pool2d", x)
+    w = _pooling(x, kernel_size, stride)
+    return functools.reduce(np.maximum, w.places(x)).copy()
+
+
+def _pooling(x: Any, kernel_size: Any, stride: Any) -> _Window:
     stride = kernel_size if stride is None else stride
-    w = _Window("max_pool2d", f"x has shape {x.shape}", x.shape[2:], kernel_size, stride, 0)
-    return _seen(x, w.size, stride).max(axis=2).reshape((*x.shape[:2], *w.steps))
+    return _Window("max_pool2d", f"x has shape {x.shape}", x.shape[2:], kernel_size, stride, 0)
 
 
-def _seen(x: Any, size: tuple[int, int], stride: Any) -> Any:
-    """What the window sees of each channel: (N, C, kh·kw, H'·W')."""
-    patches = unfold(x, size, stride=stride)
-    return patches.reshape((*x.shape[:2], math.prod(size), patches.shape[2]))
+def _first_maxima(y: Any, x: Any, kernel_size: Any, stride: Any) -> np.ndarray:
+    """For each number of the window, where it is the largest and none before it is. A nan is larger than all."""
+    free = np.ones(y.shape, bool)
+    hits = []
+    for met in _pooling(x, kernel_size, stride).places(x):
+        hits.append(((met == y) | (met != met)) & free)
+        free ^= hits[-1]
+    return np.stack(hits)
 
 
-def _max_pool2d_rule(g, y, x, kernel_size, stride):
-    stride = kernel_size if stride is None else stride
-    size = pair("max_pool2d", "kernel_size", kernel_size, 1)
-    first = np.argmax(_seen(x, size, stride), axis=2)
-    hit = np.arange(math.prod(size))[:, None] == first[:, :, None]
-    patches = np.where(hit, _columns(g)[:, :, None], 0)
-    count, channels, patch, places = patches.shape
-    return fold(patches.reshape((count, channels * patch, places)), x.shape[2:], size, stride=stride)
+@primitive
+@in_single
+def max_unpool2d(g, hits, size, kernel_size, stride):
+    """The gradient of max_pool2d in images of a size (H, W): each number of g is added at its window's maximum.
+
+    Example:
+        >>> max_unpool2d(np.array([[[[7.0]]]]), np.array([0, 1]).reshape(2, 1, 1, 1, 1) == 1, (1, 2), (1, 2), 1)
+        array([[[[0., 7.]]]])
+    """
+    g = np.asarray(g)
+    dx = np.zeros((*g.shape[:2], *size), g.dtype)
+    finite = np.isfinite(g).all()  # then 0 · g is 0, and the product takes a third of np.where's time
+    for met, hit in zip(_pooling(dx, kernel_size, stride).places(dx), hits, strict=True):
+        met += hit * g if finite else np.where(hit, g, 0)
+    return dx
 
 
-max_pool2d.vjp(x=_max_pool2d_rule)
+def _at_maxima(v, dx, g, hits, size, kernel_size, stride):
+    """Of each window the number of v where the maximum was."""
+    places = _pooling(v, kernel_size, stride).places(v)
+    return functools.reduce(operator.add, (where(hit, met, 0) for met, hit in zip(places, hits, strict=True)))
+
+
+max_pool2d.vjp(
+    x=lambda g, y, x, *window: max_unpool2d(g, _first_maxima(y, x, *window), x.shape[2:], *window),
+)
+max_unpool2d.vjp(g=_at_maxima)
 max_pool2d.formula(r"\text{the largest of each window of } x", x=r"g \text{ at the largest of each window, else } 0")
 max_pool2d.example(spaced(1, 2, 4, 3), 2, 1)
 max_pool2d.example(spaced(2, 1, 3, 5), (2, 1), (1, 2))
 max_pool2d.example(spaced(1, 1, 5, 5), 2)
+
+max_unpool2d.formula(r"g \text{ at the maxima, else } 0", g=r"\bar x \text{ at the maxima}")
+max_unpool2d.example(
+    normal(1, 2, 2, 3), np.arange(4).reshape(4, 1, 1, 1, 1) == np.arange(12).reshape(2, 2, 3) % 4, (3, 4), 2, 1
+)
