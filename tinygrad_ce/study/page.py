@@ -8,6 +8,9 @@ import html
 import json
 import math
 import os
+import re
+import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import numpy as np
 from tinygrad_ce.common.files import write
 
 _FRAME = """<!doctype html>
-<html lang="en-GB">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -29,15 +32,16 @@ _FRAME = """<!doctype html>
 <body>
 <header>
 <h1>{title}</h1>
-<button type="button" id="theme" hidden>Theme</button>
+<button type="button" id="theme" hidden></button>
 </header>
-<noscript><p class="notice">This page computes with JavaScript, which is switched off in this browser.</p></noscript>
+<noscript><p class="notice">{no-script}</p></noscript>
 <main>
 {body}
 </main>
-<footer><p>Made by tinygrad_ce. The page is this one file: it needs no network, and sends nothing.</p></footer>
+<footer><p>{footer}</p></footer>
 <p id="announcer" class="hidden" role="status"></p>
 <script type="application/json" id="data">{data}</script>
+<script type="application/json" id="texts">{texts}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -90,7 +94,10 @@ def save(where: str, file: Any, text: str, *endings: str) -> None:
     write(path, text)
 
 
-def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any = None, height: int = 800) -> Page:
+def frame(
+    title: str, body: str, *, style: str = "", script: str = "", data: Any = None, texts: Mapping[str, str] | None = None,
+    height: int = 800,
+) -> Page:  # fmt: skip
     """Put a page together: title, theme button and the shared style around a body.
 
     Args:
@@ -99,6 +106,7 @@ def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any
         style: CSS, after the shared one in ``assets/page.css``.
         script: JavaScript, after the shared functions of ``assets/page.js``.
         data: what the script finds as ``pageData``: anything :func:`to_json` takes, names from anywhere included.
+        texts: what the script says by name, with ``say``; names of ``assets/page.toml`` translate the frame.
         height: how many pixels the page takes in a notebook.
 
     Raises:
@@ -113,14 +121,42 @@ def frame(title: str, body: str, *, style: str = "", script: str = "", data: Any
     script = _inline("script", asset("page.js") + script)
     # Only this style and this script may run, and nothing may be loaded, whatever a name manages to smuggle in.
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
-    text = html.escape(title)
-    whole = _FRAME.format(policy=policy, title=text, style=style, body=body, data=to_json(data), script=script)
+    texts = {**page_texts("page"), **(texts or {})}
+    parts = {"policy": policy, "title": html.escape(title), "style": style, "body": body, "data": to_json(data),
+             "texts": to_json(texts), "script": script}  # fmt: skip
+    whole = _FRAME.format_map({**texts, **parts})
     return Page(title, whole, height)
 
 
 def asset(name: str) -> str:
     """The text of a file in ``assets/``."""
     return (resources.files("tinygrad_ce.study") / "assets" / name).read_text(encoding="utf-8")
+
+
+def page_texts(page: str) -> dict[str, str]:
+    """All that a page says, by name: the texts of ``assets/<page>.toml``. A translation is another such dict.
+
+    Texts may hold markup where a template takes them; where the script says them, they are plain.
+    """
+    return {name: text.strip() for name, text in tomllib.loads(asset(f"{page}.toml")).items()}
+
+
+def fill(template: str, texts: Mapping[str, str]) -> str:
+    """HTML with ``{{name}}`` replaced by the text of that name.
+
+    A hole ``{figure}`` in the text becomes an element with ``data-figure="figure"``, for a script to write into.
+
+    Example:
+        >>> fill('<p title="{{who}}">{{sum}}</p>', {"who": 'the "sum"', "sum": "<b>It is {total}.</b>"})
+        '<p title="the &quot;sum&quot;"><b>It is <span data-figure="total"></span>.</b></p>'
+    """
+
+    def text(found: re.Match[str]) -> str:
+        if found[1]:  # the value of an attribute
+            return f"{found[1]}{html.escape(texts[found[2]])}"
+        return re.sub(r"\{([\w-]+)\}", r'<span data-figure="\1"></span>', texts[found[2]])
+
+    return re.sub(r'(=")?\{\{([\w-]+)\}\}', text, template)
 
 
 def to_json(data: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygrad_ce.study.page import Page, asset, frame
+from tinygrad_ce.study.page import Page, asset, fill, frame, page_texts
 
 
 def softmax_page() -> Page:
@@ -19,10 +19,12 @@ def softmax_page() -> Page:
         >>> softmax_page()
         <a page, "Softmax and cross-entropy by hand": .save("page.html") writes it, a browser shows it>
     """
+    texts = page_texts("softmax")
     return frame(
-        "Softmax and cross-entropy by hand",
-        asset("softmax.html"),
+        texts["title"],
+        fill(asset("softmax.html"), texts),
         style=asset("softmax.css"),
         script=asset("softmax.js"),
+        texts=texts,
         height=900,
     )

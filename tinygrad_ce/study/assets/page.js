@@ -2,6 +2,10 @@
 "use strict";
 
 const pageData = JSON.parse(document.getElementById("data").textContent);
+const pageTexts = JSON.parse(document.getElementById("texts").textContent);
+
+/** A text of the page, with values in its holes: say("class", { i: 0 }). */
+const say = (name, values = {}) => pageTexts[name].replace(/\{([\w-]+)\}/g, (_, hole) => values[hole]);
 
 /** The element with an id. */
 const byId = (id) => document.getElementById(id);
@@ -48,7 +52,7 @@ function announce(text) {
   const button = byId("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
-  const label = () => { button.textContent = isDark() ? "Light theme" : "Dark theme"; };
+  const label = () => { button.textContent = say(isDark() ? "light-theme" : "dark-theme"); };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     label();

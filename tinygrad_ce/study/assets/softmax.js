@@ -75,22 +75,30 @@ function widen() {
 /** One row for each class: which is the target, a slider, a number. Made anew only when classes come or go. */
 function buildControls() {
   byId("logits").replaceChildren(...state.logits.map((_, i) => {
-    const radio = element("input", { type: "radio", name: "target", value: i, "aria-label": `class ${i} is the target` });
-    const slider = element("input", { type: "range", "aria-label": `logit of class ${i}, slider` });
-    const number = element("input", { type: "number", step: 0.1, "aria-label": `logit of class ${i}, number` });
+    const radio = element("input", { type: "radio", name: "target", value: i, "aria-label": say("is-target", { i }) });
+    const slider = element("input", { type: "range" });
+    const number = element("input", { type: "number", step: 0.1 });
+    nameInputs(say("logit", { i }), slider, number);
     radio.addEventListener("change", () => { state.target = i; change(); });
     slider.addEventListener("input", () => { state.logits[i] = slider.valueAsNumber; change(); });
     number.addEventListener("input", () => accept(number, -LIMIT, LIMIT, (x) => { state.logits[i] = x; widen(); }));
-    return element("div", { class: "row" }, element("label", { class: "name" }, radio, `class ${i}`), slider, number);
+    return element("div", { class: "row" }, element("label", { class: "name" }, radio, say("class", { i })), slider, number);
   }));
+}
+
+/** What a slider and a field for the same number are called. */
+function nameInputs(name, slider, number) {
+  slider.ariaLabel = say("slider", { name });
+  number.ariaLabel = say("number", { name });
+  number.dataset.name = name;
 }
 
 /** Take a number that was typed. One that is out of bounds is complained of; half a number changes nothing yet. */
 function accept(input, least, most, take) {
   const value = input.valueAsNumber;
   const outside = value < least || value > most;
-  const name = input.getAttribute("aria-label").replace(", number", "");
-  complain(outside ? `${name}: expected a number from ${show(least)} to ${show(most)}` : "");
+  const { name } = input.dataset;
+  complain(outside ? say("out-of-range", { name, least: show(least), most: show(most) }) : "");
   if (outside || Number.isNaN(value)) return;
   take(value);
   change();
@@ -133,8 +141,10 @@ function put(node, value, digits = 6) {
   return node;
 }
 
+const figureOf = (name) => document.querySelector(`[data-figure="${name}"]`);
+
 function showFigure(name, value) {
-  put(document.querySelector(`[data-figure="${name}"]`), value);
+  put(figureOf(name), value);
 }
 
 function showNumbers(f) {
@@ -146,11 +156,11 @@ function showNumbers(f) {
   )));
 }
 
-const nameOf = (i) => (i === state.target ? `class ${i}, the target,` : `class ${i}`);
+const nameOf = (i) => say(i === state.target ? "target-name" : "class", { i });
 
 function rowHeader(i) {
   const own = i === state.target;
-  return element("th", { scope: "row", class: own ? "target" : "" }, own ? "▸ " : "", `class ${i}`);
+  return element("th", { scope: "row", class: own ? "target" : "" }, own ? "▸ " : "", say("class", { i }));
 }
 
 /** 1, 2 or 5 times a power of ten: the least that is no smaller. */
@@ -174,7 +184,7 @@ function drawBars(svg, caption, values, [least, most], outlines = []) {
     return [
       bar(v, middle - 9, 18, own ? "bar target" : "bar"),
       ...(outlines.length ? [bar(outlines[i], middle - 12, 24, "outline")] : []),
-      shape("text", { x: 0, y: middle + 4, class: own ? "marked" : "" }, `${own ? "▸ " : ""}class ${i}`),
+      shape("text", { x: 0, y: middle + 4, class: own ? "marked" : "" }, (own ? "▸ " : "") + say("class", { i })),
       shape("text", { x: width, y: middle + 4, "text-anchor": "end", class: "number" }, show(v)),
     ];
   });
@@ -183,7 +193,8 @@ function drawBars(svg, caption, values, [least, most], outlines = []) {
     shape("text", { x: at(v), y: bottom + 18, "text-anchor": "middle", class: "quiet" }, show(v)),
   ]);
   svg.setAttribute("height", bottom + 22);
-  svg.setAttribute("aria-label", `${caption}: ${values.map((v, i) => `${nameOf(i)} ${show(v)}`).join("; ")}`);
+  const said = values.map((v, i) => say("chart-value", { name: nameOf(i), value: show(v) })).join("; ");
+  svg.setAttribute("aria-label", say("chart", { what: caption, values: said }));
   svg.replaceChildren(...parts, ...ticks);
 }
 
@@ -199,7 +210,7 @@ function drawLoss(svg, p, loss) {
   const label = `${loss > most ? "↑ " : ""}${show(loss)}`;
   const tick = (tx, ty, anchor, text) => shape("text", { x: tx, y: ty, "text-anchor": anchor, class: "quiet" }, text);
   svg.setAttribute("height", height);
-  svg.setAttribute("aria-label", `The curve of -log p; the target has p = ${show(p)} and the loss ${show(loss)}`);
+  svg.setAttribute("aria-label", say("chart-loss", { p: show(p), loss: show(loss) }));
   svg.replaceChildren(
     shape("line", { x1: left, x2: left, y1: top, y2: bottom }),
     shape("line", { x1: left, x2: width - right, y1: bottom, y2: bottom }),
@@ -215,25 +226,25 @@ function drawLoss(svg, p, loss) {
 
 /** A word on a figure in 32 bits, and whether it is bad, good or just to be noted; null where there is nothing to say. */
 const verdicts = {
-  e: (v) => (v === Infinity ? ["bad", "overflow"] : v === 0 ? ["note", "underflow"] : null),
-  sum: (v, way) => (v === Infinity ? ["bad", "overflow"]
-    : way.near === undefined && way.e.some((e) => e > 0 && inFloat32(v + e) === v) ? ["bad", "a term is lost"] : null),
+  e: (v) => (v === Infinity ? ["bad", say("overflow")] : v === 0 ? ["note", say("underflow")] : null),
+  sum: (v, way) => (v === Infinity ? ["bad", say("overflow")]
+    : way.near === undefined && way.e.some((e) => e > 0 && inFloat32(v + e) === v) ? ["bad", say("term-lost")] : null),
   p: (v, way) => (Number.isNaN(v) ? ["bad", "inf ÷ inf"]
     : v === 0 && way.sum === Infinity ? ["bad", "÷ inf"]
-    : v === 0 ? ["note", "underflow"]
-    : v === 1 ? ["note", "rounded to 1"] : null),
+    : v === 0 ? ["note", say("underflow")]
+    : v === 1 ? ["note", say("rounded-to-1")] : null),
   loss(v, way, truth) {
-    if (Number.isNaN(v)) return ["bad", "✗ not a number"];
-    if (v === Infinity) return ["bad", "✗ log of 0"];
+    if (Number.isNaN(v)) return ["bad", say("not-a-number")];
+    if (v === Infinity) return ["bad", say("log-of-0")];
     const error = v === truth ? 0 : Math.abs(v - truth) / truth;
-    if (truth < 2 ** -126) return ["note", "too small for 32 bits"];
-    if (error <= 1e-6) return ["good", "✓ right"];
+    if (truth < 2 ** -126) return ["note", say("too-small")];
+    if (error <= 1e-6) return ["good", say("right")];
     const digits = Math.floor(-Math.log10(error));
-    if (digits < 1) return ["bad", "✗ all digits lost"];
-    return [digits < 4 ? "bad" : "note", `${digits} of 7 digits`];
+    if (digits < 1) return ["bad", say("all-digits-lost")];
+    return [digits < 4 ? "bad" : "note", say("digits-left", { digits })];
   },
-  slope: (v, way, truth) => (Number.isNaN(v) ? ["bad", "✗ not a number"]
-    : v === 0 && truth >= 2 ** -126 ? ["bad", "✗ nothing to learn"] : null),
+  slope: (v, way, truth) => (Number.isNaN(v) ? ["bad", say("not-a-number")]
+    : v === 0 && truth >= 2 ** -126 ? ["bad", say("nothing-to-learn")] : null),
 };
 
 /** The table of the three ways: what each computes at every step, and what it comes to. */
@@ -244,12 +255,12 @@ function showWays() {
   const truth = leaveTargetOut(z, state.target, exact).loss;
   const last = ways[2].near ? "log1p(s/eₜ)" : "log S + (m − xₜ/T)";
   const steps = [
-    ["exponents", "exponent", "x/T", "x/T − m", "x/T − m"],
-    ["e", "exp of it", "e", "e", "e"],
-    ["sum", "sum", "S", "S", "s"],
-    ["p", "probability", "e/S", "e/S", "e/(s + eₜ)"],
-    ["loss", "loss", "−log pₜ", "−log pₜ", last],
-    ["slope", "target’s gradient", "pₜ − 1", "pₜ − 1", "−s/(s + eₜ)"],
+    ["exponents", say("step-exponent"), "x/T", "x/T − m", "x/T − m"],
+    ["e", say("step-exp"), "e", "e", "e"],
+    ["sum", say("step-sum"), "S", "S", "s"],
+    ["p", say("step-p"), "e/S", "e/S", "e/(s + eₜ)"],
+    ["loss", say("loss"), "−log pₜ", "−log pₜ", last],
+    ["slope", say("step-gradient"), "pₜ − 1", "pₜ − 1", "−s/(s + eₜ)"],
   ];
   const cell = (way, step, value, i) => {
     const node = element("td", { "data-way": way.name, "data-step": step, ...(i === undefined ? {} : { "data-class": i }) });
@@ -278,18 +289,17 @@ function update() {
   showControls();
   Object.entries({ loss: f.loss, "target-p": p, entropy: f.entropy, "most-entropy": most })
     .forEach(([name, value]) => showFigure(name, value));
-  byId("classes").textContent = f.p.length;
-  byId("classes-in-words").textContent = ["two", "three", "four", "five", "six"][f.p.length - 2];
+  figureOf("classes").textContent = f.p.length;
+  figureOf("classes-in-words").textContent = say("numerals").split(" ")[f.p.length - 2];
   showNumbers(f);
   const far = roundUp(Math.max(1, ...state.logits.map(Math.abs), ...f.z.map(Math.abs)));
   const negative = [...state.logits, ...f.z].some((v) => v < 0);
-  drawBars(byId("chart-logits"), "Logits divided by the temperature", f.z, [negative ? -far : 0, far], state.logits);
-  drawBars(byId("chart-p"), "Probabilities", f.p, [0, 1]);
-  drawBars(byId("chart-gradient"), "Gradient, p minus onehot", f.gradient, [-1, 1]);
+  drawBars(byId("chart-logits"), say("chart-logits"), f.z, [negative ? -far : 0, far], state.logits);
+  drawBars(byId("chart-p"), say("probabilities"), f.p, [0, 1]);
+  drawBars(byId("chart-gradient"), say("chart-gradient"), f.gradient, [-1, 1]);
   drawLoss(byId("chart-loss"), p, f.loss);
   showWays();
-  return `Loss ${show(f.loss, 4)}. The target, class ${state.target}, has the probability ${show(p, 4)}. `
-    + `Entropy ${show(f.entropy, 4)}.`;
+  return say("summary", { loss: show(f.loss, 4), target: state.target, p: show(p, 4), entropy: show(f.entropy, 4) });
 }
 
 /** After a control: work out, and when it rests, say what came of it and write it into the page's address. */
@@ -311,6 +321,7 @@ function placeBars() {
 
 // ---- Wiring.
 
+nameInputs(say("temperature"), byId("temperature-slider"), byId("temperature"));
 byId("temperature-slider").addEventListener("input", (event) => {
   state.temperature = Number((20 ** event.target.valueAsNumber).toPrecision(3));
   change();
