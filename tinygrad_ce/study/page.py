@@ -95,9 +95,15 @@ def save(where: str, file: Any, text: str, *endings: str) -> None:
 
 
 def frame(
-    title: str, body: str, *, style: str = "", script: str = "", data: Any = None, texts: Mapping[str, str] | None = None,
+    title: str,
+    body: str,
+    *,
+    style: str = "",
+    script: str = "",
+    data: Any = None,
+    texts: Mapping[str, str] | None = None,
     height: int = 800,
-) -> Page:  # fmt: skip
+) -> Page:
     """Put a page together: title, theme button and the shared style around a body.
 
     Args:

@@ -338,7 +338,10 @@ for (const button of document.querySelectorAll("[data-set]")) {
   button.addEventListener("click", () => { set(button.dataset.set); change(); });
 }
 document.addEventListener("focusout", () => { complain(""); showControls(); });
-addEventListener("hashchange", () => { if (set(location.hash.slice(1))) change(); });
+addEventListener("hashchange", ({ newURL }) => { // by now, what rested before may have written its own address
+  const { hash } = new URL(newURL);
+  if (hash !== "#train" && set(hash.slice(1))) change();
+});
 addEventListener("resize", update);
 narrow.addEventListener("change", () => { placeBars(); update(); });
 placeBars();
