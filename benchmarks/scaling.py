@@ -86,6 +86,48 @@ def _drawing(operators: int) -> Case:
     return lambda: tg.study.graph(loss, fold=False, names={}), lambda drawing: None
 
 
+def _leaves(n: int) -> list[Any]:
+    return [tg.Tensor(np.ones(3), requires_grad=True) for _ in range(n)]
+
+
+def _join(parts: int) -> Case:
+    leaves = _leaves(parts)
+    return lambda: tg.stack(leaves).sum(), lambda loss: loss.backward(retain_graph=False)
+
+
+def _products(numbers: int) -> Case:
+    """Products and running products, with zeros among the factors."""
+    x = tg.Tensor(np.where(np.arange(numbers) % (numbers // 2), 1.0, 0.0), requires_grad=True)
+    return lambda: tg.prod(x) + tg.cumprod(x).sum(), lambda loss: loss.backward(retain_graph=False)
+
+
+def _optimizer(parameters: int) -> Case:
+    """A step of Adam, and its state and the model's, out and in."""
+
+    class Model(tg.nn.Module):
+        def __init__(self) -> None:
+            self.all = _leaves(parameters)
+
+    model = Model()
+    optimizer = tg.optim.Adam(model.parameters())
+
+    def step() -> None:
+        for p in optimizer.parameters:
+            p.grad = np.ones(3)
+        optimizer.step()
+
+    def states(_: Any) -> None:
+        for each in (optimizer, model):
+            each.load_state_dict(each.state_dict())
+
+    return step, states
+
+
+def _explanation(operators: int) -> Case:
+    loss = _chain(operators)[0]()
+    return lambda: str(tg.study.explain(loss, names={})), lambda text: None
+
+
 # What grows, its sizes, the first few of them for a quick run, and the case of a size.
 GROWTHS: dict[str, tuple[list[int], Callable[[int], Case]]] = {
     "cross_entropy, rows × 10": ([1_000, 10_000, 100_000, 1_000_000], lambda n: _loss(n, 10)),
@@ -93,7 +135,11 @@ GROWTHS: dict[str, tuple[list[int], Callable[[int], Case]]] = {
     "linear_cross_entropy, 256 × 64 → classes": ([1_000, 10_000, 100_000, 1_000_000], _linear),
     "layers of 64, batch 256": ([4, 16, 64, 256], _deep),
     "a chain of tiny operators": ([100, 1_000, 10_000, 100_000], _chain),
+    "stack of so many Tensors": ([100, 1_000, 10_000, 100_000], _join),
+    "prod and cumprod, zeros among the factors": ([1_000, 10_000, 100_000, 1_000_000], _products),
+    "parameters: Adam's step, states out and in": ([100, 1_000, 10_000, 100_000], _optimizer),
     "a drawing of so many operators": ([300, 1_000, 3_000, 10_000], _drawing),
+    "an explanation of so many operators": ([300, 1_000, 3_000, 10_000], _explanation),
 }
 
 

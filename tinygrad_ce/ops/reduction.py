@@ -420,17 +420,20 @@ def cumprod(x, axis=None):
 
 
 def _cumprod_rule(g, y, x, axis):
-    if np.all(y != 0) and np.isfinite(y).all():
-        return _sums_from_the_end(g * y, axis).reshape(x.shape) / x
-    # Each factor is left out once (set to 1), along a new axis; it is in the products from its own place on.
-    x_last, g_last = (np.moveaxis(v.reshape(y.shape), -1 if axis is None else axis, -1)[..., None, :] for v in (x, g))
-    left_out = np.eye(x_last.shape[-1], dtype=bool)
-    back = np.sum(np.triu(g_last * cumprod(np.where(left_out, 1, x_last), -1)), -1)
-    return np.moveaxis(back, -1, -1 if axis is None else axis).reshape(x.shape)
+    """The product before a factor times s, where s is g there + the next factor times its s: no division by zero."""
+    last = -1 if axis is None else axis
+    s, y_last, factors = (np.moveaxis(v.reshape(y.shape), last, -1) for v in (g, y, x))
+    n, step, factors = s.shape[-1], 1, factors[..., 1:]
+    while step < n:  # s has the terms of `step` places, and then of twice as many; factors leads so far ahead
+        s = np.concatenate([s[..., :-step] + factors * s[..., step:], s[..., -step:]], -1)
+        factors = factors[..., :-step] * factors[..., step:]
+        step *= 2
+    before = np.concatenate([np.ones_like(y_last[..., :1]), y_last[..., :-1]], -1)
+    return np.moveaxis(before * s, -1, last).reshape(x.shape)
 
 
 cumprod.vjp(x=_cumprod_rule)
-cumprod.formula(r"\text{running products of } x", x=r"\frac{\text{running sums of } g \cdot y \text{ from the end}}{x}")
+cumprod.formula(r"\text{running products of } x", x=r"\sum_{k \ge i} g_k \prod_{j \le k,\, j \ne i} x_j")
 cumprod.example(positive(3, 4))
 cumprod.example(spaced(3, 4), axis=0)
 cumprod.example(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]]), axis=1)
