@@ -3,9 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_ce import data, nn, optim, train
-from tinygrad_ce.check.gradcheck import gradcheck, gradgradcheck
-from tinygrad_ce.check.report import GradientError
 from tinygrad_ce.common import spellings
 from tinygrad_ce.engine.anomaly import AnomalyError, detect_anomaly
 from tinygrad_ce.engine.guard import guard_rules, primitive
@@ -23,7 +20,6 @@ from tinygrad_ce.ops.reduction import *  # noqa: F403
 from tinygrad_ce.ops.shape import *  # noqa: F403
 from tinygrad_ce.ops.softmax import *  # noqa: F403
 from tinygrad_ce.tensor import Tensor
-from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, fit, precision_recall, predict
 from tinygrad_ce.transforms import grad, hessian, hvp, jacobian, value_and_grad
 
 Primitive.unexpected = staticmethod(spellings.unexpected)
@@ -32,8 +28,12 @@ for _operator in registry.values():  # whoever gives one of them another rule fr
     if _operator.primitive is not None:
         guard_rules(_operator)
 
-if TYPE_CHECKING:
-    from tinygrad_ce import export, study
+if TYPE_CHECKING:  # what is imported when it is first asked for, as not every program needs it: see _LATER
+    from tinygrad_ce import data, export, nn, optim, study, train
+    from tinygrad_ce.check.gradcheck import gradcheck, gradgradcheck
+    from tinygrad_ce.check.report import GradientError
+    from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, precision_recall, predict
+    from tinygrad_ce.train.fit import fit
 
 __version__ = "0.1.0"
 
@@ -44,9 +44,24 @@ __all__ = [
     "primitive", "set_num_threads", "study", "train", "value_and_grad",
 ]  # fmt: skip
 
+_LATER = {
+    **dict.fromkeys(["data", "export", "mpi", "nn", "optim", "sklearn", "study", "train"], ""),
+    **dict.fromkeys(["gradcheck", "gradgradcheck"], ".check.gradcheck"),
+    **dict.fromkeys(["GradientError"], ".check.report"),
+    **dict.fromkeys(
+        ["CheckpointError", "History", "accuracy", "confusion_matrix", "fit", "precision_recall", "predict"], ".train"
+    ),
+}  # a module, or a name and the module that has it
+_missing = spellings.missing(__name__, __all__)
+
 
 def __getattr__(name: str) -> Any:
-    """The modules that not every program needs, imported when they are first asked for."""
-    if name in ("export", "mpi", "sklearn", "study"):
-        return importlib.import_module(f"tinygrad_ce.{name}")
-    return spellings.missing(__name__, __all__)(name)  # raises
+    """What ``import tinygrad_ce`` leaves out, imported when it is first asked for."""
+    if name not in _LATER:
+        return _missing(name)  # raises
+    module = importlib.import_module(__name__ + (_LATER[name] or f".{name}"))
+    return globals().setdefault(name, getattr(module, name) if _LATER[name] else module)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

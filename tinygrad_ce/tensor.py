@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -395,6 +394,8 @@ class Tensor(Node):
 
     def _repr_html_(self) -> str:
         """In a notebook: what it is, its numbers, and its gradient if there is one."""
+        import html  # its table of entities takes longer than all of this file
+
         what = ", ".join([f"shape {self.shape}", str(self.dtype), *self._origin()])
         cells = "".join(
             f'<td style="text-align: left; vertical-align: top">{name}<pre>'

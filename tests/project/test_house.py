@@ -2,9 +2,12 @@
 
 import ast
 import pathlib
+import subprocess
 import sys
 
 import pytest
+
+import tinygrad_ce as tg
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "tinygrad_ce"
 FILES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
@@ -92,6 +95,18 @@ def test_only_the_entries_know_the_whole_package():
     know = {module for module in GRAPH if any(floor(other) == "cli" for other in GRAPH[module])}
     assert {module for module in know if floor(module) != "cli"} == entries
     assert {floor(module) for module in GRAPH if "tinygrad_ce" in GRAPH[module]} <= {"cli", "docs"}
+
+
+def test_what_not_every_program_needs_is_imported_when_it_is_asked_for():
+    """The door alone loads the engine and its operators; each name that comes later is known to type checkers."""
+    code = "import sys, tinygrad_ce; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {floor(name) for name in loaded if name.startswith("tinygrad_ce.")} == {*BELOW, "transforms"}
+    typed = next(node for node in MODULES["tinygrad_ce"].body if isinstance(node, ast.If))
+    names = {alias.name for node in typed.body for alias in node.names}
+    assert names == tg._LATER.keys() - {"mpi", "sklearn"}  # extras, which their users import by name
+    assert names <= {*tg.__all__} <= {*dir(tg)}
+    assert all(getattr(tg, name).__name__ in (name, f"tinygrad_ce.{name}") for name in names)
 
 
 def test_few_modules_lie_at_the_root():

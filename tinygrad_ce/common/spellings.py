@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +50,8 @@ def instead(name: str, known: Iterable[str], table: Mapping[str, str] = NAMES) -
     """
     if name in table:
         return f"; here it is {table[name]}"
+    import difflib  # takes longer than all of this file
+
     near = difflib.get_close_matches(name, known, 1, 0.7)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import linecache
 import os
-import pathlib
 import sys
 import threading
 import weakref
@@ -17,7 +16,7 @@ import numpy as np
 
 from tinygrad_ce.engine.primitive import Primitive, Rule, primitives
 
-_PACKAGE = str(pathlib.Path(__file__).parents[1]) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 watching: list[Watch] = []  # those of all threads: while there is one, every operator is watched
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)

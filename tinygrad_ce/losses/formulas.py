@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,24 +9,25 @@ import numpy as np
 from tinygrad_ce.losses.validate import check_axis
 
 
-@dataclass
 class Written:
     """A cross-entropy of logits as LaTeX, part by part; y is a soft or smoothed target, w are the class weights."""
 
-    logits: str
-    target: Any
-    axis: int | None
-    weight: Any
-    ignore_index: int
-    reduction: str
-    label_smoothing: float
-
-    def __post_init__(self) -> None:
-        self.target = np.asarray(self.target)
+    def __init__(
+        self,
+        logits: str,
+        target: Any,
+        axis: int | None,
+        weight: Any,
+        ignore_index: int,
+        reduction: str,
+        smoothing: float,
+    ) -> None:
+        self.target, self.axis, self.ignore_index = np.asarray(target), axis, ignore_index
+        self.reduction, self.smoothing = reduction, smoothing
         self.soft = self.target.dtype.kind == "f"
-        self.dense = self.soft or self.label_smoothing != 0
-        self.p = rf"\mathrm{{softmax}}({self.logits})"
-        self.w = "" if self.weight is None else "w_{target} "
+        self.dense = self.soft or smoothing != 0
+        self.p = rf"\mathrm{{softmax}}({logits})"
+        self.w = "" if weight is None else "w_{target} "
 
     @property
     def loss(self) -> str:
@@ -60,14 +60,14 @@ class Written:
     @property
     def logits_gradient(self) -> str:
         """The gradient in all logits, with what has become of y."""
-        how = ["smoothed"] * (self.label_smoothing != 0) + ["weighted"] * bool(self.w)
+        how = ["smoothed"] * (self.smoothing != 0) + ["weighted"] * bool(self.w)
         note = rf"\text{{, y {' and '.join(how)}}}" if self.dense and how else ""
         return product(self.factor, self.row_gradient(self.p)) + note
 
     @property
     def target_gradient(self) -> str:
         """The gradient in a soft target."""
-        scales = [f"{1 - self.label_smoothing:g}"] * (self.label_smoothing != 0) + ["w"] * bool(self.w)
+        scales = [f"{1 - self.smoothing:g}"] * (self.smoothing != 0) + ["w"] * bool(self.w)
         return product("-g", self.factor, *scales, rf"\log {self.p}")
 
 

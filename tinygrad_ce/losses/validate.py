@@ -6,7 +6,7 @@ value, what is valid, and the likely cause.
 
 from __future__ import annotations
 
-import pathlib
+import os
 import sys
 import warnings
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_ce.common.options import number
 
-_PACKAGE = str(pathlib.Path(__file__).parents[1])
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 REDUCTIONS = ("mean", "sum", "none")
 _ONE_LOGIT = (
