@@ -36,12 +36,6 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-
-
-@pytest.fixture
 def flowers(elsewhere):
     """A table with names for its columns and classes."""
     iris = data.load_iris()
@@ -90,18 +84,10 @@ def test_train_digits_says_what_it_does_and_writes_a_run(capsys, elsewhere):
     assert float(out.split("test accuracy ")[1].split()[0]) >= 0.95
     assert "epoch 45/45  training: loss " in out
     assert "recall" in out
-    files = [
-        "config.toml",
-        "metrics.csv",
-        "model.npz",
-        "confusion.csv",
-        "figures/training.png",
-        "figures/confusion.png",
-    ]
-    assert out.endswith(f"\nsaved in digits-run/: {', '.join(files)}\n")
-    assert sorted(p.relative_to("digits-run").as_posix() for p in Path("digits-run").rglob("*.*")) == sorted(files)
-    for name in files[-2:]:
-        assert Path("digits-run", name).read_bytes().startswith(b"\x89PNG")
+    files = ["config.toml", "metrics.csv", "model.npz", "confusion.csv"]
+    drawing = "train --config digits-run/config.toml --resume --figures"
+    assert out.endswith(f"\nsaved in digits-run/: {', '.join(files)}\nfigures, too: tinygrad-ce {drawing}\n")
+    assert sorted(p.name for p in Path("digits-run").rglob("*.*")) == sorted(files)
     first = Path("digits-run/model.npz").read_bytes()
     assert "digits-run: holds a run of 45 epochs; --resume goes on" in refused(capsys, "train", "digits", "--quiet")
     assert Path("digits-run/model.npz").read_bytes() == first
@@ -109,9 +95,22 @@ def test_train_digits_says_what_it_does_and_writes_a_run(capsys, elsewhere):
     assert Path("digits-run/model.npz").read_bytes() == first
 
 
-def test_the_tables_of_a_run(capsys, elsewhere, no_figures):
+def test_figures_are_drawn_where_they_are_asked_for(capsys, elsewhere, monkeypatch):
+    printed(capsys, "train", "iris", *QUIET)
+    trained = Path("iris-run/model.npz").read_bytes()
+    figures = [Path("iris-run/figures", name) for name in ("training.png", "confusion.png")]
+    again = ["train", "--config", "iris-run/config.toml", "--resume", "--figures"]
+    assert printed(capsys, *again).endswith(", confusion.csv, figures/training.png, figures/confusion.png\n")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
+    assert Path("iris-run/model.npz").read_bytes() == trained
+    printed(capsys, "train", "iris", "--epochs", "3", "--quiet", "--resume")  # whose figures they are not
+    assert not any(path.exists() for path in figures)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "--figures needs matplotlib: pip install 'tinygrad-ce[plot]'" in refused(capsys, *again)
+
+
+def test_the_tables_of_a_run(capsys, elsewhere):
     out = printed(capsys, "train", "iris", "--epochs", "3", "--patience", "2")
-    assert "no figures: they need matplotlib: pip install 'tinygrad-ce[plot]'" in out
     with open("iris-run/metrics.csv") as file:
         metrics = list(csv.DictReader(file))
     assert [row["epoch"] for row in metrics] == ["1", "2", "3"]
@@ -134,7 +133,7 @@ def test_the_tables_of_a_run(capsys, elsewhere, no_figures):
     [(40_000, 200, []), (200, 20, ["--hidden", "1500,1000", "--optimizer", "adam", "--patience", "2"]),
      (6000, 50, ["--hidden", "500,500", "--batch-size", "4096"])],
 )  # fmt: skip
-def test_the_memory_it_announces_is_what_it_takes(rows, width, argv, capsys, no_figures):
+def test_the_memory_it_announces_is_what_it_takes(rows, width, argv, capsys):
     rng = np.random.default_rng(0)
     np.savez("r.npz", x=rng.standard_normal((rows, width), np.float32), y=rng.integers(0, 10, rows))
     tracemalloc.start()
@@ -185,7 +184,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize(("argv", "by_hand"), BY_HAND.values(), ids=BY_HAND)
-def test_options_reach_the_training(argv, by_hand, capsys, no_figures):
+def test_options_reach_the_training(argv, by_hand, capsys):
     Path("few.csv").write_text("\n".join(f"{i % 7},{i % 5},{'rare' if i % 6 == 0 else 'often'}" for i in range(60)))
     printed(capsys, "train", "few.csv", "--quiet", "--epochs", "12", "--lr", "0.5", *argv)
     train = data.split(data.load_csv("few.csv"), 0.2)[0]
@@ -210,7 +209,7 @@ def test_options_reach_the_training(argv, by_hand, capsys, no_figures):
         ("cosine", lambda t, rest: (1 + np.cos(np.pi * t / rest)) / 2),
     ],
 )
-def test_the_rate_warms_up_and_follows_its_schedule(schedule, rate, capsys, no_figures):
+def test_the_rate_warms_up_and_follows_its_schedule(schedule, rate, capsys):
     printed(capsys, "train", "iris", "--quiet", "--epochs", "9", "--warmup", "3", "--schedule", schedule, "--lr", "0.1")
     found = np.genfromtxt("iris-run/metrics.csv", delimiter=",", names=True)["lr"]
     warm, rest = 3 * 4, 6 * 4  # 120 rows are 4 steps of 32
@@ -224,7 +223,7 @@ def test_train_on_files(capsys, flowers):
     assert Path("flowers-run/model.npz").exists()
 
 
-def test_what_is_larger_than_memory_is_streamed(capsys, flowers, no_figures):
+def test_what_is_larger_than_memory_is_streamed(capsys, flowers):
     rng = np.random.default_rng(0)
     digits = data.load_digits()
     images, labels = (digits.x.reshape(-1, 8, 8) * 16).astype(np.uint8)[:900], digits.y[:900]
@@ -293,7 +292,7 @@ def test_a_run_trained_anew_keeps_nothing_of_the_old_one(capsys, elsewhere, monk
     "name", ["confusion.csv", "metrics.csv", "model.npz", "config.toml", "figures", "new", "tensorboard/a"]
 )
 @pytest.mark.parametrize("how", ["--resume", "--replace"])
-def test_no_link_in_a_runs_folder_is_followed(name, how, capsys, elsewhere, no_figures):
+def test_no_link_in_a_runs_folder_is_followed(name, how, capsys, elsewhere):
     printed(capsys, "train", "iris", *QUIET)
     link, target = Path("iris-run", name), elsewhere / "mine"
     link.parent.mkdir(exist_ok=True)
@@ -310,7 +309,7 @@ def test_no_link_in_a_runs_folder_is_followed(name, how, capsys, elsewhere, no_f
 
 
 def test_a_hard_link_in_a_runs_folder_is_replaced(capsys, elsewhere):
-    printed(capsys, "train", "iris", *QUIET)
+    printed(capsys, "train", "iris", *QUIET, "--figures")
     precious = {}
     for path in [path for path in Path("iris-run").rglob("*") if path.is_file()]:
         other = elsewhere / f"mine-{path.name}"
@@ -321,7 +320,7 @@ def test_a_hard_link_in_a_runs_folder_is_replaced(capsys, elsewhere):
     assert {path: path.read_bytes() for path in precious} == precious
 
 
-def test_a_config_does_not_say_where_to_write(capsys, elsewhere, no_figures):
+def test_a_config_does_not_say_where_to_write(capsys, elsewhere):
     (elsewhere / "other").mkdir()
     printed(capsys, "train", "iris", *QUIET, "--run", "other/finished")
     before = {path: path.read_bytes() for path in Path("other").rglob("*.*")}
@@ -335,7 +334,7 @@ def test_a_config_does_not_say_where_to_write(capsys, elsewhere, no_figures):
     assert "replace: no such option" in refused(capsys, "train", "iris", "--config", "again.toml")
 
 
-def test_a_trained_run_is_replaced_only_if_asked(capsys, elsewhere, no_figures):
+def test_a_trained_run_is_replaced_only_if_asked(capsys, elsewhere):
     printed(capsys, "train", "iris", *QUIET)
     before = Path("iris-run/model.npz").read_bytes()
     words = "--run iris-run: holds a run of 2 epochs; --resume goes on with it, --replace trains it anew"
@@ -350,7 +349,7 @@ def test_a_trained_run_is_replaced_only_if_asked(capsys, elsewhere, no_figures):
     assert Path("b/model.npz").read_bytes() == before
 
 
-def test_two_trainings_of_one_folder_find_out(capsys, elsewhere, no_figures):
+def test_two_trainings_of_one_folder_find_out(capsys, elsewhere):
     printed(capsys, "train", "iris", *QUIET)
     before = Path("iris-run/model.npz").read_bytes()
     with files.alone("iris-run"):
@@ -372,7 +371,7 @@ def test_two_trainings_of_one_folder_find_out(capsys, elsewhere, no_figures):
     assert found == [2]
 
 
-def test_what_a_killed_training_left_goes(capsys, elsewhere, no_figures):
+def test_what_a_killed_training_left_goes(capsys, elsewhere):
     printed(capsys, "train", "iris", *QUIET)
     names = ("config.toml", "model.npz", "confusion.csv", "metrics.csv")
     for name in names:
@@ -414,7 +413,7 @@ HOSTILE = [*CAFE, "a\u202ebad", "\u200bhidden", "=1+2", "$\\frac{$"]
 def test_hostile_names_of_classes(capsys, elsewhere):
     rows = [f"{i},{i % 7},{HOSTILE[i % 6]}" for i in range(120)]
     Path("n.csv").write_text("\n".join(rows), encoding="utf-8")
-    out = printed(capsys, "train", "n.csv", *QUIET)
+    out = printed(capsys, "train", "n.csv", *QUIET, "--figures")
     assert "2 features, 5 classes of" in out
     assert not {"\u202e", "\u200b", "\u0301"} & set(out)
     for name in ("a\\u202ebad", "\\u200bhidden", "=1+2", "$\\frac{$", "café"):
@@ -436,7 +435,7 @@ def test_hostile_names_of_classes(capsys, elsewhere):
     ["explain", "2", "-1", "0.1", "--target", "1"], ["gradcheck", "exp"], ["train", "größe.csv", *QUIET],
     ["predict", "größe-run", "x.csv"], ["evaluate", "größe-run"], ["train", "日本.csv"],
 ])  # fmt: skip
-def test_terminals_of_ascii_alone(argv, capsys, elsewhere, no_figures):
+def test_terminals_of_ascii_alone(argv, capsys, elsewhere):
     Path("größe.csv").write_text("\n".join(f"{i},{i % 7},{['groß', 'klein'][i % 2]}" for i in range(60)))
     Path("x.csv").write_text("1,2\n")
     if "größe-run" in argv:
@@ -459,7 +458,7 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
-def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere, no_figures):
+def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere):
     argv = ["train", "moons", "--hidden", "8", "--quiet"]
     printed(capsys, *argv, "--epochs", "6", "--run", "a")
     printed(capsys, *argv, "--epochs", "3", "--run", "b")
@@ -478,7 +477,7 @@ def test_resume_gives_the_same_file_as_one_run(capsys, elsewhere, no_figures):
     assert tomllib.loads(Path("b/config.toml").read_text())["epochs"] == 6
 
 
-def test_resume_in_the_middle_of_an_epoch_with_everything(capsys, monkeypatch, no_figures):
+def test_resume_in_the_middle_of_an_epoch_with_everything(capsys, monkeypatch):
     printed(capsys, *EVERYTHING, "--run", "a")
     step, steps = tg.optim.Adam.step, []
 
@@ -505,7 +504,7 @@ def test_resume_in_the_middle_of_an_epoch_with_everything(capsys, monkeypatch, n
     assert "was trained with epochs 6, now it is 7" in refused(capsys, *longer)
 
 
-def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeypatch, no_figures):
+def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeypatch):
     step, steps = tg.optim.SGD.step, []
 
     def interrupted(self):
@@ -534,7 +533,7 @@ def test_ctrl_c_says_what_is_saved_and_only_by_the_first_process(capsys, monkeyp
     )
 
 
-def test_patience_leaves_the_best_weights(capsys, no_figures):
+def test_patience_leaves_the_best_weights(capsys):
     argv = ["train", "moons", "--quiet", "--hidden", "16", "--optimizer", "adam", "--lr", "0.3", "--patience", "3"]
     out = printed(capsys, *argv)
     last, best = map(int, re.search(r"stopped after epoch (\d+): .* those of epoch (\d+)", out).groups())
@@ -548,7 +547,7 @@ def test_patience_leaves_the_best_weights(capsys, no_figures):
 # --config
 
 
-def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_figures):
+def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere):
     printed(capsys, *EVERYTHING, "--run", "a")
     text = Path("a/config.toml").read_text()
     head = text.splitlines()[0]
@@ -559,7 +558,7 @@ def test_a_runs_config_is_all_it_takes_to_train_it_again(capsys, elsewhere, no_f
         "epochs": 6, "stop-early": False, "batch-size": 32, "accumulate": 2,
         "schedule": "cosine", "warmup": 2, "clip": 1.0, "ema": 0.9,
         "class-weight": "balanced", "patience": 9, "seed": 0, "run": "a", "tensorboard": False,
-        "film": False, "data-parallel": False, "quiet": True,
+        "figures": False, "film": False, "data-parallel": False, "quiet": True,
     }  # fmt: skip
     assert text.splitlines()[-1] == "# not set: label, checkpoint-steps"
     printed(capsys, "train", "--config", "a/config.toml", "--run", "b")
@@ -759,7 +758,7 @@ def mpiexec(*argv, code="from tinygrad_ce.cli import main; import sys; sys.exit(
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_two_processes_end_in_the_model_of_one(capsys, no_figures):
+def test_two_processes_end_in_the_model_of_one(capsys):
     argv = ["train", "digits", "--epochs", "3", "--hidden", "8", "--patience", "2", "--ema", "0.9"]
     printed(capsys, *argv, "--run", "one")
     done = mpiexec(*argv, "--run", "two", "--data-parallel")
@@ -950,7 +949,7 @@ def test_help_has_examples(capsys):
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert "example" in out
-        assert out.count("(off: --no-") == {"train": 6, "evaluate": 1}.get(argv[0], 0)
+        assert out.count("(off: --no-") == {"train": 7, "evaluate": 1}.get(argv[0], 0)
 
 
 def test_it_runs_as_a_module():
@@ -985,7 +984,7 @@ def test_steps_fit_the_number_of_rows(rows, batch, steps, epochs, early):
         assert args.epochs == (3 if argv[0] == "--epochs" else epochs)
 
 
-def test_training_stops_when_the_loss_does_and_goes_on_as_if_it_had_not_stopped(capsys, no_figures, monkeypatch):
+def test_training_stops_when_the_loss_does_and_goes_on_as_if_it_had_not_stopped(capsys, monkeypatch):
     monkeypatch.setattr(train, "_STEPS", 100)
     monkeypatch.setattr(train, "_LAST_STEPS", 60)
     rng = np.random.default_rng(0)
@@ -1009,7 +1008,7 @@ def test_training_stops_when_the_loss_does_and_goes_on_as_if_it_had_not_stopped(
     assert len(np.genfromtxt("r-run/metrics.csv", delimiter=",", names=True)["loss"]) == 40
 
 
-def test_a_run_with_batches_of_another_size_is_resumed_with_them(capsys, no_figures):
+def test_a_run_with_batches_of_another_size_is_resumed_with_them(capsys):
     for run, epochs in (("a", "3"), ("b", "2")):
         printed(capsys, "train", "iris", "--quiet", "--epochs", epochs, "--batch-size", "7", "--run", run)
     printed(capsys, "train", "iris", "--quiet", "--epochs", "3", "--run", "b", "--resume")
@@ -1036,7 +1035,7 @@ def test_of_many_classes_those_with_most_mistakes_are_shown(monkeypatch):
 def test_the_figure_of_many_classes_shows_those_with_most_mistakes(capsys):
     rng = np.random.default_rng(0)
     np.savez("many.npz", x=rng.standard_normal((400, 3), np.float32), y=np.arange(400) % 100)
-    out = printed(capsys, "train", "many.npz", *QUIET)
+    out = printed(capsys, "train", "many.npz", *QUIET, "--figures")
     assert "the 30 of 100 classes with most mistakes" in out
     with open("many-run/confusion.csv") as file:
         assert len(list(csv.reader(file))) == 101

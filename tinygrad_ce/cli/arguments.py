@@ -117,6 +117,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     again.add_argument("--replace", action="store_true", help="train a run anew that has a model already")
     run.add_argument("--checkpoint-steps", type=count, metavar="N", help="save after every N steps, too")
     _flag(run, "--tensorboard", "log for TensorBoard, too")
+    _flag(run, "--figures", "draw the training's curves and the confusion matrix, too")
     _flag(run, "--film", "write training.html, too: a page with a slider over the epochs")
     _flag(run, "--data-parallel", "share the steps among the processes that mpiexec started")
     _flag(run, "--quiet", "no progress")

@@ -96,14 +96,13 @@ class Run(Callback):
             yield
 
     def on_train_begin(self, training: Training) -> None:
-        """Write the options. What an earlier training left goes, unless this one goes on from it."""
+        """Write the options. What an earlier training left goes; where this one goes on from it, its figures do."""
         if training.epoch >= training.epochs:
             return
-        if not training.updates:
-            logs = self.tensorboard.glob("*/events.out.tfevents.*")
-            for path in (*self.files, *logs):
-                if path != self.config:
-                    path.unlink(missing_ok=True)
+        logs = self.tensorboard.glob("*/events.out.tfevents.*")
+        for path in self.drawings.values() if training.updates else (*self.files, *logs):
+            if path != self.config:
+                path.unlink(missing_ok=True)
         write(self.config, config.as_toml(self.args, f"{config.MARK[2:]}{self.comment}"))
 
     def on_train_end(self, training: Training) -> None:
@@ -124,12 +123,10 @@ class Run(Callback):
         with replacing(self.confusion, text=True) as file:
             write_rows(file, ["true \\ predicted", *classes], counted)
 
-    def draw(self, history: History, confusion: np.ndarray, classes: Sequence[str]) -> bool:
-        """Draw how training went and what was confused, if matplotlib is there."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            return False
+    def draw(self, history: History, confusion: np.ndarray, classes: Sequence[str]) -> None:
+        """Draw how training went and what was confused."""
+        from matplotlib.figure import Figure  # it takes longer than to train on a small table
+
         from tinygrad_ce.study import plot
 
         self.figures.mkdir(exist_ok=True)
@@ -150,7 +147,6 @@ class Run(Callback):
         ax = plot.confusion_matrix(confusion[np.ix_(shown, shown)], [classes[i] for i in shown], ax=figure.subplots())
         ax.title.set_text(f"Confusion on the test rows{of}")
         _save(figure, self.drawings["confusion"])
-        return True
 
     def contents(self) -> list[str]:
         """The names of what it holds."""

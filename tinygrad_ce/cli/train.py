@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ from tinygrad_ce.train.training import Training
 _STEPS, _MOST_EPOCHS, _MOST_STEPS = 2000, 40, 10_000
 _LAST_STEPS, _LOWER = 1000, 0.01
 _LEAST_BATCH, _MOST_BATCH, _BATCHES = 32, 1024, 400  # rows in a batch, and batches in an epoch where it may grow
-_SAVED = 50  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
+_SAVED = 20  # how often a training saves, at least, if it has so many epochs; a write takes milliseconds
 _FIXED = (
     "optimizer", "lr", "batch_size", "accumulate", "schedule", "warmup", "clip", "ema", "class_weight", "patience",
     "seed", "stream", "label",
@@ -95,6 +96,8 @@ def _prepare(args: argparse.Namespace, first: bool) -> tuple[Parts, Run]:
     args.run = args.run or Path(f"{stem or 'data'}-run")
     folder = Run(args.run, args, f"{__version__}: {shlex.join(['tinygrad-ce', *args.argv])}")
     if first:
+        if args.figures and importlib.util.find_spec("matplotlib") is None:
+            raise ImportError("--figures needs matplotlib: pip install 'tinygrad-ce[plot]'")
         folder.check()
     found = "" if args.resume else folder.replaced()
     before = classifier.load(folder.model)[1] if args.resume else {}
@@ -249,7 +252,8 @@ def _report(args: argparse.Namespace, parts: Parts, model: nn.Sequential, folder
     print(f"\n{found} held out\n")
     print(summary.table(found.confusion, parts.classes))
     folder.write_confusion(found.confusion, parts.classes)
-    drawn = folder.draw(history, found.confusion, parts.classes)
+    if args.figures:
+        folder.draw(history, found.confusion, parts.classes)
     print(f"\nsaved in {args.run}/: {', '.join(folder.contents())}")
-    if not drawn:
-        print("no figures: they need matplotlib: pip install 'tinygrad-ce[plot]'")
+    if not args.figures and not args.quiet:
+        print(f"figures, too: tinygrad-ce train --config {shlex.quote(str(folder.config))} --resume --figures")
