@@ -15,7 +15,7 @@ collect_ignore_glob = ["reference/*", "mpi/programs/*"]  # scripts: one needs Py
 
 # The same examples at every run. A long hunt: pytest tests/engine/test_properties.py --hypothesis-profile=hunt
 settings.register_profile(
-    "quick", max_examples=30, derandomize=True, database=None, deadline=None, print_blob=True,
+    "quick", max_examples=20, derandomize=True, database=None, deadline=None, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 settings.register_profile("hunt", settings.get_profile("quick"), max_examples=1000, derandomize=False)

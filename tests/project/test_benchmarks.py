@@ -16,7 +16,10 @@ def run(*arguments):
     return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ORDER)
+WRITTEN = ("tape", "accuracy")  # those of the test that writes a report
+
+
+@pytest.mark.parametrize("name", sorted({*ORDER} - {*WRITTEN}))
 def test_a_benchmark_runs(name):
     done = run(f"benchmarks.{name}", "--quick")
     assert done.returncode == 0, done.stderr
@@ -30,7 +33,7 @@ def test_all_of_them_are_run_by_one_command_but_those_that_count_faults():
 
 
 def test_what_is_printed_is_written_down(tmp_path):
-    done = run("benchmarks", "--quick", "tape", "accuracy", "--output", str(tmp_path / "RESULTS.md"))
+    done = run("benchmarks", "--quick", *WRITTEN, "--output", str(tmp_path / "RESULTS.md"))
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "RESULTS.md").read_text()
     assert "## tape" in text

@@ -82,7 +82,7 @@ def rows_with_origins(explained):
 
 @pytest.mark.parametrize("name", sorted(registry))
 def test_every_entry_is_what_its_terms_make(name):
-    told = 0
+    made, shown, where = [], [], []
     for explained in accounts(name):
         for step, row, place in rows_with_origins(explained):
             found = terms(row.origin, place)
@@ -93,11 +93,12 @@ def test_every_entry_is_what_its_terms_make(name):
                 continue
             known = all(set(part.words) <= {"", " · "} or part.words in WORDS for part, _ in found)
             with np.errstate(all="ignore"):
-                value = evaluated(found) if known else entrywise(row, step, place)
-            where = f"{step.title}: {row.label} [{place}]"
-            np.testing.assert_allclose(value, row.array.flat[place], rtol=1e-9, atol=1e-12, err_msg=where)
-            told += 1
-    assert told
+                made.append(evaluated(found) if known else entrywise(row, step, place))
+            shown.append(row.array.flat[place])
+            where.append(f"{step.title}: {row.label} [{place}]")
+    assert made
+    close = np.isclose(made, shown, rtol=1e-9, atol=1e-12, equal_nan=True)
+    assert [at for at, right in zip(where, close, strict=True) if not right] == []
 
 
 @pytest.mark.parametrize("name", sorted(registry))
@@ -305,7 +306,7 @@ def taken(view):
         .map((cell) => [Number(cell.dataset.row), Number(cell.dataset.column)])]).filter(([, all]) => all.length))""")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1400, "light"), (1400, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1400, "dark")])
 def test_a_clicked_entry_tells_its_arithmetic_and_lights_what_it_is_made_of(browser, tmp_path, width, scheme):
     names = classifier()
     player(names["loss"], names=names).save(tmp_path / "page.html")

@@ -144,8 +144,7 @@ def test_it_is_played_and_scrubbed_by_keyboard(browser, spirals):
         assert view.locator("#scrubber").get_attribute("aria-valuetext") == where(view)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1400, "dark")])
 def test_it_fits_every_screen_and_is_read_in_both_themes(browser, digits, spirals, width, scheme):
     for path in (digits[-1], spirals[-1]):
         with visit(browser, path, width=width, scheme=scheme) as view:
