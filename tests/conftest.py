@@ -18,6 +18,7 @@ settings.register_profile(
     "quick", max_examples=20, derandomize=True, database=None, deadline=None, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
+settings.register_profile("few", settings.get_profile("quick"), max_examples=5)  # of another NumPy, say
 settings.register_profile("hunt", settings.get_profile("quick"), max_examples=1000, derandomize=False)
 settings.load_profile("quick")
 
@@ -30,7 +31,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 # Files whose tests share what is dear to make, a browser or the whole documentation, go to one worker each.
-WHOLE = ("test_docs.py", "test_player.py", "test_pages.py")
+WHOLE = ("test_docs.py", "test_player.py", "test_pages.py", "test_film.py", "test_arithmetic.py")
 
 
 @pytest.hookimpl(optionalhook=True)
