@@ -841,7 +841,7 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
         open_course=lambda folder, browser, edition: calls.append((folder, browser, *([edition] if edition else [])))
     )
     site = types.SimpleNamespace(
-        build=lambda folder, parser: calls.append((folder, parser.prog)) or Path("there/index.html")
+        build=lambda folder, parser, pack: calls.append((folder, parser.prog, pack)) or Path("there/index.html")
     )
     monkeypatch.setitem(sys.modules, "tinygrad_ce.docs.course", course)
     monkeypatch.setitem(sys.modules, "tinygrad_ce.docs", site)
@@ -849,18 +849,19 @@ def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     printed(capsys, "notebooks", "mine", "--no-browser")
     printed(capsys, "notebooks", "mine", "--for", "student")
     assert printed(capsys, "docs") == "the documentation is in there/index.html\n"
-    printed(capsys, "docs", "mine")
+    printed(capsys, "docs", "mine", "--zip")
     assert calls == [
         (None, True),
         (Path("mine"), False),
         (Path("mine"), True, "student"),
-        *((Path(name), "tinygrad-ce") for name in ("tinygrad_ce_docs", "mine")),
+        (Path("tinygrad_ce_docs"), "tinygrad-ce", False),
+        (Path("mine"), "tinygrad-ce", True),
     ]
 
-    def missing(*folder):
+    def missing(*folder, pack):
         raise ImportError("the site needs Sphinx: pip install 'tinygrad-ce[docs]'")
 
-    def faulty(*folder):
+    def faulty(*folder, pack):
         raise RuntimeError("build: the site has faults")
 
     site.build = missing

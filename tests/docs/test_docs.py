@@ -11,11 +11,13 @@ import subprocess
 import sys
 import types
 import urllib.parse
+import zipfile
 import zlib
 
 import pytest
 from browser import chromium, violations
 
+from tinygrad_ce import docs
 from tinygrad_ce.cli import arguments
 from tinygrad_ce.docs import build
 from tinygrad_ce.docs.pages import FIRST as BEGINNING
@@ -79,6 +81,7 @@ def site(tmp_path_factory):
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
     assert made.stdout == f"{folder / 'index.html'}\n"
+    assert os.listdir(folder.parent) == ["site"]  # nothing lies beside it
     return folder
 
 
@@ -151,10 +154,10 @@ def test_words_that_are_no_types_and_no_errors_are_not_shown_as_such(pages, site
 
 
 def test_a_link_to_a_module_leads_to_its_use_or_where_a_file_is_named_to_its_code(site, pages):
-    links = pages[site / "index.html"].links
+    links = pages[site / "training.html"].links
     assert "api/train.html#tinygrad_ce.train.Callback" in links
-    assert "_modules/tinygrad_ce/ops/softmax.html" in links
     assert "_modules/tinygrad_ce/train/callback.html" not in links
+    assert "_modules/tinygrad_ce/ops/softmax.html" in pages[site / "map.html"].links
     assert (
         "../_modules/tinygrad_ce/losses/cross_entropy.html"
         in pages[site / "notebooks/12_write_your_own_primitive.html"].links
@@ -218,6 +221,7 @@ KINDS = [  # of pages
     "cli.html",
     "play.html",
     "api/ops.softmax.html",
+    "pytorch.html",
     "notebooks/README.html",
     "notebooks/04_backprop_by_hand.html",
     "genindex.html",
@@ -245,6 +249,22 @@ def test_figures_of_notebooks_say_what_is_drawn(site):
     texts = re.findall(r'<img alt="([^"]*)"[^>]*_images/', page)
     assert len(texts) >= 3
     assert all(text.startswith("Figure. ") and len(text) > 30 for text in texts), texts
+
+
+def test_a_site_packed_into_one_file_is_the_same_and_replaces_an_earlier_one_alone(site, tmp_path):
+    path = tmp_path / "book.zip"
+    docs._pack(site, path)
+    with zipfile.ZipFile(path) as packed:
+        names = {name for name in packed.namelist() if not name.endswith("/")}
+        assert names == {f"book/{page.relative_to(site).as_posix()}" for page in site.rglob("*") if page.is_file()}
+        assert packed.read("book/index.html") == (site / "index.html").read_bytes()
+    assert docs._is_site(path)
+    with zipfile.ZipFile(path, "w") as other:
+        other.writestr("letter.txt", "Dear")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no earlier site; name a new folder"):
+        build(tmp_path / "book", arguments.parser(), pack=True)
+    assert path.read_bytes() == before
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

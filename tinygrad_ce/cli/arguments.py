@@ -203,9 +203,11 @@ def _add_study(commands: Any) -> None:
     own.add_argument("--check", action="store_true", help="hold the engine in it against this one")
 
     site = _command(commands, "docs", "build the documentation as pages for a browser",
-                    "example:\n  tinygrad-ce docs my-docs\n")  # fmt: skip
+                    "examples:\n  tinygrad-ce docs my-docs\n"
+                    "  tinygrad-ce docs --zip       one file, tinygrad_ce_docs.zip, to read offline\n")  # fmt: skip
     site.add_argument("folder", nargs="?", type=Path, default="tinygrad_ce_docs", metavar="FOLDER",
                       help="where they go (tinygrad_ce_docs)")  # fmt: skip
+    site.add_argument("--zip", action="store_true", help="write them as one file instead, FOLDER.zip")
 
 
 def count(text: str) -> int:

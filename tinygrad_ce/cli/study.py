@@ -132,7 +132,7 @@ def docs(args: argparse.Namespace) -> int:
     from tinygrad_ce.docs import build
 
     try:
-        page = build(args.folder, arguments.parser())
+        page = build(args.folder, arguments.parser(), pack=args.zip)
     except RuntimeError as error:  # its pages have faults
         print(error, file=sys.stderr)
         return 1

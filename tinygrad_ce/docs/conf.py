@@ -40,7 +40,7 @@ myst_mathjax_classes = "math|text_html"
 
 nb_execution_mode = "off"  # the course is kept with its outputs
 nb_merge_streams = True
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "at": {"url": "{{path}}"}}
 

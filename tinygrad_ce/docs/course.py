@@ -16,7 +16,7 @@ _FIRST = "01_softmax.ipynb"
 
 
 def project() -> Path:
-    """The folder with README.md, notebooks and benchmarks/RESULTS.md: the clone's, or the copy that a wheel brings."""
+    """The folder with SECURITY.md, notebooks and benchmarks/RESULTS.md: the clone's, or the copy that a wheel brings."""
     brought = _PACKAGE / "project"
     return brought if brought.is_dir() else _PACKAGE.parent
 
@@ -89,8 +89,9 @@ def _files() -> Iterator[tuple[Path, bytes]]:
             if path.suffix in {".ipynb", ".md"}:
                 content = content.replace(b"](../", b"](source/")
             yield path.relative_to(root / "notebooks"), content
-    for name in ("README.md", "SECURITY.md", "benchmarks/RESULTS.md"):
-        yield Path("source", name), (root / name).read_bytes().replace(b"](notebooks/", b"](../")
-    for path in sorted([*_PACKAGE.rglob("*.py"), _PACKAGE / "data" / "sets" / "README.md"]):
-        if not path.is_relative_to(root / "notebooks"):
-            yield "source" / path.relative_to(_PACKAGE.parent), path.read_bytes()
+    for name in ("SECURITY.md", "benchmarks/RESULTS.md"):
+        yield Path("source", name), (root / name).read_bytes()
+    for path in sorted([*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.md")]):
+        if not path.is_relative_to(_PACKAGE / "project"):
+            content = path.read_bytes().replace(b"](../../../notebooks/", b"](../../../../")
+            yield "source" / path.relative_to(_PACKAGE.parent), content

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import io
 import json
+import posixpath
 import re
 import shutil
 from collections.abc import Iterator
@@ -44,10 +45,8 @@ _INSIDE = [  # not public, but what public functions return, or rest on
     "automodule:: tinygrad_ce.kernels.softmax", "automodule:: tinygrad_ce.kernels.linear",
     "autoclass:: tinygrad_ce.check.report.Report", "autoclass:: tinygrad_ce.check.entry.Entry",
 ]  # fmt: skip
-_CONTENTS = [
-    "The course <notebooks/README>", "Play <play>", "Reference <api/index>", "The command line <cli>",
-    "Results of measurements <benchmarks/RESULTS>", "Files from strangers <SECURITY>", "Data sets <DATA>",
-]  # fmt: skip
+TEXTS = "tinygrad_ce/docs/texts"  # the pages that are written by hand; index.md has the contents of the site
+_PLACES = {"tinygrad_ce/data/sets/README.md": "DATA.md"}  # of files that stand elsewhere there
 
 
 def modules(module: ModuleType = tg) -> Iterator[ModuleType]:
@@ -84,17 +83,20 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
     shutil.copytree(root / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*.py", ".*"))
     (folder / "benchmarks").mkdir()
     (folder / "api").mkdir()
-    texts = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "benchmarks/RESULTS.md": "benchmarks/RESULTS.md"}
-    for text, place in texts.items():
-        shutil.copy(root / text, folder / place)
-    shutil.copy(Path(tg.__file__).parent / "data" / "sets" / "README.md", folder / "DATA.md")
+    package = Path(tg.__file__).parents[1]
+    texts = [path.relative_to(package).as_posix() for path in sorted((package / TEXTS).glob("*.md"))]
+    for text in (*texts, *_PLACES):
+        shutil.copy(package / text, folder / _place(text))
+    for text in ("SECURITY.md", "benchmarks/RESULTS.md"):
+        shutil.copy(root / text, folder / text)
+    origin = {_place(text): text for text in (*texts, *_PLACES)}
     for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
-        text = _relinked(path.read_text("utf-8"))
+        name = path.relative_to(folder).as_posix()
+        text = _relinked(path.read_text("utf-8"), origin.get(name, name))
         path.write_text(_described(text) if path.suffix == ".ipynb" else text, "utf-8")
     course = [path.stem for path in sorted((folder / "notebooks").glob("*.ipynb"))]
-    for page, entries in {"index.md": _CONTENTS, "notebooks/README.md": course}.items():
-        with (folder / page).open("a", encoding="utf-8") as file:
-            print("", "```{toctree}", ":hidden:", "", *entries, "```", sep="\n", file=file)
+    with (folder / "notebooks" / "README.md").open("a", encoding="utf-8") as file:
+        print("", "```{toctree}", ":hidden:", "", *course, "```", sep="\n", file=file)
     for page, lines in {**_reference(), "cli": _command_line(command_line), "play": _play(folder)}.items():
         (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
     return folder
@@ -113,21 +115,34 @@ def _described(notebook: str) -> str:
     return json.dumps(book, ensure_ascii=False)
 
 
-def _relinked(text: str) -> str:
-    """Links into the clone as links into the site: modules, sections, the front page, the sets' own licence."""
-    text = re.sub(r"\[([^]]*)\]\(((?:\.\./)?)(tinygrad_ce/[\w/]+)\.py\)", _to_module, text)
+def _place(path: str) -> str:
+    """Where a file of the project stands on the site."""
+    return _PLACES.get(path) or path.removeprefix(f"{TEXTS}/")
+
+
+def _relinked(text: str, source: str) -> str:
+    """A file's links into the clone as links into the site: to where the files stand there, to modules, to sections."""
+    here = posixpath.dirname(source)
+    up = posixpath.dirname(_place(source)) or "."
+
+    def moved(found: re.Match[str]) -> str:
+        words, target, section = found.groups(default="")
+        path = posixpath.normpath(posixpath.join(here, target))
+        if path.startswith("tinygrad_ce/") and path.endswith(".py"):
+            return _to_module(words, path.removesuffix(".py"), up)
+        return f"[{words}]({posixpath.relpath(_place(path), up)}{section})"
+
+    text = re.sub(r"\[([^]]*)\]\(([\w./-]+\.\w+)(#[^)\s]*)?\)", moved, text)
     # Jupyter writes the spaces of a heading as hyphens in its anchor; MyST also takes off capitals and punctuation.
-    text = re.sub(r"(?<=\.ipynb#)[^)\s]+", lambda found: re.sub(r"[^\w-]", "", found[0].lower()), text)
-    return text.replace("](../README.md", "](../index.md").replace("](tinygrad_ce/data/sets/README.md", "](DATA.md")
+    return re.sub(r"(?<=\.ipynb#)[^)\s]+", lambda found: re.sub(r"[^\w-]", "", found[0].lower()), text)
 
 
-def _to_module(found: re.Match[str]) -> str:
+def _to_module(words: str, path: str, up: str) -> str:
     """A link to a module: to its code in the course, or where a file is named, or else to what it is for its user."""
-    text, up, path = found.groups()
     made = [name for name, (value, _) in things().items() if value.__module__ == path.replace("/", ".")]
-    if up or text.endswith(".py") or not made:
-        return f"[{text}](at:{up}_modules/{path}.html)"
-    return f"[{text}](#{min(made, key=_importance)})"
+    if up == "notebooks" or words.endswith(".py") or not made:
+        return f"[{words}](at:{posixpath.relpath(f'_modules/{path}.html', up)})"
+    return f"[{words}](#{min(made, key=_importance)})"
 
 
 def _reference() -> dict[str, list[str]]:
