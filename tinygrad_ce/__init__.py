@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # what is imported when it is first asked for, as not every p
     from tinygrad_ce.train import CheckpointError, History, accuracy, confusion_matrix, precision_recall, predict
     from tinygrad_ce.train.fit import fit
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     *_losses, *_operators, "AnomalyError", "CheckpointError", "GradientError", "History", "Tensor", "accuracy",

@@ -3,10 +3,8 @@
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
@@ -86,20 +84,6 @@ def test_a_file_in_the_place_of_the_folder_is_left_alone(tmp_path):
     with pytest.raises(OSError, match="c"):
         course.open_course(tmp_path / "c", start=False)
     assert (tmp_path / "c").read_text() == "mine"
-
-
-def test_a_wheel_brings_the_same_course(tmp_path, monkeypatch):
-    """What pyproject.toml puts into the wheel, put into a package of its own, as an installed one has it."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    shutil.copytree(ROOT / "tinygrad_ce", tmp_path / "tinygrad_ce", ignore=shutil.ignore_patterns("__pycache__"))
-    for source, place in wheel["force-include"].items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, tmp_path / place)
-    expected = files(course.open_course(tmp_path / "of a clone", start=False))
-    monkeypatch.setattr(course, "_PACKAGE", tmp_path / "tinygrad_ce")
-    assert course.project() == tmp_path / "tinygrad_ce" / "project"
-    assert files(course.open_course(tmp_path / "of a wheel", start=False)) == expected
 
 
 def test_jupyterlab_starts_where_it_is_installed():
