@@ -16,7 +16,7 @@ _FIRST = "01_softmax.ipynb"
 
 
 def project() -> Path:
-    """The folder with SECURITY.md, notebooks and benchmarks/RESULTS.md: the clone's, or the copy that a wheel brings."""
+    """The folder with notebooks, SECURITY.md and benchmarks/RESULTS.md: the clone's, or the copy in a wheel."""
     brought = _PACKAGE / "project"
     return brought if brought.is_dir() else _PACKAGE.parent
 

@@ -1,4 +1,4 @@
-// What can be scrolled can be reached by the keyboard, and landmarks of one kind have names.
+// What can be scrolled can be reached by the keyboard, landmarks of one kind have names, and headings a level.
 "use strict";
 
 function reachable() {
@@ -12,6 +12,7 @@ addEventListener("DOMContentLoaded", () => {
   for (const [name, label] of [["sidebar-drawer", "Site"], ["toc-drawer", "Page"]]) {
     document.querySelector(`.${name}`)?.setAttribute("aria-label", label);
   }
+  for (const caption of document.querySelectorAll(".caption[role='heading']")) caption.ariaLevel = "2"; // Sphinx's own
   reachable();
 });
 addEventListener("load", reachable);
