@@ -123,6 +123,16 @@ def test_milliseconds_of_an_epoch_stay_apart():
         (["1.234", "5.678", "9"], ",", [1234, 5678, 9]),
         (["1e3", "-2.5E-1", "+4"], ".", [1000, -0.25, 4]),
         (["1e300", "-1e308", "0"], ".", [1e300, -1e308, 0]),
+        (["-$4.50", "$-1", "(1,234.50)", "($2)"], ".", [-4.5, -1, -1234.5, -2]),
+        (["−4.50", "–1", "+3"], ".", [-4.5, -1, 3]),
+        (["1.5 EUR", "CHF 1'234.50", "R$2", "zł 7"], ".", [1.5, 1234.5, 2, 7]),
+        (["1.234 €", "0,5 €", "-12 €"], ".", [1234, 0.5, -12]),
+        (["987", "1.234", "2.500", "870"], "", [987, 1234, 2500, 870]),
+        (["987", "1,234", "2,500", "870"], "", [987, 1234, 2500, 870]),
+        (["987", "1.234", "2.500", "870"], ".", [987, 1.234, 2.5, 870]),
+        (["4987", "1,234", "2,500"], "", [4987, 1.234, 2.5]),
+        (["12.125", "3.500", "1.250"], "", [12.125, 3.5, 1.25]),
+        (["12.125", "3.500", "0.250"], ",", [12.125, 3.5, 0.25]),
     ],
 )
 def test_numbers_as_people_write_them(cells, decimal, expected):
@@ -391,6 +401,20 @@ def test_medians_and_scales_are_those_of_the_rows_trained_on(capsys):
             assert classifier.load(f"r{len(held)}/model.npz")[1]["columns"] == table(text, **options).plan.as_json()
 
 
+def test_units_are_told_and_doubtful_ones_make_one_pause():
+    rows = [f"{['12%', '0.5'][i % 2]},{['$', '€'][i % 2]}{i}.50,{i} EUR,{i}.{i + 100},{'ab'[i % 2]}" for i in range(60)]
+    found = table("\n".join(["share,price,euros,v,kind", *rows]))
+    assert list(kinds(found).values()) == ["number, in no unit and %", "number, in $ and €", "number, in EUR", "number"]
+    assert found.notes == [
+        "column share alone tells the label: would new rows have it?",
+        "column share: numbers in no unit and %, which are taken for one unit",
+        "column price: numbers in $ and €, which are taken for one unit",
+    ]
+    found = table("pop;kind\n" + "987;a\n1.234;b\n2.500;a\n870;b\n" * 20)
+    assert "column pop: 1.234 is read as 1234; is that right?" in found.notes
+    assert found.plan.columns[0].kind.median == 1110.5
+
+
 # New rows by the same plan
 
 
@@ -439,6 +463,52 @@ def test_a_new_row_alone_is_read_by_names_that_the_plan_knows():
         with open("new.csv", "w") as file:
             file.write(text)
         np.testing.assert_array_equal(data.load_rows("new.csv", found.plan)[0], found.x[0])
+
+
+def test_each_column_has_its_own_decimal_mark():
+    rows = [f"555.{100 + i}.{200 + i};{i % 9 + 1}.{100 + i};{i},5;{i % 7}.5;{'ab'[i % 2]}" for i in range(60)]
+    found = table("\n".join(["phone;v;comma;point;kind", *rows])).plan.columns
+    assert [column.kind.decimal for column in found] == [
+        ",",
+        ".",
+        ",",
+        ".",
+    ]  # the file shows both: of v nothing decides
+    found = table("\n".join(["phone;v;kind", *(";".join([*row.split(";")[:2], row[-1]]) for row in rows)]))
+    assert [column.kind.decimal for column in found.plan.columns] == [",", "."]
+    assert found.notes == ["column v: 1.100 is read as 1.1; is that right?"]
+    assert found.plan.columns[1].kind.median == np.median([float(row.split(";")[1]) for row in rows])
+    # The file's first lines show no mark, later ones do.
+    found = table("n,m,kind\n" + "7,1,a\n8,2,b\n" * 9000 + "1.234,3,a\n9,4.5,b\n")
+    assert [column.kind.decimal for column in found.plan.columns] == [",", "."]
+    assert found.plan.columns[0].kind.centre > 7.5 + 1000 / 18002
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (["1,5", "2,25"], ["1.5", "3.25"], [1.5, 3.25]),  # another mark, seen without doubt
+        (["1,5", "2,25"], ["1.234", "3"], [1234, 3]),
+        (["1,5", "2,25"], ["1.234", "3.5"], "line 2, column v: '1.234', expected a number that can be read in one way"),
+        (["987", "1.234"], ["1.234", "1"], [1234, 1]),
+        (["987", "1.234"], ["1.234", "1.25"], "unlike in the training, whose decimal mark was ','"),
+        (["987", "870"], ["12", "1.234"], "in the training, which showed no decimal mark"),
+        (["987", "870"], ["0.5", "1.234"], [0.5, 1.234]),
+        (["$1.5", "$2.5"], ["-$7", "(8)"], [-7, -8]),
+    ],
+)
+def test_new_rows_are_read_by_the_decimal_mark_of_the_plan(old, new, expected):
+    found = table("v;kind\n" + "".join(f"{cell};{'ab'[i % 2]}\n" for i, cell in enumerate(old * 4)))
+    kind = columns.Plan.from_json(json.loads(json.dumps(found.plan.as_json()))).columns[0].kind
+    assert kind == found.plan.columns[0].kind
+    with open("new.csv", "w") as file:
+        file.write("v;w\n" + "".join(f"{cell};1\n" for cell in new))
+    if isinstance(expected, str):
+        with pytest.raises(data.DataError, match=re.escape(expected)):
+            data.load_rows("new.csv", found.plan)
+        return
+    x = data.load_rows("new.csv", found.plan)[:, 0]
+    np.testing.assert_allclose(x, (np.array(expected) - kind.centre) / kind.scale, rtol=1e-6)
 
 
 def test_doubtful_commas_of_new_rows_are_read_as_those_before():

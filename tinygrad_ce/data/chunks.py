@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,8 @@ from tinygrad_ce.data import layout
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.decimals import Block, NotPlain, keep_memory
 from tinygrad_ce.data.kinds import Cells, Text
-from tinygrad_ce.data.layout import MISSING, Layout
+from tinygrad_ce.data.layout import Layout
+from tinygrad_ce.data.numerals import are_numbers
 
 _ROWS = 4096  # of a chunk
 _LEAST, _MOST = 1 << 15, 1 << 18  # bytes of a chunk of plain lines
@@ -48,14 +48,14 @@ class _Rows:
         return _coded(self._columns[column])
 
     def numbers(self, column: int) -> np.ndarray | None:
-        return _numbers(self._columns[column], self._decimal)
+        return are_numbers(self._columns[column], self._decimal)
 
 
 class Plain(Block):
     """Plain lines."""
 
     def __init__(self, content: bytes, found: Layout) -> None:
-        super().__init__(content, found.separator, found.decimal, len(found.names))
+        super().__init__(content, found.separator, found.decimal or "\0", len(found.names))
         self._encoding, self._decimal = found.encoding.removesuffix("-sig"), found.decimal
 
     def texts(self, column: int) -> tuple[np.ndarray, list[str]]:
@@ -64,7 +64,7 @@ class Plain(Block):
 
     def numbers(self, column: int) -> np.ndarray | None:
         if len(odd := self.odd(column)):
-            read = _numbers([cell.decode(self._encoding) for cell in self.cells(column, odd)], self._decimal)
+            read = are_numbers([cell.decode(self._encoding) for cell in self.cells(column, odd)], self._decimal)
             if read is None:
                 return None
             self.values[column, odd] = read
@@ -74,21 +74,6 @@ class Plain(Block):
 def _coded(cells: Sequence[Any]) -> tuple[np.ndarray, list[Any]]:
     place = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
     return np.fromiter(map(place.__getitem__, cells), np.int64, len(cells)), list(place)
-
-
-def _numbers(cells: Sequence[str], decimal: str) -> np.ndarray | None:
-    """Cells as numbers, nan where they are missing; None if one is neither."""
-    if decimal == "," and any("." in cell for cell in cells):
-        return None
-    plain = cells if decimal == "." else [cell.replace(",", ".") for cell in cells]
-    try:
-        found = np.array(list(map(float, plain)))
-    except ValueError:
-        try:
-            found = np.array([math.nan if cell.strip() in MISSING else float(cell) for cell in plain])
-        except ValueError:
-            return None
-    return None if np.isinf(found).any() or any("_" in cell for cell in cells) else found
 
 
 def chunks(path: Any, found: Layout) -> Iterator[Chunk]:
@@ -159,7 +144,7 @@ def read(path: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
     """All columns: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
     wanted = {found.names.index(name) for name in texts if name in found.names}
     sample = enumerate(zip(*found.sample, strict=True))
-    seen = {i for i, cells in sample if _numbers(cells, found.decimal) is None}
+    seen = {i for i, cells in sample if are_numbers(cells, found.decimal) is None}
     columns = _columns(path, found, wanted | seen)
     if not any(len(cells.codes if isinstance(cells, Text) else cells) for cells in columns):
         raise Damage("no rows, expected at least one below the names")

@@ -22,15 +22,14 @@ from tinygrad_ce.data.kinds import (
     Kind,
     LeftOut,
     Number,
+    Report,
     Text,
-    Wrong,
     YesNo,
     as_text,
     date_parts,
     is_missing,
-    numbers,
 )  # fmt: skip
-from tinygrad_ce.data.layout import decimal_mark, number
+from tinygrad_ce.data.numerals import decimal_mark, number
 
 _SLIPS = 0.05  # the share of cells that may be slips, not another kind of column
 _COUNTS = re.compile(r"|unnamed: \d+|index|id|row\.?names?|rows?|no\.?|nr\.?|#", re.IGNORECASE)
@@ -54,9 +53,9 @@ class Column(NamedTuple):
         """The names of its features."""
         return [self.name + end for end in (*self.kind.features, *self.kind.gaps * [" missing"])]
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         """Its features."""
-        yield from self.kind.rows(cells, wrong)
+        yield from self.kind.rows(cells, report)
         if self.kind.gaps:
             yield is_missing(cells)
 
@@ -90,7 +89,7 @@ class Plan(NamedTuple):
     @staticmethod
     def of(
         columns: Any, label: Text | None = None, *,
-        drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), decimal: str = ".",
+        drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), decimal: str | None = None,
         line: Callable[[int], str] = "row {}".format, rows: Any = slice(None),
     ) -> Plan:  # fmt: skip
         """Find out what columns are.
@@ -102,7 +101,7 @@ class Plan(NamedTuple):
             drop: columns to leave out.
             category: columns to take as categories, whatever is in them.
             number: columns to take as numbers, whatever is in them.
-            decimal: the decimal mark, where no number of a column shows it.
+            decimal: the decimal mark that a file shows, where no number of a column does; "" if it shows none.
             line: names a row in messages.
             rows: those whose medians and scales are taken, as an index; all unless given. What kind a column is and
                 which values a category has is found out of all rows.
@@ -120,9 +119,9 @@ class Plan(NamedTuple):
             raise Damage(f"no column {arrays.shown(unknown[0])} to drop or to take as asked; there are {there}")
         found, faults = list[Column](), list[str]()
         for name, cells in columns.items():
-            wrong = _Wrong(name, line)
-            found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, wrong, rows)))
-            faults += wrong.faults("or overrule it with --category or --drop")
+            report = Report(name, line)
+            found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, report, rows)))
+            faults += report.faults("or overrule it with --category or --drop")
         _refuse(faults)
         return Plan(found)
 
@@ -130,11 +129,6 @@ class Plan(NamedTuple):
     def features(self) -> list[str]:
         """The names of the features."""
         return [feature for column in self.columns for feature in column.features]
-
-    @property
-    def decimal(self) -> str:
-        """The decimal mark of new rows that show none."""
-        return "," if any(isinstance(kind, Number) and kind.decimal == "," for _, kind in self.columns) else "."
 
     @property
     def plain(self) -> bool:
@@ -151,13 +145,14 @@ class Plan(NamedTuple):
         same = [Column(name, kind._replace(centre=0.0, scale=1.0)) for name, kind in self.columns]  # type: ignore[attr-defined]
         return self._replace(columns=same)
 
-    def rows(self, columns: Any, line: Callable[[int], str] = "row {}".format) -> np.ndarray:
+    def rows(self, columns: Any, line: Callable[[int], str] = "row {}".format, decimal: str = "") -> np.ndarray:
         """The features of rows, float32.
 
         Args:
             columns: a DataFrame, or a name and cells for each column, in any order. Those that are left out need not be
                 there; others are passed over.
             line: names a row in messages.
+            decimal: the decimal mark that the file shows, if any.
 
         Raises:
             Damage: columns that aren't there, or cells that aren't what their column is: all of them.
@@ -170,22 +165,22 @@ class Plan(NamedTuple):
         count = len(is_missing(next(iter(columns.values()), np.empty(0))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
         for column in used:
-            own, wrong = columns[column.name], _Wrong(column.name, line)
+            own, report = columns[column.name], Report(column.name, line, decimal)
             with np.errstate(over="ignore"):
-                for feature in column.rows(own, wrong):
+                for feature in column.rows(own, report):
                     x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
                     place += 1
-            faults += wrong.faults("as in training")
+            faults += report.faults("as in training")
         _refuse(faults)
         return x
 
     def as_json(self) -> dict[str, Any]:
         """The plan as what JSON can hold."""
-        names = {made: name for name, made in KINDS.items()}
-        columns = [
-            {"name": name, "kind": names[type(kind)], **kind._asdict()}  # type: ignore[attr-defined]
-            for name, kind in self.columns
-        ]
+        names, columns = {made: name for name, made in KINDS.items()}, []
+        for name, kind in self.columns:
+            usual: dict[str, Any] = type(kind)._field_defaults  # type: ignore[attr-defined]
+            fields = {key: value for key, value in kind._asdict().items() if value != usual.get(key)}  # type: ignore[attr-defined]
+            columns.append({"name": name, "kind": names[type(kind)], **fields})
         return {**self._asdict(), "columns": columns, "classes": list(self.classes)}
 
     @staticmethod
@@ -206,7 +201,7 @@ class Plan(NamedTuple):
 
 
 def _kind(
-    name: str, cells: Cells, label: Text | None, asked: str, decimal: str, wrong: _Wrong, rows: Any
+    name: str, cells: Cells, label: Text | None, asked: str, decimal: str | None, report: Report, rows: Any
 ) -> Kind:  # fmt: skip
     """What a column is."""
     if asked == "drop":
@@ -214,30 +209,29 @@ def _kind(
     if asked == "category":
         return Category.of(as_text(cells))
     if asked == "number":
-        return _number(cells, decimal, wrong, rows)
+        return _number(cells, decimal, report, rows)
     if (reason := _useless(name, cells, label)) is not None:
         return LeftOut(reason)
     if not isinstance(cells, Text):
-        return _number(cells, decimal, wrong, rows)
-    mark = decimal_mark(cells.values) or decimal
+        return _number(cells, decimal, report, rows)
+    mark = decimal_mark(cells.values, decimal or "")
     if asked != "codes" and _most(cells, functools.partial(number, decimal=mark)):
-        return _number(cells, decimal, wrong, rows)
+        return _number(cells, decimal, report, rows)
     lower = {value.lower() for value in cells.values}
     for no, yes in _YES_NO:
         if lower == {no, yes}:
             return YesNo(no, yes, bool(is_missing(cells).any()))
     if (form := _date_form(cells)) is not None:
-        return Date.of(cells, form, wrong, rows)
+        return Date.of(cells, form, report, rows)
     if len(cells.values) > MOST_LEVELS:
         return LeftOut(f"text with {len(cells.values):,} different values")
     return Category.of(cells)
 
 
-def _number(cells: Cells, decimal: str, wrong: _Wrong, rows: Any) -> Number:
-    if not isinstance(cells, Text):
-        return Number.of(cells, decimal, rows)
-    mark = decimal_mark(cells.values) or decimal
-    return Number.of(numbers(cells, mark, wrong), mark, rows)
+def _number(cells: Cells, decimal: str | None, report: Report, rows: Any) -> Number:
+    if isinstance(cells, Text):
+        return Number.read(cells, decimal or "", report, rows)
+    return Number.of(cells, "." if decimal is None else decimal, rows)
 
 
 def _date_form(cells: Text) -> str | None:
@@ -283,27 +277,6 @@ def _is_copy(cells: Cells, label: Text) -> bool:
     return np.array_equal(cells.spread([place.get(value, -2) for value in cells.values], -1), label.codes)
 
 
-class _Wrong:
-    """Takes note of a column's cells that aren't what they should be."""
-
-    def __init__(self, name: str, line: Callable[[int], str]) -> None:
-        self._name, self._line = name, line
-        self._found: list[tuple[int, str, str]] = []
-
-    def __call__(self, cells: Text, value: int, expected: str) -> None:
-        row = int((cells.codes == value).argmax())
-        self._found.append((row, cells.values[value], expected))
-
-    def faults(self, way_on: str) -> list[str]:
-        """What to say of them: the first one."""
-        if not self._found:
-            return []
-        row, value, expected = min(self._found)
-        more = f" ({len(set(self._found)):,} such values)" if len(set(self._found)) > 1 else ""
-        where = f"{self._line(row)}, column {arrays.word(self._name)}"
-        return [f"{where}: {arrays.shown(value)}, expected {expected}{more}; correct it, {way_on}"]
-
-
 def _refuse(faults: Sequence[str]) -> None:
     if faults:
         raise Damage("; ".join(faults[:20]) + (f"; and {len(faults) - 20:,} more columns" if len(faults) > 20 else ""))
@@ -338,7 +311,7 @@ def _column(value: Any) -> Column:
     kind = KINDS.get(str(value.get("kind"))) if isinstance(value, dict) else None
     if kind is None or type(value.get("name")) is not str:
         raise Damage(f"columns: {arrays.shown(value)}, expected a name and one of {', '.join(KINDS)}")
-    made = kind(**_fields(f"columns: {arrays.word(value['name'])}", value, kind))
+    made = kind(**_fields(f"columns: {arrays.word(value['name'])}", {**kind._field_defaults, **value}, kind))
     if isinstance(made, Number) and made.scale <= 0:
         raise Damage(f"columns: {arrays.word(value['name'])}: scale {made.scale}, expected more than 0")
     return Column(value["name"], made)

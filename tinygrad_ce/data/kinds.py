@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinygrad_ce.common.words import normal
-from tinygrad_ce.data.layout import MISSING, decimal_mark, number
+from tinygrad_ce.data import arrays, numerals
+from tinygrad_ce.data.numerals import MISSING
 
 MOST_LEVELS = 60  # different values that a category may have
 _RARE = 5  # rows below which a value of a category is rare, where there are a hundred times as many
@@ -42,7 +43,6 @@ class Text(NamedTuple):
 
 
 Cells = np.ndarray | Text  # float64, nan where nothing is; or text
-Wrong = Callable[[Text, int, str], None]  # told a column, one of its values, and what was expected
 
 
 def _written(cell: Any) -> str:
@@ -71,6 +71,35 @@ def is_missing(cells: Cells) -> np.ndarray:
     return cells.codes < 0 if isinstance(cells, Text) else np.isnan(cells)
 
 
+class Report:
+    """Takes note of a column's cells that aren't what they should be.
+
+    Args:
+        name: that of the column.
+        line: names a row in messages.
+        decimal: the decimal mark that the file shows, if any.
+    """
+
+    def __init__(self, name: str, line: Callable[[int], str], decimal: str = "") -> None:
+        self.decimal = decimal
+        self._name, self._line = name, line
+        self._found: list[tuple[int, str, str]] = []
+
+    def wrong(self, cells: Text, value: int, expected: str) -> None:
+        """Note one of the column's values, and what was expected."""
+        row = int((cells.codes == value).argmax())
+        self._found.append((row, cells.values[value], expected))
+
+    def faults(self, way_on: str) -> list[str]:
+        """What to say of them: the first one."""
+        if not self._found:
+            return []
+        row, value, expected = min(self._found)
+        more = f" ({len(set(self._found)):,} such values)" if len(set(self._found)) > 1 else ""
+        where = f"{self._line(row)}, column {arrays.word(self._name)}"
+        return [f"{where}: {arrays.shown(value)}, expected {expected}{more}; correct it, {way_on}"]
+
+
 class Kind(Protocol):
     """What a column is. Its fields are plain values, which JSON can hold."""
 
@@ -82,7 +111,7 @@ class Kind(Protocol):
     def features(self) -> Sequence[str]:
         """The names of its other features, to be put behind the column's."""
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         """Those features; 0 or what is usual where a cell is missing."""
 
 
@@ -90,10 +119,20 @@ class Number(NamedTuple):
     """A number: the median for what is missing, and a feature that says so; centred and scaled in float64."""
 
     decimal: str
+    """The decimal mark; "" if no cell, and no other column, showed it."""
     median: float
     centre: float
     scale: float
     gaps: bool
+    units: list[str] = []  # noqa: RUF012
+    """Those that stand beside the numbers, "" among them if some have none; none if none has one."""
+
+    @staticmethod
+    def read(cells: Text, known: str, report: Report, rows: Any = slice(None)) -> Number:
+        """Of a column's cells, where a decimal mark may be known."""
+        mark = numerals.decimal_mark(cells.values, known)
+        made = Number.of(numbers(cells, mark, report.wrong), mark, rows)
+        return made._replace(units=numerals.units(cells.values))
 
     @staticmethod
     def of(values: np.ndarray, decimal: str, rows: Any = slice(None)) -> Number:
@@ -113,23 +152,42 @@ class Number(NamedTuple):
         return ("",)
 
     @property
+    def told_units(self) -> str:
+        return " and ".join(unit or "no unit" for unit in self.units)
+
+    @property
     def plain(self) -> bool:
         """Whether nothing is missing, and float32 holds the numbers as they are."""
         small = abs(self.centre) < _MOST_OFFSET * self.scale < MOST_VALUE
         return small and not self.gaps and self.scale > _LEAST_SCALE
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
-        values = numbers(cells, self.decimal, wrong) if isinstance(cells, Text) else cells
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
+        values = self._numbers(cells, report) if isinstance(cells, Text) else cells
         yield (np.where(np.isnan(values), self.median, values) - self.centre) / self.scale
 
+    def _numbers(self, cells: Text, report: Report) -> np.ndarray:
+        """The numbers of new cells: by the decimal mark that they or their file show, unless a cell is doubtful."""
+        seen = numerals.shown_mark(cells.values) or report.decimal
+        mark = seen or self.decimal
+        for i, value in enumerate(cells.values if not mark or mark != (self.decimal or mark) else ()):
+            if numerals.is_doubtful(value):
+                known = f"whose decimal mark was {self.decimal!r}" if self.decimal else "which showed no decimal mark"
+                report.wrong(cells, i, f"a number that can be read in one way, unlike in the training, {known}")
+        return numbers(cells, mark, report.wrong)
+
     def __str__(self) -> str:
-        return f"number, median {self.median:g}" if self.gaps else "number"
+        words = [
+            "number",
+            f"in {self.told_units}" if self.units else "",
+            f"median {self.median:g}" if self.gaps else "",
+        ]
+        return ", ".join(filter(None, words))
 
 
-def numbers(cells: Text, decimal: str, wrong: Wrong) -> np.ndarray:
-    """The numbers of cells, which may use another decimal mark than those before, if they show it without doubt."""
-    mark = decimal_mark(cells.values) or decimal
-    found = [number(value, mark) for value in cells.values]
+def numbers(cells: Text, decimal: str, wrong: Callable[[Text, int, str], None]) -> np.ndarray:
+    """The numbers of a column's cells, where a decimal mark may be known."""
+    mark = numerals.decimal_mark(cells.values, decimal)
+    found = [numerals.number(value, mark) for value in cells.values]
     for i, value in enumerate(found):
         if value is None:
             wrong(cells, i, "a finite number")
@@ -147,12 +205,12 @@ class YesNo(NamedTuple):
     def features(self) -> Sequence[str]:
         return ("",)
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         text = as_text(cells)
         place = {self.no: 0.0, self.yes: 1.0}
         for i, value in enumerate(text.values):
             if value.lower() not in place:
-                wrong(text, i, f"{self.yes} or {self.no}")
+                report.wrong(text, i, f"{self.yes} or {self.no}")
         yield text.spread([place.get(value.lower(), 0.5) for value in text.values], 0.5)
 
     def __str__(self) -> str:
@@ -178,7 +236,7 @@ class Category(NamedTuple):
     def features(self) -> Sequence[str]:
         return [f"={level}" for level in self.levels] + self.other * [" other"]
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         text = as_text(cells)
         place = {level: i for i, level in enumerate(self.levels)}
         codes = text.spread([place.get(value, len(place)) for value in text.values], -1)
@@ -198,9 +256,9 @@ class Date(NamedTuple):
     gaps: bool
 
     @staticmethod
-    def of(cells: Text, form: str, wrong: Wrong, rows: Any = slice(None)) -> Date:
+    def of(cells: Text, form: str, report: Report, rows: Any = slice(None)) -> Date:
         """Of a column's cells, dates of this form; the year that is usual is that of some rows."""
-        years = next(Date(form, 0.0, False).rows(cells, wrong))[rows]
+        years = next(Date(form, 0.0, False).rows(cells, report))[rows]
         there = years[cells.codes[rows] >= 0]
         return Date(form, float(np.median(there)) if there.size else 0.0, bool((cells.codes < 0).any()))
 
@@ -208,12 +266,12 @@ class Date(NamedTuple):
     def features(self) -> Sequence[str]:
         return " year", " month", " weekday", " day of year"
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         text, middle = as_text(cells), (self.year, 6.5, 3.0, 183.0)
         found = [date_parts(value, self.form) for value in text.values]
         for i, value in enumerate(found):
             if value is None:
-                wrong(text, i, f"a date as {datetime.date(2026, 12, 31).strftime(self.form or '%Y-%m-%d')}")
+                report.wrong(text, i, f"a date as {datetime.date(2026, 12, 31).strftime(self.form or '%Y-%m-%d')}")
         for i, spread in enumerate((1.0, 3.5, 2.0, 105.0)):
             yield (text.spread([(value or middle)[i] for value in found], middle[i]) - middle[i]) / spread
 
@@ -244,7 +302,7 @@ class LeftOut(NamedTuple):
     def features(self) -> Sequence[str]:
         return ()
 
-    def rows(self, cells: Cells, wrong: Wrong) -> Iterator[np.ndarray]:
+    def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         return iter(())
 
     def __str__(self) -> str:

@@ -18,14 +18,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import Damage
+from tinygrad_ce.data.numerals import MISSING, mark_of_file, number
 from tinygrad_ce.data.readers import reading
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat")
-# How tables write that a value is missing: what pandas takes for it, and a question mark.
-MISSING = frozenset(
-    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-     "NULL", "NaN", "None", "n/a", "nan", "null", "?"}
-)  # fmt: skip
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "spaces"}
 _ENCODINGS = {"utf-8": "", "cp1252": "Latin-1", "latin-1": "Latin-1"}  # and what messages call them
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
@@ -40,12 +36,6 @@ _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
 _PIECE = 1 << 18
 _LONGEST = 1 << 24  # bytes of a line, or so
-_AROUND = re.compile(r"[\s$€£¥%]+")
-_GROUPED = {
-    ".": re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’])\d{3}(?:\1\d{3})*(?:\.\d*)?"),
-    ",": re.compile(r"[+-]?\d{1,3}([.' \u00a0\u202f’])\d{3}(?:\1\d{3})*(?:,\d*)?"),
-}
-_WITH_MARK = re.compile(r"[+-]?(\d*)([.,])(\d+)(?:[eE][+-]?\d+)?")
 
 
 class Layout(NamedTuple):
@@ -55,6 +45,7 @@ class Layout(NamedTuple):
     separator: str
     quote: str
     decimal: str
+    """The decimal mark that columns of numbers show; "" if none does."""
     skipped: int
     """Lines before the names, or before the rows if there are none."""
     named: bool
@@ -128,14 +119,13 @@ def opened(path: Any, encoding: str) -> Iterator[io.TextIOWrapper]:
             raise Damage(f"{error}, expected {encoding} as it was before; has the file changed?") from None
 
 
-def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decimal: str = ".") -> Layout:
+def find(path: Any, known: Sequence[str] = (), header: bool | None = None) -> Layout:
     """How a table is written.
 
     Args:
         path: the file.
         known: names of columns; a first line that holds them is one of names.
         header: whether the first line is one of names, if that isn't to be found out.
-        decimal: the decimal mark, if no number shows it.
 
     Raises:
         DataError: no table, or one that can be read in two ways: what was found, and how to say what it is.
@@ -161,7 +151,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None, decim
         named = _is_named(skipped + 1, first, below, known) if header is None else header
         names = _unique(skipped + 1, first) if named else tuple(map(str, range(len(first))))
         rows = below if named else [first, *below]
-        mark = decimal_mark([cell for row in rows for cell in row]) or decimal
+        mark = mark_of_file(zip(*rows, strict=True))
         return Layout(encoding, separator, quote, mark, skipped, named, names, tuple(rows))
 
 
@@ -178,46 +168,6 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
         if len(row) != width:
             raise Damage(f"line {line}: {len(row)} columns, expected {width}")
         yield line, row
-
-
-def number(text: str, decimal: str = ".") -> float | None:
-    """The number that a cell writes: with marks between thousands, a percent or a currency sign. None if it is none.
-
-    Example:
-        >>> number("€ 1.234,50", ","), number("12%"), number("12a")
-        (1234.5, 12.0, None)
-    """
-    try:
-        value = float(text if decimal == "." else text.replace(".", "x").replace(",", "."))
-    except ValueError:
-        text = _AROUND.sub(" ", text).strip()
-        if grouped := _GROUPED[decimal].fullmatch(text):
-            text = text.replace(grouped[1], "")
-        try:
-            value = float(text.replace(decimal, "."))
-        except ValueError:
-            return None
-    return value if abs(value) < float("inf") and "_" not in text else None
-
-
-def decimal_mark(cells: Sequence[str]) -> str:
-    """The decimal mark that cells show without doubt: "." or ","; "" if none does (1,234 may be either)."""
-    found = Counter[str]()
-    for cell in cells:
-        text = _AROUND.sub("", cell)
-        marks = [mark for mark in text if mark in ".,"]
-        plain = _WITH_MARK.fullmatch(text)
-        if plain and (len(plain[3]) != 3 or len(plain[1]) > 3 or plain[1] in ("", "0")):
-            found[plain[2]] += 1
-        elif len(marks) > 1 and (mark := _mark_of_groups(text, marks)):
-            found[mark] += 1
-    return max(found, key=found.__getitem__, default="")
-
-
-def _mark_of_groups(text: str, marks: list[str]) -> str:
-    """The decimal mark of a number with marks between thousands, as 1.234,5 or 1.234.567."""
-    last = "," if marks[0] == "." else "."
-    return last if _GROUPED[last].fullmatch(text) else ""
 
 
 def _encoding(file: BinaryIO) -> str:

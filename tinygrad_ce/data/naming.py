@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_ce.common.words import normal
 from tinygrad_ce.data import arrays
 from tinygrad_ce.data.arrays import DataError
+from tinygrad_ce.data.numerals import plain as plain_number
 
 FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
 _EXACT = 2.0**53  # below it every whole number has a float of its own
@@ -79,11 +80,8 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 def number(cell: str) -> float:
     """The number in a cell; nan if there is none that float32 can hold."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return math.nan
-    return value if abs(value) < FLOAT32_END and "_" not in cell else math.nan
+    value = plain_number(cell)
+    return value if abs(value) < FLOAT32_END else math.nan
 
 
 def is_number(cell: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tinygrad_ce.data import arrays
+from tinygrad_ce.data import arrays, numerals
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Plan
-from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Text, is_missing
-from tinygrad_ce.data.layout import number
+from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Number, Text, is_missing
+from tinygrad_ce.data.numerals import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
 _FEW, _FEW_OF_A_CLASS = 50, 5  # rows below which there is little to learn from or to measure by
@@ -53,6 +53,19 @@ def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
     }
     twins = [f"classes {' and '.join(names)}: one, written differently?" for names in alike.values() if len(names) > 1]
     return [*(text for text, true in said.items() if true), *twins]
+
+
+def of_numbers(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
+    """What should make one pause in columns of numbers, of a file that shows a decimal mark or none."""
+    for name, kind in plan.columns:
+        own, where = cells[name], f"column {arrays.word(name)}"
+        if not isinstance(kind, Number) or not isinstance(own, Text):
+            continue
+        doubtful = min(filter(numerals.is_doubtful, own.values), default="")
+        if doubtful and not decimal and not numerals.shown_mark(own.values):
+            yield f"{where}: {doubtful} is read as {number(doubtful, kind.decimal):g}; is that right?"
+        if len(kind.units) > 1:
+            yield f"{where}: numbers in {kind.told_units}, which are taken for one unit"
 
 
 def _of_totals(

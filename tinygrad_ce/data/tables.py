@@ -90,10 +90,10 @@ def load_table(
     with _reading(source) as source:
         if label is None:
             label = plan.label if plan and plan.named else None
-        found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
+        found = _layout(source, [label] if isinstance(label, str) else [], header)
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
-        cells = _read(source, found, {name, *category, *_texts(kinds)})
+        cells = _read(source, found, {name, *category, *_texts(kinds, found)})
         line = _line_of(source, found)
         labels = as_text(cells.pop(name))
         classes, y = _classes(name, labels, plan, line)
@@ -102,14 +102,15 @@ def load_table(
             pauses.check_quantity(name, classes, len(y), quantity)
             codes = source.codes if isinstance(source, Frame) else []
             made = Plan.of(
-                Frame(cells, codes), labels, drop=drop, category=category, number=number, decimal=found.decimal,
+                Frame(cells, codes), labels, drop=drop, category=category, number=number,
+                decimal=None if isinstance(source, Frame) else found.decimal,
                 line=line, rows=_measured(y, len(classes), held),
             )  # fmt: skip
             made = made if scaled or not made.plain else made.unscaled()
             plan = made._replace(label=name, place=place, named=found.named, classes=classes)
             kinds = {column.name: column for column in plan.columns}
-            notes = pauses.of(cells, plan, y, line)
-        x = plan.rows({column.name: cells[own] for own, column in kinds.items()}, line)
+            notes = [*pauses.of(cells, plan, y, line), *pauses.of_numbers(cells, plan, found.decimal)]
+        x = plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal)
         table = Table(*_labelled(x, y), classes)
         table.plan, table.notes, table.layout = plan, notes, found
         return table
@@ -168,8 +169,9 @@ def load_rows(source: Any, plan: Plan, *, header: bool | None = None) -> np.ndar
     with _reading(source) as source:
         found = find(source, plan, header)
         kinds = _matched(found, plan, _place_of_plan(found, plan))
-        cells = _read(source, found, _texts(kinds))
-        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, _line_of(source, found))
+        cells = _read(source, found, _texts(kinds, found))
+        line = _line_of(source, found)
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal)
 
 
 @contextlib.contextmanager
@@ -188,13 +190,13 @@ def _reading(source: Any) -> Iterator[Any]:
 def find(source: Any, plan: Plan | None, header: bool | None) -> Layout:
     """How a table of new rows is written, whose names a plan knows."""
     known = [name for name, kind in plan.columns if kind.features] if plan and plan.named else []
-    return _layout(source, known, header, plan)
+    return _layout(source, known, header)
 
 
-def _layout(source: Any, known: Sequence[str], header: bool | None, plan: Plan | None) -> Layout:
+def _layout(source: Any, known: Sequence[str], header: bool | None) -> Layout:
     if isinstance(source, Frame):
-        return Layout("", ",", '"', ".", 0, True, tuple(source.cells), ())
-    return layout.find(source, known, header, plan.decimal if plan else ".")
+        return Layout("", ",", '"', "", 0, True, tuple(source.cells), ())
+    return layout.find(source, known, header)
 
 
 def cells_of(path: Any, found: Layout) -> Iterator[list[str]]:
@@ -242,9 +244,10 @@ def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, C
     return dict(zip(others, plan.columns, strict=True))
 
 
-def _texts(kinds: dict[str, Column]) -> set[str]:
-    """The columns that are no numbers, of which every sign counts."""
-    return {name for name, column in kinds.items() if not isinstance(column.kind, Number)}
+def _texts(kinds: dict[str, Column], found: Layout) -> set[str]:
+    """The columns that are no numbers, or whose numbers had another decimal mark than the file: every sign counts."""
+    marks = ("", found.decimal) if found.decimal else ("", ".", ",")
+    return {n for n, column in kinds.items() if not isinstance(column.kind, Number) or column.kind.decimal not in marks}
 
 
 def _read(source: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
