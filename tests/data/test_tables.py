@@ -561,6 +561,101 @@ def test_plans_that_are_not_what_they_should_be(place, value, message):
             columns.Plan.from_json(other)
 
 
+def test_without_names_the_first_new_row_is_a_row():
+    found = table("red,big,a\nblue,small,b\n" * 9, header=False)
+    for text, rows in (("red,big\nblue,small\nblue,small\n", 3), ("red,small,a\nblue,big,b\n", 2), ("blue,big\n", 1)):
+        with open("new.csv", "w") as file:
+            file.write(text)
+        x = data.load_rows("new.csv", found.plan)
+        assert x.shape == (rows, 4)
+        assert (x.sum(axis=1) == 2).all()
+        assert len(table(text, plan=found.plan).y) == 2 if rows == 2 else True
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["1", "1.0", "2"], ("1", "2")),
+        (["01", "1", "2"], ("01", "1", "2")),
+        (["01", "1.0", "1"], ("01", "1")),
+        (["-0", "0.", "+3", "-3"], ("-3", "0", "3")),
+        (["1", "1.0", "x"], ("1", "1.0", "x")),
+        (["9007199254740993", "9007199254740992"], ("9007199254740992", "9007199254740993")),
+        (["1" * 5000, "2"], ("2", "1" * 5000)),
+    ],
+)
+def test_no_two_names_are_merged_but_for_numbers_written_both_ways(names, classes):
+    rows = [f"{i},{name},{name}x" for i, name in enumerate(names * 3)]
+    found = table("\n".join(["n,code,kind", *rows]), "code")
+    assert sorted(found.classes) == sorted(classes)
+    kind = columns.Plan.of({"code": names * 3}, category=["code"]).columns[0].kind
+    assert sorted(kind.levels) == sorted(classes)
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "found"),
+    [
+        (["1", "2"], ["1.0", "2.00", "01", "3"], [0, 1, 0, None]),
+        (["01067", "10115"], ["1067", "10115.0", "01067"], [0, 1, 0]),
+        (["01", "1", "x"], ["1.0", "01", "1", "x"], [None, 0, 1, 2]),
+        (["9007199254740993", "9007199254740992"], ["9007199254740993.0", "9007199254740992"], [0, 1]),
+        (["A1", "10"], ["10.0", "a1"], [1, None]),
+    ],
+)
+def test_names_of_new_rows_are_found_by_their_number(known, new, found):
+    plan = columns.Plan.of({"code": known * 2}, category=["code"])
+    place = [plan.columns[0].kind.levels.index(name) for name in known]
+    expected = [[float(i is not None and place[i] == k) for k in range(len(known))] for i in found]
+    told = []
+    assert plan.rows({"code": new}, tell=told.append).tolist() == expected
+    assert len(told) == found.count(None) == len([text for text in told if "none of its" in text])
+    both = table("n,kind\n" + "".join(f"{i},{name}\n" for i, name in enumerate(known * 2)), "kind")
+    if None not in found:
+        again = table("n,kind\n" + "".join(f"{i},{name}\n" for i, name in enumerate(new)), "kind", plan=both.plan)
+        assert [both.classes[i] for i in again.y] == [known[i] for i in found]
+
+
+def test_what_the_training_did_not_see_is_told_once_a_column():
+    found = table("a,b,c,d,kind\n" + "x,1,$5,yes,p\ny,2,$6,no,q\n" * 9, "kind")
+    text = "a,b,c,d,kind\nz,,5,yes,p\nz,1,$6,,q\nx,2,7%,no,\n"
+    expected = [
+        "column a: 2 rows with a value that is none of its 2, such as 'z'",
+        "column b: 1 rows without a value, as the training had none",
+        "column c: numbers in no unit and $ and %, in the training in $",
+        "column d: 1 rows without a value, as the training had none",
+    ]
+    assert table(text, plan=found.plan).notes == [*expected, "rows without a label, which are left out: 1"]
+    told = []
+    data.load_rows("t.csv", found.plan, tell=told.append)
+    assert told == expected
+    told.clear()
+    data.load_rows({"a": ["x"], "b": [1], "c": ["$5"], "d": ["1"]}, found.plan, tell=told.append)
+    assert not told
+
+
+def test_a_label_is_a_name_before_it_is_a_position():
+    text = "n,3,0,kind\n" + "".join(f"{i},{'pq'[i % 2]},{i * 2},x{i % 3}\n" for i in range(12))
+    assert table(text, "3").plan.label == table(text, 3).plan.label == "3"
+    assert table(text, 0).plan.label == "0"
+    assert table(text, 1).plan.label == "3"
+    assert data.load_table({3: ["p", "q"] * 9, 1: list(range(18)), 0: [0, 1, 4] * 6}, 3).plan.label == "3"
+
+
+def test_arrays_of_dates_and_of_long_numbers():
+    days = ["2020-01-01", "NaT", "2021-03-04"] * 8
+    for unit in ("ns", "us", "s", "D"):
+        kinds_found = columns.Plan.of({"day": np.array(days, f"datetime64[{unit}]")})
+        assert isinstance(kinds_found.columns[0].kind, Date)
+        x = kinds_found.rows({"day": np.array(["2021-03-04"], f"M8[{unit}]")})
+        texts = columns.Plan.of({"day": [None if day == "NaT" else day for day in days]})
+        np.testing.assert_array_equal(x, texts.rows({"day": ["2021-03-04"]}))
+    for kind in ("u8", "i8"):
+        found = data.load_table({"n": list(range(8)), "id": np.array([2**53, 2**53 + 1] * 4, kind)}, "id")
+        assert found.classes == ("9007199254740992", "9007199254740993")
+    with pytest.raises(data.DataError, match=r"column 'd': a column has shape \(8, 2\), expected one axis"):
+        data.load_table({"d": np.zeros((8, 2)), "kind": ["p", "q"] * 4}, "kind")
+
+
 # As well as a pipeline of scikit-learn's
 
 

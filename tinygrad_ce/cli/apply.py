@@ -58,7 +58,14 @@ def _given(args: argparse.Namespace, about: dict[str, Any]) -> tuple[Rows, list[
     loaded = inputs.load(args, plan, strict=plan is None)
     if plan is not None and not plan.raw and loaded.table is None:
         raise ValueError(f"{' '.join(args.data)}: {_NO_TABLE}")
+    for note in loaded.table.notes if loaded.table is not None else ():
+        _tell(args.data[0], note)
     return loaded.rows, loaded.names
+
+
+def _tell(path: Any, words: str) -> None:
+    """Say what should make one pause, a line on standard error."""
+    print(f"tinygrad-ce: warning: {path}: {words}", file=sys.stderr)
 
 
 def _label(about: dict[str, Any], streamed: bool) -> str | None:
@@ -141,7 +148,7 @@ def _features(args: argparse.Namespace, about: dict[str, Any]) -> np.ndarray:
     """The rows to predict, a table's by the plan of the training."""
     plan = _plan(about)
     if plan is not None and layout.is_table(args.file):
-        return tables.load_rows(args.file, plan, header=inputs.header(args))
+        return tables.load_rows(args.file, plan, header=inputs.header(args), tell=lambda words: _tell(args.file, words))
     hint = layout.hint(args.file)
     if hint or (plan is not None and not plan.raw):
         raise ValueError(f"{args.file}: {_NO_TABLE}{hint}")

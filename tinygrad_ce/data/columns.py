@@ -56,8 +56,11 @@ class Column(NamedTuple):
     def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         """Its features."""
         yield from self.kind.rows(cells, report)
+        gone = is_missing(cells)
         if self.kind.gaps:
-            yield is_missing(cells)
+            yield gone
+        elif gone.any():
+            report.new(f"{gone.sum():,} rows without a value, as the training had none")
 
 
 class Plan(NamedTuple):
@@ -145,7 +148,10 @@ class Plan(NamedTuple):
         same = [Column(name, kind._replace(centre=0.0, scale=1.0)) for name, kind in self.columns]  # type: ignore[attr-defined]
         return self._replace(columns=same)
 
-    def rows(self, columns: Any, line: Callable[[int], str] = "row {}".format, decimal: str = "") -> np.ndarray:
+    def rows(
+        self, columns: Any, line: Callable[[int], str] = "row {}".format, decimal: str = "",
+        tell: Callable[[str], object] | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """The features of rows, float32.
 
         Args:
@@ -153,6 +159,7 @@ class Plan(NamedTuple):
                 there; others are passed over.
             line: names a row in messages.
             decimal: the decimal mark that the file shows, if any.
+            tell: is given a line for each column with what the training didn't see.
 
         Raises:
             Damage: columns that aren't there, or cells that aren't what their column is: all of them.
@@ -171,6 +178,8 @@ class Plan(NamedTuple):
                     x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
                     place += 1
             faults += report.faults("as in training")
+            if tell and report.news:
+                tell(f"column {arrays.word(column.name)}: {'; '.join(report.news)}")
         _refuse(faults)
         return x
 

@@ -48,7 +48,11 @@ def read(frame: Any) -> Frame:
 def _columns(frame: Any) -> Iterator[tuple[Any, Cells, bool]]:
     """Name and cells of each column, and whether it says that it is a category."""
     if isinstance(frame, Mapping):
-        yield from ((name, as_cells(column), False) for name, column in frame.items())
+        for name, column in frame.items():
+            try:
+                yield name, as_cells(column), False
+            except Damage as error:
+                raise Damage(f"column {shown(str(name))}: {error}") from None
         return
     try:
         import narwhals.stable.v2 as nw
@@ -62,7 +66,9 @@ def _columns(frame: Any) -> Iterator[tuple[Any, Cells, bool]]:
         expected = "expected a DataFrame of pandas or polars (of a LazyFrame .collect()), or a pyarrow.Table"
         raise Damage(f"{expected}; {' '.join(str(error).split())}") from None
     for series in table.iter_columns():
-        if series.dtype.is_numeric():
+        if series.dtype.is_integer() and not series.null_count():
+            cells = as_cells(series.to_numpy())
+        elif series.dtype.is_numeric():
             cells = as_cells(series.cast(nw.Float64).to_numpy())
         else:
             gone = series.is_null().to_list()

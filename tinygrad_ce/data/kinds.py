@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinygrad_ce.common.words import normal
-from tinygrad_ce.data import arrays, numerals
+from tinygrad_ce.data import arrays, naming, numerals
+from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.numerals import MISSING
 
 MOST_LEVELS = 60  # different values that a category may have
@@ -56,9 +57,17 @@ def as_cells(column: Any) -> Cells:
     if isinstance(column, Text):
         return column
     array = np.asarray(column)
-    if array.dtype.kind in "fiu" and not np.isinf(array).any():
+    if array.ndim != 1:
+        raise Damage(f"a column has shape {array.shape}, expected one axis: a cell for each row")
+    if array.dtype.kind in "fiu" and not np.isinf(array).any() and not is_long(array):
         return array.astype(np.float64, copy=False)
+    array = array.astype("M8[us]") if array.dtype.kind == "M" else array  # of which tolist makes dates
     return Text.of(array.tolist())
+
+
+def is_long(whole: np.ndarray) -> bool:
+    """Whether whole numbers are beyond those of which each has a float64 of its own."""
+    return whole.dtype.kind in "iu" and bool(len(whole)) and max(int(whole.max()), -int(whole.min())) > 2**53
 
 
 def as_text(cells: Cells) -> Text:
@@ -72,7 +81,7 @@ def is_missing(cells: Cells) -> np.ndarray:
 
 
 class Report:
-    """Takes note of a column's cells that aren't what they should be.
+    """Takes note of a column's cells that aren't what they should be, and of those that the training didn't see.
 
     Args:
         name: that of the column.
@@ -82,6 +91,7 @@ class Report:
 
     def __init__(self, name: str, line: Callable[[int], str], decimal: str = "") -> None:
         self.decimal = decimal
+        self.news: list[str] = []
         self._name, self._line = name, line
         self._found: list[tuple[int, str, str]] = []
 
@@ -89,6 +99,10 @@ class Report:
         """Note one of the column's values, and what was expected."""
         row = int((cells.codes == value).argmax())
         self._found.append((row, cells.values[value], expected))
+
+    def new(self, words: str) -> None:
+        """Note what the training didn't see."""
+        self.news.append(words)
 
     def faults(self, way_on: str) -> list[str]:
         """What to say of them: the first one."""
@@ -152,10 +166,6 @@ class Number(NamedTuple):
         return ("",)
 
     @property
-    def told_units(self) -> str:
-        return " and ".join(unit or "no unit" for unit in self.units)
-
-    @property
     def plain(self) -> bool:
         """Whether nothing is missing, and float32 holds the numbers as they are."""
         small = abs(self.centre) < _MOST_OFFSET * self.scale < MOST_VALUE
@@ -163,6 +173,9 @@ class Number(NamedTuple):
 
     def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         values = self._numbers(cells, report) if isinstance(cells, Text) else cells
+        units = numerals.units(cells.values) if isinstance(cells, Text) else []
+        if not {*(units or [""])} <= {*(self.units or [""])} and not np.isnan(values).all():
+            report.new(f"numbers in {told_units(units)}, in the training in {told_units(self.units)}")
         yield (np.where(np.isnan(values), self.median, values) - self.centre) / self.scale
 
     def _numbers(self, cells: Text, report: Report) -> np.ndarray:
@@ -178,10 +191,15 @@ class Number(NamedTuple):
     def __str__(self) -> str:
         words = [
             "number",
-            f"in {self.told_units}" if self.units else "",
+            f"in {told_units(self.units)}" if self.units else "",
             f"median {self.median:g}" if self.gaps else "",
         ]
         return ", ".join(filter(None, words))
+
+
+def told_units(units: Sequence[str]) -> str:
+    """Units for a message."""
+    return " and ".join(unit or "no unit" for unit in units or [""])
 
 
 def numbers(cells: Text, decimal: str, wrong: Callable[[Text, int, str], None]) -> np.ndarray:
@@ -207,7 +225,7 @@ class YesNo(NamedTuple):
 
     def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         text = as_text(cells)
-        place = {self.no: 0.0, self.yes: 1.0}
+        place = {self.no: 0.0, self.yes: 1.0, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
         for i, value in enumerate(text.values):
             if value.lower() not in place:
                 report.wrong(text, i, f"{self.yes} or {self.no}")
@@ -226,11 +244,13 @@ class Category(NamedTuple):
 
     @staticmethod
     def of(text: Text) -> Category:
-        """Of a column's cells."""
-        counts = np.bincount(text.codes[text.codes >= 0], minlength=len(text.values))
+        """Of a column's cells, of which 1 and 1.0 are one value as they are one label."""
+        index, names = naming.class_index(text.values)
+        codes = text.spread([index[value] for value in text.values], -1).astype(int)
+        counts = np.bincount(codes[codes >= 0], minlength=len(names))
         first = np.argsort(-counts, kind="stable")[:MOST_LEVELS].tolist()
-        levels = sorted(text.values[i] for i in first if counts[i] >= min(_RARE, len(text.codes) / 100))
-        return Category(levels, len(levels) < len(text.values), bool((text.codes < 0).any()))
+        levels = sorted(names[i] for i in first if counts[i] >= min(_RARE, len(codes) / 100))
+        return Category(levels, len(levels) < len(names), bool((codes < 0).any()))
 
     @property
     def features(self) -> Sequence[str]:
@@ -238,8 +258,11 @@ class Category(NamedTuple):
 
     def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
         text = as_text(cells)
-        place = {level: i for i, level in enumerate(self.levels)}
-        codes = text.spread([place.get(value, len(place)) for value in text.values], -1)
+        places = list(map(naming.finder(self.levels), text.values))
+        codes = text.spread([len(self.levels) if place is None else place for place in places], -1)
+        if None in places:
+            count, other = int((codes == len(self.levels)).sum()), arrays.shown(text.values[places.index(None)])
+            report.new(f"{count:,} rows with a value that is none of its {len(self.levels)}, such as {other}")
         for i in range(len(self.levels) + self.other):
             yield codes == i
 

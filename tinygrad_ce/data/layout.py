@@ -308,7 +308,7 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     numbers = list(map(_are_numbers, below))
     is_number = [number(cell) is not None for cell in first]
     again = [cell in column for cell, column in zip(first, below, strict=True)]
-    if any(map(operator.and_, numbers, map(_is_text, first))):  # a text above numbers
+    if any(map(operator.and_, numbers, map(is_text, first))):  # a text above numbers
         return True
     named = not any(is_number)
     if named:
@@ -322,7 +322,8 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     return named
 
 
-def _is_text(cell: str) -> bool:
+def is_text(cell: str) -> bool:
+    """Whether a cell is there and no number."""
     return cell not in MISSING and number(cell) is None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,8 @@ from tinygrad_ce.data.arrays import DataError
 from tinygrad_ce.data.numerals import plain as plain_number
 
 FLOAT32_END = 2.0**128 - 2.0**103  # from here on a number rounds to float32's infinity
-_EXACT = 2.0**53  # below it every whole number has a float of its own
+_WHOLE = re.compile(r"([+-]?)([0-9]+)(?:\.0*)?")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{0,100})?")
 SURROGATES = re.compile("[\ud800-\udfff]")
 CODING = "the file isn't UTF-8: save it as UTF-8"
 
@@ -56,7 +58,7 @@ def words(path: Any, name: str, array: np.ndarray) -> np.ndarray:
 
 def class_index(found: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """The index of every label found in tables, and the names of the classes, in order."""
-    whole = all(map(_is_whole, found))
+    whole = all(map(_WHOLE.fullmatch, found))
     names = list(map(plain, found)) if whole else found
     classes = in_order(names)
     place = {name: i for i, name in enumerate(classes)}
@@ -64,12 +66,30 @@ def class_index(found: Sequence[str]) -> tuple[dict[str, int], list[str]]:
 
 
 def plain(label: str) -> str:
-    """A whole number as it is usually written, as 1 and 1.0 are one class; other labels as they are."""
-    return str(int(number(label))) if _is_whole(label) else label
+    """A whole number as it is usually written: 1.0 and 1 are one name. Others stay, 01 too: codes begin with zeros."""
+    found = _WHOLE.fullmatch(label)
+    if not found or found[2] != (found[2].lstrip("0") or "0"):
+        return label
+    return found[2] if found[1] != "-" or found[2] == "0" else f"-{found[2]}"
 
 
-def _is_whole(label: str) -> bool:
-    return number(label).is_integer() and abs(number(label)) < _EXACT
+def finder(known: Sequence[str]) -> Callable[[str], int | None]:
+    """What finds the place of a name among known ones: the same one, or else the only one that is the same number.
+
+    1.0 is found as 1, and 1067 as 01067, a code that lost its zero; where both 1 and 01 are known, 1.0 is neither.
+    """
+    place, numbers = {name: i for i, name in enumerate(known)}, dict[Decimal, list[int]]()
+    for name, i in place.items():
+        if _DECIMAL.fullmatch(name):
+            numbers.setdefault(Decimal(name), []).append(i)
+
+    def find(name: str) -> int | None:
+        if name in place or not _DECIMAL.fullmatch(name):
+            return place.get(name)
+        same = numbers.get(Decimal(name), [])
+        return same[0] if len(same) == 1 else None
+
+    return find
 
 
 def in_order(names: Sequence[str]) -> list[str]:

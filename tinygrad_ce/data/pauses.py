@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.data import arrays, numerals
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Plan
-from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Number, Text, is_missing
+from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Number, Text, is_missing, told_units
 from tinygrad_ce.data.numerals import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
@@ -65,7 +65,7 @@ def of_numbers(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator
         if doubtful and not decimal and not numerals.shown_mark(own.values):
             yield f"{where}: {doubtful} is read as {number(doubtful, kind.decimal):g}; is that right?"
         if len(kind.units) > 1:
-            yield f"{where}: numbers in {kind.told_units}, which are taken for one unit"
+            yield f"{where}: numbers in {told_units(kind.units)}, which are taken for one unit"
 
 
 def _of_totals(

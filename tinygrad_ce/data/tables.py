@@ -90,14 +90,14 @@ def load_table(
     with _reading(source) as source:
         if label is None:
             label = plan.label if plan and plan.named else None
-        found = _layout(source, [label] if isinstance(label, str) else [], header)
+        found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
         cells = _read(source, found, {name, *category, *_texts(kinds, found)})
         line = _line_of(source, found)
         labels = as_text(cells.pop(name))
         classes, y = _classes(name, labels, plan, line)
-        notes: list[str] = []
+        known, notes = plan is not None, list[str]()
         if plan is None:
             pauses.check_quantity(name, classes, len(y), quantity)
             codes = source.codes if isinstance(source, Frame) else []
@@ -110,7 +110,10 @@ def load_table(
             plan = made._replace(label=name, place=place, named=found.named, classes=classes)
             kinds = {column.name: column for column in plan.columns}
             notes = [*pauses.of(cells, plan, y, line), *pauses.of_numbers(cells, plan, found.decimal)]
-        x = plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal)
+        own_cells = {column.name: cells[own] for own, column in kinds.items()}
+        x = plan.rows(own_cells, line, found.decimal, notes.append if known else None)
+        if known and (y < 0).any():
+            notes.append(f"rows without a label, which are left out: {(y < 0).sum():,}")
         table = Table(*_labelled(x, y), classes)
         table.plan, table.notes, table.layout = plan, notes, found
         return table
@@ -149,10 +152,16 @@ def _labelled(x: np.ndarray, y: np.ndarray) -> Pair:
     return (x, y) if kept.all() else (x[kept], y[kept])
 
 
-def load_rows(source: Any, plan: Plan, *, header: bool | None = None) -> np.ndarray:
+def load_rows(
+    source: Any, plan: Plan, *, header: bool | None = None, tell: Callable[[str], object] | None = None
+) -> np.ndarray:  # fmt: skip
     """The features of a table's rows, in order, by the plan of another; the label may be there or not.
 
-    The table is a file or a DataFrame, as ``load_table`` takes it.
+    Args:
+        source: a file or a DataFrame, as ``load_table`` takes it.
+        plan: that of the table trained on.
+        header: whether the first line is one of names, if that can't be seen.
+        tell: is given a line for each column with what the training didn't see: other values, missing ones, units.
 
     Raises:
         DataError: columns that aren't there, or cells that aren't what their column is.
@@ -171,7 +180,7 @@ def load_rows(source: Any, plan: Plan, *, header: bool | None = None) -> np.ndar
         kinds = _matched(found, plan, _place_of_plan(found, plan))
         cells = _read(source, found, _texts(kinds, found))
         line = _line_of(source, found)
-        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal)
+        return plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal, tell)
 
 
 @contextlib.contextmanager
@@ -190,12 +199,17 @@ def _reading(source: Any) -> Iterator[Any]:
 def find(source: Any, plan: Plan | None, header: bool | None) -> Layout:
     """How a table of new rows is written, whose names a plan knows."""
     known = [name for name, kind in plan.columns if kind.features] if plan and plan.named else []
-    return _layout(source, known, header)
+    return _layout(source, known, header, plan)
 
 
-def _layout(source: Any, known: Sequence[str], header: bool | None) -> Layout:
+def _layout(source: Any, known: Sequence[str], header: bool | None, plan: Plan | None) -> Layout:
     if isinstance(source, Frame):
         return Layout("", ",", '"', "", 0, True, tuple(source.cells), ())
+    if plan and not plan.named and header is None:  # then there is no line of names, unless it can be nothing else
+        found = layout.find(source, (), False)
+        kinds = _matched(found, plan, _place_of_plan(found, plan))
+        cells = dict(zip(found.names, found.sample[0], strict=True))
+        header = any(isinstance(kind, Number) and layout.is_text(cells[own]) for own, (_, kind) in kinds.items())
     return layout.find(source, known, header)
 
 
@@ -218,7 +232,7 @@ def _label_place(found: Layout, plan: Plan | None, label: int | str | None) -> i
     names = found.names
     if len(names) < 2:
         raise Damage(f"{len(names)} column, expected features and a label, separated by commas, semicolons or the like")
-    if label in names:
+    if str(label) in names:
         return names.index(str(label))
     place: int | str | None = -1 if label is None else label
     if plan is not None and label in (None, plan.label):
@@ -276,7 +290,8 @@ def _classes(
     index, classes = naming.class_index(labels.values)
     names = {value: classes[i] for value, i in index.items()}
     if plan is not None:
-        names = {value: value if value in plan.classes else naming.plain(value) for value in index}
+        find = naming.finder(plan.classes)
+        names = {value: naming.plain(value) if (i := find(value)) is None else plan.classes[i] for value in index}
         classes = list(dict.fromkeys([*plan.classes, *sorted(names.values())]))
     place = {known: i for i, known in enumerate(classes)}
     found = [place[names[value]] for value in labels.values]
