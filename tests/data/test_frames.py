@@ -101,6 +101,31 @@ def test_labels_that_are_whole_numbers_stay_what_they_are():
     np.testing.assert_array_equal(tg.predict(made, x[["b", "a"]]), tg.predict(made, x.to_numpy()))
 
 
+def test_labels_beside_a_frame_may_be_a_frame_and_floats_and_their_copy_is_no_feature():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"a": rng.normal(size=80), "kind": ["p", "q"] * 40, "t": [0, 1] * 40})
+    for y, copies in (
+        (x["t"], "t"), (x[["t"]], "t"), (x["t"] * 1.0, "t"), (x["kind"], "kind"), (x[["kind"]], "kind"),
+        (pl.DataFrame({"t": x["t"].to_numpy()}), "t"),
+    ):  # fmt: skip
+        made = tg.nn.Linear(3 if copies == "t" else 2, 2, rng=0)
+        with pytest.warns(UserWarning, match="fit: column .* alone tells the label: would new rows have it?"):
+            tg.fit(made, (x, y), epochs=1, progress=False)
+        assert len(tg.predict(made, x.drop(columns=copies))) == 80
+    gaps = x["t"].where(x["t"].index > 9)  # floats, nan where there is no label
+    gone = tg.nn.Linear(1, 2, rng=0)
+    left = tg.nn.Linear(1, 2, rng=0)
+    tg.fit(gone, (x[["a"]], gaps), epochs=1, progress=False, batch_size=80)
+    tg.fit(left, (x[["a"]], gaps.fillna(-100).astype(int)), epochs=1, progress=False, batch_size=80)
+    np.testing.assert_array_equal(gone.weight.data, left.weight.data)
+
+
+def test_whole_numbers_of_a_frame_beyond_float64_stay_apart():
+    long = [2**53, 2**53 + 1] * 20
+    for frame in (pd.DataFrame({"n": range(40), "id": long}), pl.DataFrame({"n": range(40), "id": long})):
+        assert data.load_table(frame, "id").classes == (str(2**53), str(2**53 + 1))
+
+
 def test_the_plan_goes_with_the_rows_that_are_split_off():
     table = data.load_table(PANDAS, "kind")
     train, test = data.split(table, 0.25)

@@ -13,7 +13,7 @@ from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Number, Text, is_missing,
 from tinygrad_ce.data.numerals import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
-_FEW, _FEW_OF_A_CLASS = 50, 5  # rows below which there is little to learn from or to measure by
+FEW, _FEW_OF_A_CLASS = 50, 5  # rows below which there is little to learn from or to measure by
 _TOTALS = {"total", "totals", "sum", "grand total", "summe", "gesamt", "insgesamt"}
 
 
@@ -32,12 +32,17 @@ def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray, line: Callable[[in
     if not plan.features and 1 < len(plan.classes) <= len(y) / 2:  # else the label is at fault
         left = [f"{arrays.word(name)}, {kind}" for name, kind in plan.columns]
         raise Damage(f"no column is left to learn from: {arrays.listed(left, str)}")
-    told = [arrays.word(name) for name, kind in plan.columns if kind.features and _tells(cells[name], y)]
     return [
         *_of_labels(plan.classes, y),
         *_of_totals(cells, plan.classes, y, line),
-        *(f"column {name} alone tells the label: would new rows have it?" for name in told),
+        *of_leaks(cells, plan, y),
     ]
+
+
+def of_leaks(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray) -> list[str]:
+    """The columns that alone tell the label."""
+    told = [arrays.word(name) for name, kind in plan.columns if kind.features and _tells(cells[name], y)]
+    return [f"column {name} alone tells the label: would new rows have it?" for name in told]
 
 
 def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
@@ -48,7 +53,7 @@ def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
         alike.setdefault("".join(name.split()).casefold(), []).append(arrays.shown(name))
     said = {
         f"rows without a label, which are left out: {(y < 0).sum():,}": (y < 0).any(),
-        f"only {counts.sum():,} rows: what is measured on so few says little": counts.sum() < _FEW,
+        f"only {counts.sum():,} rows: what is measured on so few says little": counts.sum() < FEW,
         f"classes of fewer than {_FEW_OF_A_CLASS} rows, too few to learn or measure: {arrays.listed(few, str)}": few,
     }
     twins = [f"classes {' and '.join(names)}: one, written differently?" for names in alike.values() if len(names) > 1]

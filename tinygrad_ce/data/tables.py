@@ -124,17 +124,22 @@ def of_frame(where: str, frame: Any, labels: Any, plan: Plan | None = None) -> T
     if isinstance(labels, str):
         return load_table(frame, labels, plan=plan, scaled=False)
     with _reading(frame) as source:
-        names, y = None, np.asarray(labels)
-        classes = plan.classes if plan else ()
-        if y.dtype.kind not in "fiu":
-            names = as_text(as_cells(labels))
+        y = np.asarray(labels)
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # a frame of one column
+        names = as_text(as_cells(y)) if y.ndim == 1 else None
+        classes, notes = plan.classes if plan else (), list[str]()
+        if names is not None and y.dtype.kind not in "fiu":
             classes, y = _classes("of labels", names, plan, "row {}".format)
+        elif y.dtype.kind == "f" and y.ndim == 1 and not (y % 1 > 0).any():  # whole but for missing ones
+            y = np.where(np.isnan(y), -100, y).astype(np.int64)
         if plan is None:
             plan = Plan.of(source, names)
             plan = (plan.unscaled() if plan.plain else plan)._replace(classes=classes)
+            if y.ndim == 1 and y.dtype.kind == "i" and len(y) >= pauses.FEW:
+                notes = pauses.of_leaks(source.cells, plan, y)
         pair = plan.rows(source), y
         table = Table(*as_dataset(where, (*pair, classes) if classes else pair))
-        table.plan = plan
+        table.plan, table.notes = plan, notes
         return table
 
 

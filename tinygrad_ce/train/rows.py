@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -152,6 +153,8 @@ def as_rows(where: str, data: Any, weight: Any = None, plan: Plan | None = None)
         return data
     if isinstance(data, tuple | list) and len(data) == 2 and is_frame(data[0]):
         data = of_frame(where, data[0], data[1], plan)
+        for note in data.notes:
+            warnings.warn(f"{where}: {note}", stacklevel=4)
     if not isinstance(data, Stream):
         return ArrayRows(where, data, weight)
     if weight is not None:
