@@ -633,6 +633,47 @@ def test_what_the_training_did_not_see_is_told_once_a_column():
     assert not told
 
 
+@pytest.mark.parametrize("mark", ["unknown", "-", "inf", "99.."])
+def test_numbers_with_a_mark_of_their_own_for_missing(mark):
+    rows = [f"{mark if i % 5 == 0 else i * 1.5},{i % 3},{'ab'[i % 2]}" for i in range(200)]
+    text = "\n".join(["age,n,kind", *rows])
+    said = f"numbers but for 40 cells, the first {mark!r}; if that means missing, say --missing {mark!r}"
+    assert said in kinds(table(text))["age"]
+    found = table(text, missing=[mark, "2"]).plan
+    plain = table(text.replace(f"\n{mark},", "\n,").replace(",2,", ",,"))
+    assert [column.kind for column in found.columns] == [column.kind for column in plain.plan.columns]
+    assert columns.Plan.from_json(json.loads(json.dumps(found.as_json()))) == found
+    np.testing.assert_array_equal(data.load_rows("t.csv", plain.plan), table(text, plan=found).x)
+    assert table(text.replace(",a", f",{mark}"), missing=[mark]).classes == ("b",) if mark != "99.." else True
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "note"),
+    [
+        (["01/02/2020", "15/03/2020", *["01/04/2020"] * 40], "%d/%m/%Y", ""),
+        (["01/02/2020", "03/15/2020", *["01/04/2020"] * 40], "%m/%d/%Y", ""),
+        (["01/02/2020", "03/05/2020", *["01/04/2020"] * 40], "%m/%d/%Y", "01/02/2020 is read as month, day, year"),
+        (["01-02-2020 10:30", "03-05-2020 11:00"] * 20, "%m-%d-%Y %H:%M", "is read as month, day, year"),
+        (["1.2.2020", "3.4.2020"] * 20, "%d.%m.%Y", ""),
+    ],
+)
+def test_the_order_of_month_and_day_is_that_of_all_dates(cells, form, note):
+    found = table("day,n,kind\n" + "".join(f"{cell},{i % 7},{'abc'[i % 3]}\n" for i, cell in enumerate(cells)))
+    assert found.plan.columns[0].kind.form == form
+    assert [text for text in found.notes if "month" in text] == [text for text in found.notes if note and note in text]
+
+
+def test_a_first_row_is_a_row_and_a_count_of_any_name_is_left_out():
+    assert len(table("5,,\n" + "".join(f"{i},{i * 2},{'ab'[i % 2]}\n" for i in range(20))).x) == 20  # one has no label
+    for name in ("sample_id", "Patient ID", "row-number", "no."):
+        rows = [f"{i + 1},{i * 7 % 50},{'ab'[i > 20]}" for i in range(40)]
+        assert kinds(table("\n".join([f"{name},v,kind", *rows])))[name] == "left out: it counts the rows"
+    years = "city,2020,kind\n" + "".join(
+        f"{['Rome', 'Oslo'][i % 2]},{i / 7:.2f},{'ab'[i % 3 % 2]}\n" for i in range(40)
+    )
+    refused(years, "line 1: 'city', '2020', 'kind': names or a row? Say --header yes or --header no")
+
+
 def test_a_label_is_a_name_before_it_is_a_position():
     text = "n,3,0,kind\n" + "".join(f"{i},{'pq'[i % 2]},{i * 2},x{i % 3}\n" for i in range(12))
     assert table(text, "3").plan.label == table(text, 3).plan.label == "3"

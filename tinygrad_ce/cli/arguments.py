@@ -77,6 +77,8 @@ def add_train(train: argparse.ArgumentParser) -> None:
     _flag(train, "--stream", "read a .csv in pieces, as larger than memory (folders and .npy are, anyway)")
 
     table = train.add_argument_group("columns of a table", "What each one is is found out, printed, and kept.")
+    words = "words that say that a value is missing, as unknown"
+    table.add_argument("--missing", type=names, default=[], metavar="A,B", help=words)
     table.add_argument("--drop", type=names, default=[], metavar="A,B", help="columns to leave out")
     table.add_argument(
         "--category", type=names, default=[], metavar="A,B", help="columns that are no numbers but codes"

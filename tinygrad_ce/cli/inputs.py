@@ -27,7 +27,14 @@ SETS: dict[str, Callable[[], Dataset]] = {
     "spirals": data.make_spirals,
     "blobs": data.make_blobs,
 }
-COLUMNS = ("drop", "category", "number", "header", "classes")  # options of tables whose columns are found out
+COLUMNS = (
+    "drop",
+    "category",
+    "number",
+    "missing",
+    "header",
+    "classes",
+)  # options of tables whose columns are found out
 TEST, VALIDATION = 0.2, 0.15  # the fractions of rows that are held out: of all, and of the others
 _WINDOW = 1 << 24  # bytes of a stream that are shuffled together; while they are used, as many are read ahead
 
@@ -84,7 +91,7 @@ def load(args: argparse.Namespace, plan: Plan | None = None, strict: bool = Fals
         return Loaded(as_rows("fit", SETS[paths[0]]()), [])
     if not planned:
         return _from_files(paths, -1 if label is None else label, args.stream)
-    asked = {name: getattr(args, name, ()) for name in ("drop", "category", "number")}
+    asked = {name: getattr(args, name, ()) for name in ("drop", "category", "number", "missing")}
     insist = getattr(args, "classes", False)
     held = (TEST, VALIDATION) if getattr(args, "patience", None) else (TEST,)
     table = load_table(path, label, plan=plan, header=header(args), quantity=insist, scaled=False, held=held, **asked)

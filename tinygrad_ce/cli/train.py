@@ -138,7 +138,7 @@ def _about(args: argparse.Namespace, parts: Parts) -> dict[str, Any]:
     fixed = {name: getattr(args, name) for name in _FIXED}
     if args.schedule in ("step", "cosine"):
         fixed["epochs"] = args.epochs  # they stretch over all of them
-    fixed |= {name: value for name in ("drop", "category", "number") if (value := getattr(args, name))}
+    fixed |= {name: value for name in ("drop", "category", "number", "missing") if (value := getattr(args, name))}
     if parts.table is not None:
         fixed["columns"] = parts.table.plan.as_json()
     return {

@@ -32,7 +32,9 @@ from tinygrad_ce.data.kinds import (
 from tinygrad_ce.data.numerals import decimal_mark, number
 
 _SLIPS = 0.05  # the share of cells that may be slips, not another kind of column
-_COUNTS = re.compile(r"|unnamed: \d+|index|id|row\.?names?|rows?|no\.?|nr\.?|#", re.IGNORECASE)
+_COUNTS = re.compile(
+    r"|unnamed: \d+|row\.?names?|#|(.*[ _.-])?(index|idx|ids?|rows?|no|nr|num|number)\.?", re.IGNORECASE
+)
 _YES_NO = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("off", "on"))
 _DATES = (
     "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y",
@@ -88,12 +90,14 @@ class Plan(NamedTuple):
     """Whether the table has names, by which columns are found; else they are by their positions."""
     classes: tuple[str, ...] = ()
     """The names of the classes."""
+    missing: tuple[str, ...] = ()
+    """What says that a value is missing, beside what usually does."""
 
     @staticmethod
     def of(
         columns: Any, label: Text | None = None, *,
         drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), decimal: str | None = None,
-        line: Callable[[int], str] = "row {}".format, rows: Any = slice(None),
+        line: Callable[[int], str] = "row {}".format, rows: Any = slice(None), missing: Sequence[str] = (),
     ) -> Plan:  # fmt: skip
         """Find out what columns are.
 
@@ -108,6 +112,7 @@ class Plan(NamedTuple):
             line: names a row in messages.
             rows: those whose medians and scales are taken, as an index; all unless given. What kind a column is and
                 which values a category has is found out of all rows.
+            missing: words that say that a value is missing, beside those that usually do.
 
         Raises:
             Damage: columns that are numbers or dates but for a few cells: all of them, each with its first such cell.
@@ -123,10 +128,11 @@ class Plan(NamedTuple):
         found, faults = list[Column](), list[str]()
         for name, cells in columns.items():
             report = Report(name, line)
+            cells = _without(cells, missing)
             found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, report, rows)))
             faults += report.faults("or overrule it with --category or --drop")
         _refuse(faults)
-        return Plan(found)
+        return Plan(found, missing=tuple(missing))
 
     @property
     def features(self) -> list[str]:
@@ -172,7 +178,7 @@ class Plan(NamedTuple):
         count = len(is_missing(next(iter(columns.values()), np.empty(0))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
         for column in used:
-            own, report = columns[column.name], Report(column.name, line, decimal)
+            own, report = _without(columns[column.name], self.missing), Report(column.name, line, decimal)
             with np.errstate(over="ignore"):
                 for feature in column.rows(own, report):
                     x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
@@ -190,7 +196,8 @@ class Plan(NamedTuple):
             usual: dict[str, Any] = type(kind)._field_defaults  # type: ignore[attr-defined]
             fields = {key: value for key, value in kind._asdict().items() if value != usual.get(key)}  # type: ignore[attr-defined]
             columns.append({"name": name, "kind": names[type(kind)], **fields})
-        return {**self._asdict(), "columns": columns, "classes": list(self.classes)}
+        made = {**self._asdict(), "columns": columns, "classes": list(self.classes), "missing": list(self.missing)}
+        return {key: value for key, value in made.items() if key != "missing" or value}
 
     @staticmethod
     def from_json(value: Any) -> Plan:
@@ -199,8 +206,9 @@ class Plan(NamedTuple):
         Raises:
             Damage: any other value.
         """
-        fields = _fields("columns", value, Plan)
-        return Plan(**{**fields, "columns": list(map(_column, fields["columns"])), "classes": tuple(fields["classes"])})
+        fields = _fields("columns", {"missing": [], **value} if isinstance(value, dict) else value, Plan)
+        made = {name: tuple(fields[name]) for name in ("classes", "missing")}
+        return Plan(**{**fields, "columns": list(map(_column, fields["columns"])), **made})
 
     def __str__(self) -> str:
         names = [arrays.word(name) or "(no name)" for name, _ in self.columns]
@@ -233,8 +241,26 @@ def _kind(
     if (form := _date_form(cells)) is not None:
         return Date.of(cells, form, report, rows)
     if len(cells.values) > MOST_LEVELS:
-        return LeftOut(f"text with {len(cells.values):,} different values")
+        return LeftOut(f"text with {len(cells.values):,} different values{_but_for(cells, mark)}")
     return Category.of(cells)
+
+
+def _without(cells: Cells, missing: Sequence[str]) -> Cells:
+    """Cells where some more words, or numbers, say that nothing is there."""
+    if not missing:
+        return cells
+    if isinstance(cells, Text):
+        return cells.without(missing)
+    return np.where(np.isin(cells, [value for word in missing if (value := number(word)) is not None]), np.nan, cells)
+
+
+def _but_for(cells: Text, mark: str) -> str:
+    """What to say of a column that is numbers but for some cells."""
+    others = cells.spread([number(value, mark) is None for value in cells.values], False).astype(bool)
+    if not 0 < others.sum() < len(others) / 2:
+        return ""
+    first = arrays.shown(cells.values[cells.codes[others.argmax()]])
+    return f", numbers but for {others.sum():,} cells, the first {first}; if that means missing, say --missing {first}"
 
 
 def _number(cells: Cells, decimal: str | None, report: Report, rows: Any) -> Number:
@@ -248,11 +274,12 @@ def _date_form(cells: Text) -> str | None:
     if not any(_PARTS.search(value) for value in cells.values[:3]):
         return None
     few = Text(np.arange(min(len(cells.values), 20)), cells.values[:20])
-    for form in ("", *(day + time for time in _TIMES for day in _DATES)):
-        fits = functools.partial(date_parts, form=form)
-        if _most(few, fits) and _most(cells, fits):
+    forms = ["", *(day + time for time in _TIMES for day in _DATES)]
+    forms = [form for form in forms if _most(few, functools.partial(date_parts, form=form))]
+    for form in forms:
+        if all(date_parts(value, form) for value in cells.values):
             return form
-    return None
+    return next((form for form in forms if _most(cells, functools.partial(date_parts, form=form))), None)
 
 
 def _most(cells: Text, read: Callable[[str], Any]) -> bool:

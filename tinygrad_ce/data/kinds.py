@@ -38,6 +38,10 @@ class Text(NamedTuple):
         values = {text: i for i, text in enumerate(dict.fromkeys(text for text in plain if text not in MISSING))}
         return Text(np.array([values.get(text, -1) for text in plain], np.int64)[codes], list(values))
 
+    def without(self, missing: Sequence[str]) -> Text:
+        """The same cells, where some more words say that nothing is there."""
+        return Text.merged(self.codes, [*("" if value in missing else value for value in self.values), ""])
+
     def spread(self, found: Sequence[Any], missing: Any) -> np.ndarray:
         """Something found of each value, for each row."""
         return np.asarray(np.array([*found, missing], float)[self.codes])

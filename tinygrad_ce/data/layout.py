@@ -166,7 +166,7 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
     width = len(layout.names)
     for line, row in itertools.islice(rows, int(layout.named), None):
         if len(row) != width:
-            raise Damage(f"line {line}: {len(row)} columns, expected {width}")
+            raise Damage(f"line {line}: {len(row)} column{'s' * (len(row) != 1)}, expected {width}")
         yield line, row
 
 
@@ -290,7 +290,8 @@ def _above(lines: Sequence[str], separator: str, quote: str, width: int) -> int:
         row, below = [(_sound([each], separator, quote) or [[]])[0] for each in (line, *lines[i + 1 : i + 2], "")[:2]]
         names = len(row) == width and any(number(cell) is not None for cell in below)
         comment = line.lstrip()[:1] in ("#", "%") and not names
-        title = line.count(quote) % 2 == 0 and width > 1 and not any(map(str.strip, row[1:]))
+        alone = not any(map(str.strip, row[1:])) and number("".join(row[:1])) is None
+        title = line.count(quote) % 2 == 0 and width > 1 and alone
         if not comment and not title:
             return i
     return 0
@@ -314,8 +315,11 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     if named:
         doubt = len(rows) > 1 and all(again)
     else:
-        texts = {there for there, over in zip(again, numbers, strict=True) if not over}
-        doubt = _counts(first) or (len(rows) > 3 and texts == {False} and _are_years(first))
+        columns = zip(again, numbers, below, first, strict=True)
+        others = [(there, cells) for there, over, cells, name in columns if not over and name not in MISSING]
+        new = len(rows) > 3 and bool(others) and not any(there for there, _ in others)
+        few = all(len(set(column)) <= len(rows) / 2 for _, column in others)  # of which a row would have one
+        doubt = _counts(first) or (new and _are_years(first, 1 if few else 2))
     if doubt:
         words = "names or a row? Say --header yes or --header no (header=True or False)"
         raise Damage(f"line {line}: {arrays.listed(first, arrays.shown)}: {words}")
@@ -332,10 +336,10 @@ def _counts(first: Sequence[str]) -> bool:
     return len(first) > 2 and list(first) == list(map(str, range(len(first))))
 
 
-def _are_years(first: Sequence[str]) -> bool:
-    """Whether the numbers among cells might be names: whole ones, several, each once."""
+def _are_years(first: Sequence[str], least: int) -> bool:
+    """Whether the numbers among cells might be names: whole ones, so many at least, each once."""
     digits = [cell for cell in first if number(cell) is not None]
-    return 1 < len(set(digits)) == len(digits) and all(map(str.isdecimal, digits))
+    return least <= len(set(digits)) == len(digits) and all(map(str.isdecimal, digits))
 
 
 def _are_numbers(column: Sequence[str]) -> bool:

@@ -143,7 +143,7 @@ def mark_of_file(columns: Iterable[Sequence[str]]) -> str:
     found = Counter[str]()
     for cells in columns:
         parts = list(map(_parts, cells))
-        if sum(cell in MISSING or part is not None for cell, part in zip(cells, parts, strict=True)) > 0.9 * len(cells):
+        if sum(cell in MISSING or part is not None for cell, part in zip(cells, parts, strict=True)) > len(cells) / 2:
             digits = [part.digits for part in parts if part and _has_mark(part.digits)]
             found.update(mark for each in digits if (mark := _shown(each)) and mark in each)
     mark = max(found, key=found.__getitem__, default="")

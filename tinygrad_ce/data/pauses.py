@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.data import arrays, numerals
 from tinygrad_ce.data.arrays import Damage
 from tinygrad_ce.data.columns import Plan
-from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Number, Text, is_missing, told_units
+from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Date, Number, Text, date_parts, is_missing, told_units
 from tinygrad_ce.data.numerals import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
@@ -61,10 +61,16 @@ def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
 
 
 def of_numbers(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
-    """What should make one pause in columns of numbers, of a file that shows a decimal mark or none."""
+    """What should make one pause in columns of numbers and dates, of a file that shows a decimal mark or none."""
     for name, kind in plan.columns:
         own, where = cells[name], f"column {arrays.word(name)}"
-        if not isinstance(kind, Number) or not isinstance(own, Text):
+        if not isinstance(own, Text):
+            continue
+        if isinstance(kind, Date) and kind.form.startswith(("%m/%d", "%m-%d")):  # it is tried before %d/%m
+            turned = kind.form.translate({ord("m"): "d", ord("d"): "m"})
+            if all(date_parts(value, turned) for value in own.values):
+                yield f"{where}: {own.values[0]} is read as month, day, year; is that right?"
+        if not isinstance(kind, Number):
             continue
         doubtful = min(filter(numerals.is_doubtful, own.values), default="")
         if doubtful and not decimal and not numerals.shown_mark(own.values):

@@ -49,8 +49,8 @@ class Table(Dataset):
 
 def load_table(
     source: Any, label: int | str | None = None, *, plan: Plan | None = None, header: bool | None = None,
-    drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), quantity: bool = False,
-    scaled: bool = True, held: Sequence[float] = (),
+    drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), missing: Sequence[str] = (),
+    quantity: bool = False, scaled: bool = True, held: Sequence[float] = (),
 ) -> Table:  # fmt: skip
     """A table of numbers, texts, dates, with some missing, as a data set: what each column is is found out.
 
@@ -66,6 +66,7 @@ def load_table(
         drop: columns to leave out.
         category: columns to take as categories, as codes that are numbers.
         number: columns to take as numbers.
+        missing: words that say that a value is missing, beside those that usually do.
         quantity: take labels for classes even if they look like quantities.
         scaled: whether a table of nothing but numbers, which float32 holds as they are, is scaled as others are; a
             model that begins with ``nn.Standardize`` doesn't need it.
@@ -95,7 +96,7 @@ def load_table(
         name, kinds = found.names[place], _matched(found, plan, place)
         cells = _read(source, found, {name, *category, *_texts(kinds, found)})
         line = _line_of(source, found)
-        labels = as_text(cells.pop(name))
+        labels = as_text(cells.pop(name)).without(plan.missing if plan else missing)
         classes, y = _classes(name, labels, plan, line)
         known, notes = plan is not None, list[str]()
         if plan is None:
@@ -104,7 +105,7 @@ def load_table(
             made = Plan.of(
                 Frame(cells, codes), labels, drop=drop, category=category, number=number,
                 decimal=None if isinstance(source, Frame) else found.decimal,
-                line=line, rows=_measured(y, len(classes), held),
+                line=line, rows=_measured(y, len(classes), held), missing=missing,
             )  # fmt: skip
             made = made if scaled or not made.plain else made.unscaled()
             plan = made._replace(label=name, place=place, named=found.named, classes=classes)
