@@ -198,6 +198,22 @@ def test_checkpoints_without_a_plan_are_used_as_before(capsys):
     assert Path("r/model.npz").read_bytes() == Path("s/model.npz").read_bytes()
 
 
+def test_what_the_training_did_not_see_is_a_line_on_standard_error(capsys):
+    printed(capsys, "train", "birds.csv", *QUIET, "--missing", "Hill", "--run", "r")
+    assert about("r")["columns"]["missing"] == about("r")["missing"] == ["Hill"]
+    _write("new.csv", "island;bill;seen;code;kind\nMoon;4,5;2024-01-01;;a\nHill;;2024-01-01;3;\n")
+    for argv, more in ((["predict", "r", "new.csv"], 0), (["evaluate", "r", "new.csv"], 1)):
+        capsys.readouterr()
+        assert main(argv) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert said[:2] == [
+            "tinygrad-ce: warning: new.csv: column island: 1 rows with a value that is none of its 2, such as 'Moon'",
+            "tinygrad-ce: warning: new.csv: column code: 1 rows without a value, as the training had none",
+        ]
+        assert said[2:] == more * ["tinygrad-ce: warning: new.csv: rows without a label, which are left out: 1"]
+    assert tomllib.loads(Path("r/config.toml").read_text())["columns"] == {"missing": ["Hill"]}
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

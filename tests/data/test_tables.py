@@ -177,6 +177,9 @@ def test_what_makes_no_feature_is_left_out_and_why():
         "none": "left out: nothing in it",
         "n": "number",
     }
+    assert kinds(table("\n".join(["text,n,kind", *(f"w{i},{i % 3},{'ab'[i % 2]}" for i in range(40))])))["text"] == (
+        "left out: text with 40 different values"
+    )
     assert str(found.plan).splitlines()[0] == "(no name)  left out: it counts the rows"
     assert found.x.shape == (100, 1)
     # A count that doesn't count the rows, or is asked for, stays.
@@ -245,6 +248,8 @@ LAYOUTS = {
     "empty lines": (written().replace("\n", "\n\n"), ""),
     "Latin-1": (written().replace("Hill", "Hügel").encode("latin-1"), "Latin-1"),
     "UTF-16": (written().encode("utf-16"), "UTF-16"),
+    "UTF-32": (written().encode("utf-32"), "UTF-32"),
+    "a blank last line": (written() + "   \n", ""),
     "UTF-16 without a mark": (written().encode("utf-16-le"), "UTF-16-LE"),
     "gzip": (gzip.compress(written().encode()), ""),
 }
@@ -266,6 +271,7 @@ def test_the_name_of_a_table_has_many_ends(name):
 
 
 def test_a_line_of_names_is_seen_or_asked_for():
+    assert table("%fat,n,kind\n1,2,a\n3,4,b\n", "%fat", quantity=True).plan.label == "%fat"
     assert table("0,1,label\n1,2,a\n3,4,b\n5,6,a\n7,8,a\n", "label").x.shape == (4, 2)
     assert kinds(table("a,2019,2020,kind\nx,1,2,p\ny,3,4,q\nx,5,7,q\n", "kind")) == {
         "a": "category, 2 values", "2019": "number", "2020": "number",
@@ -317,6 +323,10 @@ FAULTS = {
     "no labels": ("a,b\n1,\n2,NA\n", ["column b: no row has a label"]),
     "a control character": ("a,b\n1,x\n2,y\x1b[2J\n", ["line 3, column b: 'y\\x1b[2J'"]),
     "nothing to learn from": ("a,b\n1,x\n1,y\n1,x\n1,y\n", ["no column is left to learn from: a, left out: always 1"]),
+    "a separator at the end": ("a,b\n1,x,\n2,y,\n", ["line 2: 3 columns, expected 2; a separator at the end"]),
+    "a separator at the end of all": ("a,b,\n1,x,\n2,y,\n", ["no row has a label, expected some; name another column"]),
+    "a web page": ("<!DOCTYPE html>\n<table>", ["a web page: pandas.read_html(FILE)"]),
+    "JSON": ('[{"a": 1, "b": "x"},\n{"a": 2, "b": "y"}]', ["JSON: pandas.read_json(FILE)"]),
     "a packed bomb": (gzip.compress(b"1,2\n" * (30 << 20)), ["bytes when unpacked, expected at most 67,108,864"]),
     "cut gzip": (gzip.compress(written().encode() * 99)[:-20], ["damaged gzip data"]),
 }  # fmt: skip

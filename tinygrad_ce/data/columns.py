@@ -32,6 +32,7 @@ from tinygrad_ce.data.kinds import (
 from tinygrad_ce.data.numerals import decimal_mark, number
 
 _SLIPS = 0.05  # the share of cells that may be slips, not another kind of column
+_FEW_TEXTS = 20  # rows of which each may have a category of its own
 _COUNTS = re.compile(
     r"|unnamed: \d+|row\.?names?|#|(.*[ _.-])?(index|idx|ids?|rows?|no|nr|num|number)\.?", re.IGNORECASE
 )
@@ -174,7 +175,9 @@ class Plan(NamedTuple):
         used = [column for column in self.columns if column.features]
         if missing := [arrays.shown(name) for name, _ in used if name not in columns]:
             there = arrays.listed(list(columns))
-            raise Damage(f"no column {', '.join(missing)}, which the model was trained on; there are {there}")
+            near = [name for name in columns if any(name.lower() == own.lower() for own, _ in used)]
+            hint = f"; is {arrays.shown(near[0])} one of them? Names must be the same" if near else ""
+            raise Damage(f"no column {', '.join(missing)}, which the model was trained on; there are {there}{hint}")
         count = len(is_missing(next(iter(columns.values()), np.empty(0))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
         for column in used:
@@ -240,7 +243,7 @@ def _kind(
             return YesNo(no, yes, bool(is_missing(cells).any()))
     if (form := _date_form(cells)) is not None:
         return Date.of(cells, form, report, rows)
-    if len(cells.values) > MOST_LEVELS:
+    if len(cells.values) > MOST_LEVELS or len(cells.values) == (cells.codes >= 0).sum() > _FEW_TEXTS:
         return LeftOut(f"text with {len(cells.values):,} different values{_but_for(cells, mark)}")
     return Category.of(cells)
 

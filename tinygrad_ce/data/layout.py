@@ -24,12 +24,22 @@ from tinygrad_ce.data.readers import reading
 ENDINGS = (".csv", ".tsv", ".txt", ".dat")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "spaces"}
 _ENCODINGS = {"utf-8": "", "cp1252": "Latin-1", "latin-1": "Latin-1"}  # and what messages call them
-_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"\xef\xbb\xbf": "utf-8-sig",
+}
 _OTHERS = {
     b"PK\3\4": ("an Excel workbook or another zip archive: save the sheet as .csv, or", "excel"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook: save the sheet as .csv, or", "excel"),
     b"PAR1": ("Parquet:", "parquet"),
     b"ARROW1": ("Feather:", "feather"),
+    b"<!": ("a web page:", "html"),
+    b"<html": ("a web page:", "html"),
+    b"[{": ("JSON:", "json"),
+    b'{"': ("JSON:", "json"),
 }
 _READERS = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".ods": "excel", ".feather": "feather"}
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
@@ -146,7 +156,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None) -> La
         if not rows:  # then the first line is at fault
             next(_rows(lines[skipped:], separator, quote, skipped), None)
             raise Damage("no rows, expected a table")
-        first = (rows[0][0].lstrip("#% "), *rows[0][1:])
+        first = (re.sub(r"^(#+\s*|%\s+)(?=\S)", "", rows[0][0]), *rows[0][1:])
         below = [row for row in rows[1:] if len(row) == len(first)]
         named = _is_named(skipped + 1, first, below, known) if header is None else header
         names = _unique(skipped + 1, first) if named else tuple(map(str, range(len(first))))
@@ -162,11 +172,12 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
         Damage: a row that isn't as wide as the others, or a quote that nothing closes.
     """
     lines = itertools.islice(text, layout.skipped, None)
-    rows = ((n, row) for n, row in _rows(lines, layout.separator, layout.quote, layout.skipped) if row)
+    rows = ((n, row) for n, row in _rows(lines, layout.separator, layout.quote, layout.skipped) if any(row) or row[1:])
     width = len(layout.names)
     for line, row in itertools.islice(rows, int(layout.named), None):
         if len(row) != width:
-            raise Damage(f"line {line}: {len(row)} column{'s' * (len(row) != 1)}, expected {width}")
+            hint = "; a separator at the end of the lines?" if len(row) == width + 1 and not row[-1].strip() else ""
+            raise Damage(f"line {line}: {len(row)} column{'s' * (len(row) != 1)}, expected {width}{hint}")
         yield line, row
 
 
@@ -207,7 +218,7 @@ def _marked(head: bytes) -> str:
     zeros = head[0::2].count(0), head[1::2].count(0)
     if not marked and not min(zeros) and max(zeros) > 0.35 * len(head):
         marked = "utf-16-be" if zeros[0] else "utf-16-le"
-    if not marked.startswith("utf-16") and (control := _CONTROL.search(head)):
+    if not marked.startswith(("utf-16", "utf-32")) and (control := _CONTROL.search(head)):
         raise Damage(f"offset {control.start()}: byte {control[0].hex()}, a binary file, expected a table as text")
     return marked
 
@@ -315,11 +326,9 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     if named:
         doubt = len(rows) > 1 and all(again)
     else:
-        columns = zip(again, numbers, below, first, strict=True)
-        others = [(there, cells) for there, over, cells, name in columns if not over and name not in MISSING]
-        new = len(rows) > 3 and bool(others) and not any(there for there, _ in others)
-        few = all(len(set(column)) <= len(rows) / 2 for _, column in others)  # of which a row would have one
-        doubt = _counts(first) or (new and _are_years(first, 1 if few else 2))
+        doubt = _counts(first) or _may_be_names(
+            first, [() if over else cells for cells, over in zip(below, numbers, strict=True)]
+        )
     if doubt:
         words = "names or a row? Say --header yes or --header no (header=True or False)"
         raise Damage(f"line {line}: {arrays.listed(first, arrays.shown)}: {words}")
@@ -329,6 +338,13 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
 def is_text(cell: str) -> bool:
     """Whether a cell is there and no number."""
     return cell not in MISSING and number(cell) is None
+
+
+def _may_be_names(first: Sequence[str], texts: Sequence[Sequence[str]]) -> bool:
+    """Whether a first line with numbers may be one of names, given the cells below it in columns of text."""
+    below = [(name, cells) for name, cells in zip(first, texts, strict=True) if len(cells) > 3 and name not in MISSING]
+    few = all(len(set(cells)) <= len(cells) / 2 for _, cells in below)  # of which a row would have one
+    return bool(below) and not any(name in cells for name, cells in below) and _are_years(first, 1 if few else 2)
 
 
 def _counts(first: Sequence[str]) -> bool:

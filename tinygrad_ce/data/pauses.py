@@ -60,23 +60,27 @@ def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
     return [*(text for text, true in said.items() if true), *twins]
 
 
-def of_numbers(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
-    """What should make one pause in columns of numbers and dates, of a file that shows a decimal mark or none."""
+def of_writing(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
+    """What should make one pause in how numbers and dates are written, in a file that shows a decimal mark or none."""
     for name, kind in plan.columns:
-        own, where = cells[name], f"column {arrays.word(name)}"
-        if not isinstance(own, Text):
-            continue
-        if isinstance(kind, Date) and kind.form.startswith(("%m/%d", "%m-%d")):  # it is tried before %d/%m
-            turned = kind.form.translate({ord("m"): "d", ord("d"): "m"})
-            if all(date_parts(value, turned) for value in own.values):
-                yield f"{where}: {own.values[0]} is read as month, day, year; is that right?"
-        if not isinstance(kind, Number):
-            continue
-        doubtful = min(filter(numerals.is_doubtful, own.values), default="")
-        if doubtful and not decimal and not numerals.shown_mark(own.values):
-            yield f"{where}: {doubtful} is read as {number(doubtful, kind.decimal):g}; is that right?"
-        if len(kind.units) > 1:
-            yield f"{where}: numbers in {told_units(kind.units)}, which are taken for one unit"
+        own = cells[name]
+        if isinstance(own, Text) and isinstance(kind, Number | Date):
+            said = _of_dates(own, kind.form) if isinstance(kind, Date) else _of_numbers(own, kind, decimal)
+            yield from (f"column {arrays.word(name)}: {words}" for words in said)
+
+
+def _of_numbers(cells: Text, kind: Number, decimal: str) -> Iterator[str]:
+    doubtful = min(filter(numerals.is_doubtful, cells.values), default="")
+    if doubtful and not decimal and not numerals.shown_mark(cells.values):
+        yield f"{doubtful} is read as {number(doubtful, kind.decimal):g}; is that right?"
+    if len(kind.units) > 1:
+        yield f"numbers in {told_units(kind.units)}, which are taken for one unit"
+
+
+def _of_dates(cells: Text, form: str) -> Iterator[str]:
+    turned = form.translate({ord("m"): "d", ord("d"): "m"})
+    if form.startswith(("%m/%d", "%m-%d")) and all(date_parts(value, turned) for value in cells.values):
+        yield f"{cells.values[0]} is read as month, day, year; is that right?"
 
 
 def _of_totals(

@@ -89,8 +89,7 @@ def load_table(
         ((3, 4), ('a', 'b'))
     """
     with _reading(source) as source:
-        if label is None:
-            label = plan.label if plan and plan.named else None
+        label = plan.label if plan and plan.named and label is None else label
         found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
         place = _label_place(found, plan, label)
         name, kinds = found.names[place], _matched(found, plan, place)
@@ -101,16 +100,15 @@ def load_table(
         known, notes = plan is not None, list[str]()
         if plan is None:
             pauses.check_quantity(name, classes, len(y), quantity)
-            codes = source.codes if isinstance(source, Frame) else []
             made = Plan.of(
-                Frame(cells, codes), labels, drop=drop, category=category, number=number,
+                Frame(cells, getattr(source, "codes", ())), labels, drop=drop, category=category, number=number,
                 decimal=None if isinstance(source, Frame) else found.decimal,
                 line=line, rows=_measured(y, len(classes), held), missing=missing,
             )  # fmt: skip
             made = made if scaled or not made.plain else made.unscaled()
             plan = made._replace(label=name, place=place, named=found.named, classes=classes)
             kinds = {column.name: column for column in plan.columns}
-            notes = [*pauses.of(cells, plan, y, line), *pauses.of_numbers(cells, plan, found.decimal)]
+            notes = [*pauses.of(cells, plan, y, line), *pauses.of_writing(cells, plan, found.decimal)]
         own_cells = {column.name: cells[own] for own, column in kinds.items()}
         x = plan.rows(own_cells, line, found.decimal, notes.append if known else None)
         if known and (y < 0).any():
@@ -125,14 +123,8 @@ def of_frame(where: str, frame: Any, labels: Any, plan: Plan | None = None) -> T
     if isinstance(labels, str):
         return load_table(frame, labels, plan=plan, scaled=False)
     with _reading(frame) as source:
-        y = np.asarray(labels)
-        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # a frame of one column
-        names = as_text(as_cells(y)) if y.ndim == 1 else None
-        classes, notes = plan.classes if plan else (), list[str]()
-        if names is not None and y.dtype.kind not in "fiu":
-            classes, y = _classes("of labels", names, plan, "row {}".format)
-        elif y.dtype.kind == "f" and y.ndim == 1 and not (y % 1 > 0).any():  # whole but for missing ones
-            y = np.where(np.isnan(y), -100, y).astype(np.int64)
+        names, classes, y = _labels_beside(labels, plan)
+        notes: list[str] = []
         if plan is None:
             plan = Plan.of(source, names)
             plan = (plan.unscaled() if plan.plain else plan)._replace(classes=classes)
@@ -142,6 +134,20 @@ def of_frame(where: str, frame: Any, labels: Any, plan: Plan | None = None) -> T
         table = Table(*as_dataset(where, (*pair, classes) if classes else pair))
         table.plan, table.notes = plan, notes
         return table
+
+
+def _labels_beside(labels: Any, plan: Plan | None) -> tuple[Text | None, tuple[str, ...], np.ndarray]:
+    """Labels as text, the names of the classes if they have any, and the class of each row, or soft targets."""
+    y = np.asarray(labels)
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # a frame of one column
+    if y.ndim > 1:
+        return None, (), y
+    names = as_text(as_cells(y))
+    if y.dtype.kind not in "fiu":
+        return names, *_classes("of labels", names, plan, "row {}".format)
+    if y.dtype.kind == "f" and not (y % 1 > 0).any():  # whole but for missing ones
+        y = np.where(np.isnan(y), -100, y).astype(np.int64)
+    return names, plan.classes if plan else (), y
 
 
 def _measured(y: np.ndarray, classes: int, held: Sequence[float]) -> np.ndarray:
@@ -292,7 +298,7 @@ def _classes(
             where = f"{line(int((labels.codes == code).argmax()))}, column {arrays.word(name)}"
             raise Damage(f"{where}: {arrays.shown(value)}, expected a class name without control characters")
     if not labels.values:
-        raise Damage(f"column {arrays.word(name)}: no row has a label, expected some")
+        raise Damage(f"column {arrays.word(name)}: no row has a label, expected some; name another column with --label")
     index, classes = naming.class_index(labels.values)
     names = {value: classes[i] for value, i in index.items()}
     if plan is not None:
