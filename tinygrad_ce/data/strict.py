@@ -243,8 +243,8 @@ class Table:
         path, names = self.path, self.names
         if len(names) < 2:
             raise DataError(f"{path}: {len(names)} column, expected features and a label, separated by commas")
-        if isinstance(label, str) and label in names:
-            return names.index(label)
+        if str(label) in names:
+            return names.index(str(label))
         if isinstance(label, int) and -len(names) <= label < len(names):
             return label % len(names)
         raise DataError(f"{path}: no column {label!r}; the columns are {columns(names)}")
