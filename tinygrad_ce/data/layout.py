@@ -44,6 +44,7 @@ _OTHERS = {
 _READERS = {".parquet": "parquet", ".xlsx": "excel", ".xls": "excel", ".ods": "excel", ".feather": "feather"}
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE = 1 << 16  # characters, or so, that are looked at to find how a file is written
+_FEW_ROWS = 100  # in which most files show their decimal mark
 _PIECE = 1 << 18
 _LONGEST = 1 << 24  # bytes of a line, or so
 
@@ -161,7 +162,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None) -> La
         named = _is_named(skipped + 1, first, below, known) if header is None else header
         names = _unique(skipped + 1, first) if named else tuple(map(str, range(len(first))))
         rows = below if named else [first, *below]
-        mark = mark_of_file(zip(*rows, strict=True))
+        mark = mark_of_file(zip(*rows[:_FEW_ROWS], strict=True)) or mark_of_file(zip(*rows, strict=True))
         return Layout(encoding, separator, quote, mark, skipped, named, names, tuple(rows))
 
 

@@ -66,8 +66,8 @@ def fit(
             any, otherwise on the training's; by name, or under their own names.
         schedule: changes the optimiser's learning rate; as if it were the last of the callbacks.
         validation: a Dataset, pair or Stream to measure after each epoch, or the fraction of data to hold out for it;
-            measured without weights. Of a DataFrame's rows, medians and scales are those of all, the held out ones among
-            them; to take the others' alone, ``load_table(frame, label, held=[0.2])`` and ``split``.
+            measured without weights. A DataFrame's medians and scales are those of all its rows, these among them;
+            for those of the others alone, ``load_table(frame, label, held=[0.2])`` and ``split``.
         patience: stop when the validation's loss (without validation, the training's) has not fallen for so many
             epochs, and give the model its best weights back: ``tg.train.EarlyStopping``.
         callbacks: what else takes part; see ``tg.train.Callback``.
