@@ -37,7 +37,7 @@ def evaluate(args: argparse.Namespace) -> int:
     where, note = " ".join(args.data), ""
     if args.data:
         if args.label is None and layout.is_table(args.data[0]):
-            args.label = _label(about, args.stream)
+            args.label = None if "columns" in about else about.get("label")  # a plan finds it itself
         rows, names = _given(args, about)
         if trained is not None and args.data == trained.data:
             note = "It was trained on most of them: without DATA it is measured on those held out.\n"
@@ -66,14 +66,6 @@ def _given(args: argparse.Namespace, about: dict[str, Any]) -> tuple[Rows, list[
 def _tell(path: Any, words: str) -> None:
     """Say what should make one pause, a line on standard error."""
     print(f"tinygrad-ce: warning: {path}: {words}", file=sys.stderr)
-
-
-def _label(about: dict[str, Any], streamed: bool) -> str | None:
-    """What the training knows of the label's column that a plan, which finds it itself, isn't there to know."""
-    plan = _plan(about)
-    if plan is None:
-        return about.get("label")
-    return (plan.label if plan.named else str(plan.place)) if streamed else None
 
 
 def _plan(about: dict[str, Any]) -> Plan | None:

@@ -16,7 +16,7 @@ from tinygrad_ce.data import layout, sources
 from tinygrad_ce.data.columns import Plan
 from tinygrad_ce.data.dataset import Dataset, Pair
 from tinygrad_ce.data.stream import Stream, stream
-from tinygrad_ce.data.tables import Table, load_table
+from tinygrad_ce.data.tables import Found, Table, load_table
 from tinygrad_ce.train.rows import MEASURED, Rows, StreamRows, as_rows
 from tinygrad_ce.train.team import ALONE
 
@@ -61,7 +61,7 @@ class Parts(NamedTuple):
     """How many of the rows to train on each class has."""
     bytes: int
     """What all of them take in memory while they are divided, or while a stream is read."""
-    table: Table | None
+    table: Found | Table | None
     """Where they come from, if that is a table whose columns were found out."""
 
 
@@ -71,12 +71,12 @@ class Loaded(NamedTuple):
     rows: Rows
     names: list[str]
     """Of the features, if the file gives any."""
-    table: Table | None = None
+    table: Found | Table | None = None
     """The table that they come from, if it was read by a plan."""
 
 
 def load(args: argparse.Namespace, plan: Plan | None = None, strict: bool = False) -> Loaded:
-    """The rows that DATA means. A table in memory is read by a plan, unless strict: then it is one of plain numbers.
+    """The rows that DATA means. A table is read by a plan, unless strict: then it is one of plain numbers.
 
     Raises:
         ValueError: there is no such data set, or an option that isn't for it.
@@ -91,11 +91,15 @@ def load(args: argparse.Namespace, plan: Plan | None = None, strict: bool = Fals
         return Loaded(as_rows("fit", SETS[paths[0]]()), [])
     if not planned:
         return _from_files(paths, -1 if label is None else label, args.stream)
-    asked = {name: getattr(args, name, ()) for name in ("drop", "category", "number", "missing")}
-    insist = getattr(args, "classes", False)
-    held = (TEST, VALIDATION) if getattr(args, "patience", None) else (TEST,)
-    table = load_table(path, label, plan=plan, header=header(args), quantity=insist, scaled=False, held=held, **asked)
-    return Loaded(as_rows("fit", table), table.plan.features if table.plan.named else [], table)
+    asked: dict[str, Any] = {name: getattr(args, name, ()) for name in ("drop", "category", "number", "missing")}
+    asked |= {"plan": plan, "header": header(args), "quantity": getattr(args, "classes", False), "scaled": False}
+    if args.stream:
+        rows: Any = stream(path, label=label, window=_WINDOW, **asked)
+        table = rows.table
+    else:
+        held = (TEST, VALIDATION) if getattr(args, "patience", None) else (TEST,)
+        rows = table = load_table(path, label, held=held, **asked)
+    return Loaded(as_rows("fit", rows), table.plan.features if table.plan.named else [], table)
 
 
 def _check_options(args: argparse.Namespace, built_in: bool, strict: bool) -> bool:
@@ -103,9 +107,9 @@ def _check_options(args: argparse.Namespace, built_in: bool, strict: bool) -> bo
     path = Path(args.data[0])
     is_folder = path.is_dir() and not built_in
     is_file = not built_in and not is_folder and len(args.data) == 1 and layout.is_table(path)
-    planned = is_file and not args.stream and not strict
+    planned = is_file and not strict
     kinds = {**dict.fromkeys(("label", "stream"), ("a .csv", is_file or is_folder)),
-             **dict.fromkeys(COLUMNS, ("a table that is read into memory, without --stream", planned))}  # fmt: skip
+             **dict.fromkeys(COLUMNS, ("a table whose columns are found out", planned))}  # fmt: skip
     for name, (kind, fits) in kinds.items():
         if getattr(args, name, None) and not fits:
             raise ValueError(f"--{name} is for {kind}; {path} {'comes with its labels' if built_in else 'is none'}")
@@ -160,7 +164,7 @@ class _Flat:
 
 
 def _flat(rows: Stream) -> Stream:
-    return Stream(_Flat(rows._source), rows.classes, rows._window, rows._prefetch)
+    return Stream(_Flat(rows._source), rows.classes, None, rows._window, rows._prefetch)
 
 
 def parts_of(loaded: Loaded, path: str, validated: bool) -> Parts:

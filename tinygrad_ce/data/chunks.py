@@ -140,23 +140,25 @@ def _cleaned(content: bytes, found: Layout) -> bytes:
     return content
 
 
-def read(path: Any, found: Layout, texts: Iterable[str]) -> dict[str, Cells]:
-    """All columns: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
+def read(path: Any, found: Layout, texts: Iterable[str], every: int = 1) -> dict[str, Cells]:
+    """All columns, of every nth chunk of rows: numbers, or text where a cell is neither a number nor missing, or where
+    text is wanted.
+    """
     wanted = {found.names.index(name) for name in texts if name in found.names}
     sample = enumerate(zip(*found.sample, strict=True))
     seen = {i for i, cells in sample if are_numbers(cells, found.decimal) is None}
-    columns = _columns(path, found, wanted | seen)
+    columns = _columns(path, found, wanted | seen, every)
     if not any(len(cells.codes if isinstance(cells, Text) else cells) for cells in columns):
         raise Damage("no rows, expected at least one below the names")
     return dict(zip(found.names, columns, strict=True))
 
 
-def _columns(path: Any, found: Layout, texts: set[int]) -> list[Cells]:
+def _columns(path: Any, found: Layout, texts: set[int], every: int) -> list[Cells]:
     """The columns; what turns out to be text midway is read again."""
     places = {i: dict[str, int]() for i in texts}
     columns = [array("q" if i in texts else "d") for i in range(len(found.names))]
     late = set[int]()
-    for chunk in chunks(path, found):
+    for chunk in itertools.islice(chunks(path, found), 0, None, every):
         for i, column in enumerate(columns):
             if (place := places.get(i)) is not None:
                 codes, values = chunk.texts(i)
@@ -167,15 +169,26 @@ def _columns(path: Any, found: Layout, texts: set[int]) -> list[Cells]:
             else:
                 late.add(i)
     if late:
-        return _columns(path, found, texts | late)
+        return _columns(path, found, texts | late, every)
     made = map(np.asarray, columns)
     return [Text.merged(cells, list(places[i])) if i in texts else cells for i, cells in enumerate(made)]
 
 
-def line_of(path: Any, found: Layout) -> Callable[[int], str]:
-    """What names a row in messages: the line at which it begins, read again as it is seldom asked for."""
+def cells(chunk: Chunk, column: int, as_text: bool) -> Cells:
+    """A column of a chunk: numbers, or text where a cell is neither a number nor missing, or where text is wanted."""
+    numbers = None if as_text else chunk.numbers(column)
+    return Text.merged(*chunk.texts(column)) if numbers is None else numbers
+
+
+def line_of(path: Any, found: Layout, every: int = 1) -> Callable[[int], str]:
+    """What names a row, of every nth chunk, in messages: its first line, read again as it is seldom asked for."""
 
     def line(row: int) -> str:
+        if every > 1:
+            counts = [chunk.count for chunk in chunks(path, found)]
+            read = [n if i % every == 0 else 0 for i, n in enumerate(counts)]
+            last = next(i for i, end in enumerate(itertools.accumulate(read)) if row < end)
+            row += sum(counts[:last]) - sum(read[:last])
         with layout.opened(path, found.encoding) as text:
             return f"line {next(itertools.islice(layout.cells(text, found), row, None))[0]}"
 

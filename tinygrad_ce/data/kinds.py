@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -307,6 +308,7 @@ class Date(NamedTuple):
         return f"date{form}, year, month, weekday and day of the year"
 
 
+@functools.lru_cache(1 << 16)
 def date_parts(text: str, form: str) -> Sequence[float] | None:
     """Year, month, weekday and day of the year of a date; None if it isn't written in this form ("": ISO 8601)."""
     try:

@@ -65,6 +65,8 @@ class Layout(NamedTuple):
     """Those of the columns; their positions if the file gives none."""
     sample: tuple[tuple[str, ...], ...]
     """The first rows."""
+    size: int = 0
+    """Its bytes, unpacked."""
 
     def __str__(self) -> str:
         words = {
@@ -143,7 +145,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None) -> La
     """
     with reading(path):  # what is wrong gets the file's name
         with unpacked(path) as file:
-            encoding = _encoding(file)
+            encoding, size = _encoding(file)
         with opened(path, encoding) as text:
             lines = _sample(text)
         if not any(map(str.strip, lines)):
@@ -163,7 +165,7 @@ def find(path: Any, known: Sequence[str] = (), header: bool | None = None) -> La
         names = _unique(skipped + 1, first) if named else tuple(map(str, range(len(first))))
         rows = below if named else [first, *below]
         mark = mark_of_file(zip(*rows[:_FEW_ROWS], strict=True)) or mark_of_file(zip(*rows, strict=True))
-        return Layout(encoding, separator, quote, mark, skipped, named, names, tuple(rows))
+        return Layout(encoding, separator, quote, mark, skipped, named, names, tuple(rows), size)
 
 
 def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -182,8 +184,8 @@ def cells(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[st
         yield line, row
 
 
-def _encoding(file: BinaryIO) -> str:
-    """The first encoding that all of a file can be read in."""
+def _encoding(file: BinaryIO) -> tuple[str, int]:
+    """The first encoding that all of a file can be read in, and how many bytes these are."""
     piece = file.read(_PIECE)
     marked = _marked(piece)
     decoders = {name: codecs.getincrementaldecoder(name)() for name in ([marked] if marked else _ENCODINGS)}
@@ -202,7 +204,7 @@ def _encoding(file: BinaryIO) -> str:
                 if not decoders:
                     raise Damage(f"{error}, expected text in {name}") from None
         if not piece:
-            return next(iter(decoders))
+            return next(iter(decoders)), offset
         piece = file.read(_PIECE)
 
 

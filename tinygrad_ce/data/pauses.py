@@ -28,12 +28,11 @@ def check_quantity(name: str, classes: Sequence[str], rows: int, insist: bool) -
 
 
 def of(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray, line: Callable[[int], str]) -> list[str]:
-    """What should make one pause in a table's columns, and in its labels, of which -100 is none."""
+    """What should make one pause in a table's columns, beside its labels, of which -100 is none."""
     if not plan.features and 1 < len(plan.classes) <= len(y) / 2:  # else the label is at fault
         left = [f"{arrays.word(name)}, {kind}" for name, kind in plan.columns]
         raise Damage(f"no column is left to learn from: {arrays.listed(left, str)}")
     return [
-        *_of_labels(plan.classes, y),
         *_of_totals(cells, plan.classes, y, line),
         *of_leaks(cells, plan, y),
     ]
@@ -45,19 +44,24 @@ def of_leaks(cells: Mapping[str, Cells], plan: Plan, y: np.ndarray) -> list[str]
     return [f"column {name} alone tells the label: would new rows have it?" for name in told]
 
 
-def _of_labels(classes: Sequence[str], y: np.ndarray) -> list[str]:
-    counts = np.bincount(y[y >= 0], minlength=len(classes))
+def of_labels(classes: Sequence[str], counts: np.ndarray, missing: int) -> list[str]:
+    """What should make one pause in labels: so many rows of each class, and so many without."""
     few = [f"{arrays.word(name)} ({n})" for name, n in zip(classes, counts, strict=True) if n < _FEW_OF_A_CLASS]
     alike = dict[str, list[str]]()
     for name in classes:
         alike.setdefault("".join(name.split()).casefold(), []).append(arrays.shown(name))
     said = {
-        f"rows without a label, which are left out: {(y < 0).sum():,}": (y < 0).any(),
+        without(missing): missing > 0,
         f"only {counts.sum():,} rows: what is measured on so few says little": counts.sum() < FEW,
         f"classes of fewer than {_FEW_OF_A_CLASS} rows, too few to learn or measure: {arrays.listed(few, str)}": few,
     }
     twins = [f"classes {' and '.join(names)}: one, written differently?" for names in alike.values() if len(names) > 1]
     return [*(text for text, true in said.items() if true), *twins]
+
+
+def without(count: int) -> str:
+    """That so many rows have no label."""
+    return f"rows without a label, which are left out: {count:,}"
 
 
 def of_writing(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:

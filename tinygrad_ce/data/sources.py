@@ -40,7 +40,7 @@ class Source(Protocol):
 
 
 def find(
-    source: Any, label: int | str, classes: Sequence[str] | None, block: int, window: int
+    source: Any, label: int | str | None, classes: Sequence[str] | None, block: int, window: int
 ) -> tuple[Source, tuple[str, ...]]:
     """The source that a user means, and the names of its classes.
 
@@ -61,7 +61,7 @@ def find(
     if paths[0].suffix == ".csv":
         names, tables = Names(classes), list[Csv]()
         for shard in paths:
-            tables.append(Csv(shard, label, names, block, tables[0] if tables else None))
+            tables.append(Csv(shard, -1 if label is None else label, names, block, tables[0] if tables else None))
         return Shards(paths, tables), names.done()
     if not paths[0].name.endswith(_ENDINGS):
         raise DataError(f"{path}: expected a .csv, a .npz, a folder of shards, or a pair of .npy files (x, y)")
@@ -345,7 +345,7 @@ class Npz:
 
 
 class Csv:
-    """The rows of a ``.csv``. A first pass counts them, notes their labels and where each block begins.
+    """The rows of a ``.csv``. A first pass checks and counts them, notes their labels and where each block begins.
 
     Args:
         path: the file.
@@ -375,7 +375,7 @@ class Csv:
             step = max(1, block // self.row_bytes)
             while True:
                 place = table.place()
-                count = sum(1 for _ in itertools.islice(table.labels(self._column, names.note), step))
+                count = sum(1 for _ in itertools.islice(table.rows(self._column, names.note), step))
                 if not count:
                     break
                 self._places.append(place)

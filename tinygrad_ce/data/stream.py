@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from _thread import allocate_lock, get_ident, start_new_thread
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from sys import is_finalizing
 from typing import Any, NamedTuple, TypeVar
@@ -12,16 +14,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from tinygrad_ce.common.options import whole
-from tinygrad_ce.data import sources
+from tinygrad_ce.data import layout, sources
 from tinygrad_ce.data.dataset import BLOCK, Pair, moments
 from tinygrad_ce.data.readers import DataError
+from tinygrad_ce.data.spool import spool
+from tinygrad_ce.data.strict import NotStrict
+from tinygrad_ce.data.tables import Found
 
 T = TypeVar("T")
 
 
 def stream(
-    source: Any, *, label: int | str = -1, classes: Sequence[str] | None = None,
-    block: int = BLOCK, window: int = 1 << 24, prefetch: int = 1,
+    source: Any, *, label: int | str | None = None, classes: Sequence[str] | None = None,
+    block: int = BLOCK, window: int = 1 << 24, prefetch: int = 1, **columns: Any,
 ) -> Stream:  # fmt: skip
     """Rows and their labels that need not fit in memory, to be read in batches.
 
@@ -30,18 +35,23 @@ def stream(
 
             - a pair (x, y) of paths of ``.npy`` files or of arrays, or a Dataset. Of arrays only slices are taken, so
               ``np.memmap`` and h5py's datasets will do. x has shape (N, …), y (N) or, of soft targets, (N, classes).
-            - the path of a ``.csv``, as ``load_csv`` reads it. It is read once at the start, to count its rows and find
-              its classes.
+            - the path of a table, as ``load_table`` reads it: a ``.csv``, ``.tsv``, ``.txt`` or ``.dat``, also with
+              ``.gz``. Its features, by a plan of its columns, are written to a temporary file without a name, and read
+              from there. In a table of more than 64 MiB the plan is that of a part of it, spread over the whole.
+            - the path of a ``.csv`` of numbers and a label, as ``load_csv`` reads it. It is read once at the start, to
+              check it, and then again whenever its rows are needed.
             - the path of a ``.npz`` with the arrays of such a pair, and maybe ``classes``. It is read in one piece, and
               may be no larger than a window.
             - the path of a folder of shards of one kind, in the order of their names: ``.csv`` files, ``.npz`` files,
               or pairs ``NAME.x.npy`` and ``NAME.y.npy``. Files of other kinds and hidden ones are passed over.
-        label: the column of a ``.csv`` with the label, by position or name.
+        label: the column of a table with the label, by position or name; the last unless given, or that of the plan.
         classes: the names of the classes, in order: of a data set that was trained on before, ``its.classes``. Unless
             given they are those found.
         block: bytes, as float32, of neighbouring rows that are read together.
         window: bytes of blocks whose rows are shuffled together.
         prefetch: how many windows a thread reads ahead; 0 for no thread.
+        columns: plan, header, drop, category, number, missing, quantity or scaled, as ``load_table`` takes them; but
+            scaled is False unless given. With any of them a ``.csv`` of numbers is read by a plan, too.
 
     Features become float32 and are otherwise left as they are, those of images from 0 to 255 too: see
     ``Stream.moments``. In arrays a label of -100 marks a row without one. At any time prefetch + 1 windows and a block
@@ -69,8 +79,28 @@ def stream(
         if isinstance(classes, str) or len(set(map(str, classes))) < len(classes):
             raise ValueError(f"stream: classes is {classes!r}, expected names, each once")
         classes = tuple(map(str, classes))
-    found, names = sources.find(source, label, classes, min(block, window), window)
-    return Stream(found, names, window, prefetch)
+    given = label, classes, min(block, window)
+    if isinstance(source, str | os.PathLike) and layout.is_table(source) and not os.path.isdir(source):
+        return Stream(*_of_table(source, *given, columns), window, prefetch)
+    if columns:
+        raise ValueError(f"stream: {next(iter(columns))} is for a table, expected the path of one")
+    return Stream(*sources.find(source, *given, window), None, window, prefetch)
+
+
+def _of_table(
+    path: Any, label: int | str | None, classes: Sequence[str] | None, block: int, columns: dict[str, Any]
+) -> tuple[sources.Source, tuple[str, ...], Found | None]:
+    """A table's rows: as they are if they are but numbers and a label, unless options are given; else by a plan."""
+    strict: DataError | None = None
+    if not columns and Path(path).suffix == ".csv":
+        try:
+            return *sources.find(path, label, classes, block, 0), None
+        except DataError as error:
+            strict = error
+    try:
+        return spool(path, label, classes, block, **{"scaled": False, **columns})
+    except DataError as error:
+        raise error if strict is None or isinstance(strict, NotStrict) else strict from None
 
 
 class _Window(NamedTuple):
@@ -87,6 +117,8 @@ class Stream:
     Attributes:
         classes: the names of the classes.
         shape: that of a row's features.
+        table: of one that was read by a plan of its columns, ``table.plan``, ``table.notes`` and ``table.layout``, as
+            those of ``load_table``'s; else None.
 
     ``len()`` is the number of rows.
 
@@ -100,8 +132,11 @@ class Stream:
         (3, [(2, 2), (1, 2)])
     """
 
-    def __init__(self, source: sources.Source, classes: tuple[str, ...], window: int, prefetch: int) -> None:
+    def __init__(
+        self, source: sources.Source, classes: tuple[str, ...], table: Found | None, window: int, prefetch: int
+    ) -> None:
         self.classes = classes
+        self.table = table
         self.shape = source.shape
         self._source = source
         self._window = window
@@ -213,7 +248,7 @@ class Stream:
             raise ValueError(f"Stream.split: fraction is {fraction!r}, expected a number between 0 and 1")
         whole("Stream.split", "seed", seed, 0)
         sides = [sources.Part(self._source, fraction, seed, held) for held in (False, True)]
-        kept, held = (Stream(side, self.classes, self._window, self._prefetch) for side in sides)
+        kept, held = (Stream(side, self.classes, self.table, self._window, self._prefetch) for side in sides)
         if not len(kept) or not len(held):
             raise ValueError(f"Stream.split: fraction {fraction} of {len(self)} rows leaves one side empty")
         return kept, held

@@ -29,6 +29,10 @@ _NOTHING = ("", "na", "n/a", "nan", "null", "none", "?")  # how tables write tha
 _LONGEST_LINE = 1 << 24  # characters of a table's line
 
 
+class NotStrict(DataError):
+    """A table that may be one by another reader: its cells are other ones than numbers, or stand apart otherwise."""
+
+
 def load_csv(path: AnyPath, label: int | str = -1) -> Dataset:
     """A ``.csv`` with a row of numbers and a label on each line; a first line of names is recognised.
 
@@ -227,7 +231,7 @@ class Table:
         for mark, words in ((";", "';'"), ("\t", "tabs")):
             if len(cells) == 1 and mark in cells[0]:
                 hint = f"separated by {words}? Save it with commas"
-                raise DataError(f"{self.path}: 1 column, expected several, separated by commas; {hint}")
+                raise NotStrict(f"{self.path}: 1 column, expected several, separated by commas; {hint}")
 
     def place(self) -> tuple[int, int]:
         """Where the next line begins, for ``go``."""
@@ -260,17 +264,14 @@ class Table:
             if cells:
                 yield number, cells
 
-    def rows(self, column: int) -> Iterator[tuple[str, list[float]]]:
-        """The label and the features of each line from here on."""
+    def rows(
+        self, column: int, look: Callable[[str, str], None] = naming.check_name
+    ) -> Iterator[tuple[str, list[float]]]:
+        """The label and the features of each line from here on; the first label of each name is looked at."""
         others = self.names[:column] + self.names[column + 1 :]
         for number, cells in self.lines():
-            name = self._label(number, column, cells.pop(column), naming.check_name)
+            name = self._label(number, column, cells.pop(column), look)
             yield name, _numbers(self.path, number, others, cells)
-
-    def labels(self, column: int, look: Callable[[str, str], None]) -> Iterator[str]:
-        """The label alone of each line from here on; the first of each name is looked at."""
-        for number, cells in self.lines():
-            yield self._label(number, column, cells[column], look)
 
     def _label(self, number: int, column: int, cell: str, look: Callable[[str, str], None]) -> str:
         name = normal(cell.strip())
@@ -299,7 +300,7 @@ def _numbers(path: Any, number: int, names: Sequence[str], cells: list[str]) -> 
     for name, cell, value in zip(names, cells, values, strict=True):
         if math.isnan(value):
             where = f"{path}: line {number}, column {_quoted(name)}"
-            raise DataError(f"{where}: {arrays.shown(cell)}, expected a finite number ({_likely(cell)})")
+            raise NotStrict(f"{where}: {arrays.shown(cell)}, expected a finite number ({_likely(cell)})")
     return values
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,17 @@ from tinygrad_ce.data.layout import Layout
 from tinygrad_ce.data.readers import DataError
 
 __all__ = ["Table", "load_rows", "load_table"]
+
+
+class Found(NamedTuple):
+    """What was found out of a table."""
+
+    plan: Plan
+    """What became of its columns; it repeats that for new rows."""
+    notes: Sequence[str]
+    """What should make one pause."""
+    layout: Layout
+    """How the file is written."""
 
 
 class Table(Dataset):
@@ -89,33 +100,48 @@ def load_table(
         ((3, 4), ('a', 'b'))
     """
     with _reading(source) as source:
-        label = plan.label if plan and plan.named and label is None else label
-        found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
-        place = _label_place(found, plan, label)
-        name, kinds = found.names[place], _matched(found, plan, place)
-        cells = _read(source, found, {name, *category, *_texts(kinds, found)})
+        found, place, kinds = located(source, label, plan, header)
+        name, in_memory = found.names[place], isinstance(source, Frame)
+        cells = _read(source, found, {name, *category, *texts_of(kinds, found)})
         line = _line_of(source, found)
         labels = as_text(cells.pop(name)).without(plan.missing if plan else missing)
-        classes, y = _classes(name, labels, plan, line)
         known, notes = plan is not None, list[str]()
         if plan is None:
-            pauses.check_quantity(name, classes, len(y), quantity)
-            made = Plan.of(
-                Frame(cells, getattr(source, "codes", ())), labels, drop=drop, category=category, number=number,
-                decimal=None if isinstance(source, Frame) else found.decimal,
-                line=line, rows=_measured(y, len(classes), held), missing=missing,
+            frame, mark = Frame(cells, getattr(source, "codes", ())), None if in_memory else found.decimal
+            plan, notes = plan_of(
+                found, place, frame, labels, line, mark, drop=drop, category=category, number=number,
+                missing=missing, quantity=quantity, scaled=scaled, held=held,
             )  # fmt: skip
-            made = made if scaled or not made.plain else made.unscaled()
-            plan = made._replace(label=name, place=place, named=found.named, classes=classes)
             kinds = {column.name: column for column in plan.columns}
-            notes = [*pauses.of(cells, plan, y, line), *pauses.of_writing(cells, plan, found.decimal)]
+        classes, y = class_index(name, labels, plan, line)
         own_cells = {column.name: cells[own] for own, column in kinds.items()}
         x = plan.rows(own_cells, line, found.decimal, notes.append if known else None)
-        if known and (y < 0).any():
-            notes.append(f"rows without a label, which are left out: {(y < 0).sum():,}")
+        unlabelled = int((y < 0).sum())
+        if known and unlabelled:
+            notes.append(pauses.without(unlabelled))
+        elif not known:
+            notes = [*pauses.of_labels(classes, np.bincount(y[y >= 0], minlength=len(classes)), unlabelled), *notes]
         table = Table(*_labelled(x, y), classes)
         table.plan, table.notes, table.layout = plan, notes, found
         return table
+
+
+def plan_of(
+    found: Layout, place: int, frame: Frame, labels: Text, line: Callable[[int], str], decimal: str | None, *,
+    drop: Sequence[str] = (), category: Sequence[str] = (), number: Sequence[str] = (), missing: Sequence[str] = (),
+    quantity: bool = False, scaled: bool = True, held: Sequence[float] = (),
+) -> tuple[Plan, list[str]]:  # fmt: skip
+    """The plan of a table, of which these are the cells and labels, and what should make one pause in its columns."""
+    name = found.names[place]
+    classes, y = class_index(name, labels, None, line)
+    pauses.check_quantity(name, classes, len(y), quantity)
+    made = Plan.of(
+        frame, labels, drop=drop, category=category, number=number, decimal=decimal, line=line,
+        rows=_measured(y, len(classes), held), missing=missing,
+    )  # fmt: skip
+    made = made if scaled or not made.plain else made.unscaled()
+    plan = made._replace(label=name, place=place, named=found.named, classes=classes)
+    return plan, [*pauses.of(frame.cells, plan, y, line), *pauses.of_writing(frame.cells, plan, found.decimal)]
 
 
 def of_frame(where: str, frame: Any, labels: Any, plan: Plan | None = None) -> Table:
@@ -144,7 +170,7 @@ def _labels_beside(labels: Any, plan: Plan | None) -> tuple[Text | None, tuple[s
         return None, (), y
     names = as_text(as_cells(y))
     if y.dtype.kind not in "fiu":
-        return names, *_classes("of labels", names, plan, "row {}".format)
+        return names, *class_index("of labels", names, plan, "row {}".format)
     if y.dtype.kind == "f" and not (y % 1 > 0).any():  # whole but for missing ones
         y = np.where(np.isnan(y), -100, y).astype(np.int64)
     return names, plan.classes if plan else (), y
@@ -190,7 +216,7 @@ def load_rows(
     with _reading(source) as source:
         found = find(source, plan, header)
         kinds = _matched(found, plan, _place_of_plan(found, plan))
-        cells = _read(source, found, _texts(kinds, found))
+        cells = _read(source, found, texts_of(kinds, found))
         line = _line_of(source, found)
         return plan.rows({column.name: cells[own] for own, column in kinds.items()}, line, found.decimal, tell)
 
@@ -212,6 +238,17 @@ def find(source: Any, plan: Plan | None, header: bool | None) -> Layout:
     """How a table of new rows is written, whose names a plan knows."""
     known = [name for name, kind in plan.columns if kind.features] if plan and plan.named else []
     return _layout(source, known, header, plan)
+
+
+def located(
+    source: Any, label: int | str | None, plan: Plan | None, header: bool | None
+) -> tuple[Layout, int, dict[str, Column]]:
+    """How a table is written, where its label stands, and what a plan says of its columns."""
+    if label is None:
+        label = plan.label if plan and plan.named else None
+    found = _layout(source, [label] if isinstance(label, str) else [], header, plan)
+    place = _label_place(found, plan, label)
+    return found, place, _matched(found, plan, place)
 
 
 def _layout(source: Any, known: Sequence[str], header: bool | None, plan: Plan | None) -> Layout:
@@ -270,7 +307,7 @@ def _matched(found: Layout, plan: Plan | None, place: int | None) -> dict[str, C
     return dict(zip(others, plan.columns, strict=True))
 
 
-def _texts(kinds: dict[str, Column], found: Layout) -> set[str]:
+def texts_of(kinds: dict[str, Column], found: Layout) -> set[str]:
     """The columns that are no numbers, or whose numbers had another decimal mark than the file: every sign counts."""
     marks = ("", found.decimal) if found.decimal else ("", ".", ",")
     return {n for n, column in kinds.items() if not isinstance(column.kind, Number) or column.kind.decimal not in marks}
@@ -289,7 +326,7 @@ def _line_of(source: Any, found: Layout) -> Callable[[int], str]:
 # Labels
 
 
-def _classes(
+def class_index(
     name: str, labels: Text, plan: Plan | None, line: Callable[[int], str]
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of the classes, those of a plan first, and the class of each row, -100 where it is missing."""

@@ -108,7 +108,7 @@ class StreamRows:
 
     def __init__(self, where: str, stream: Stream) -> None:
         self.where = where
-        self.stream, self.plan = stream, None
+        self.stream, self.plan = stream, stream.table and stream.table.plan
         self.class_weight: np.ndarray | None = None
         self.classes, self.shape, self.layout = stream.classes, stream.shape, stream.layout
         self.moments = stream.moments
