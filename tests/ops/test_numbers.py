@@ -222,3 +222,11 @@ def test_layer_norms_eps_is_not_rounded_to_0():
     for dtype in (np.float16, np.float32, np.float64):
         layer = tg.nn.LayerNorm(3, eps=1e-60, dtype=dtype)
         np.testing.assert_array_equal(layer(np.ones((2, 3), dtype)).data, 0)
+
+
+def test_a_product_too_large_for_any_array_says_so():
+    tall = np.broadcast_to(np.ones(1), (2**31, 1))
+    with pytest.raises(ValueError, match="too big|[Mm]aximum"):
+        tg.matmul(tall, tall.T)
+    with pytest.raises(ValueError, match=r"shapes \(2, 1, 3\) and \(3, 3, 1\) don't fit: the axes ahead don't broadcast"):
+        tg.matmul(np.ones((2, 1, 3)), np.ones((3, 3, 1)))

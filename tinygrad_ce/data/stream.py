@@ -322,7 +322,11 @@ def _ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, No
     worker = None
     try:
         running.acquire()
-        worker = start_new_thread(work, ())
+        try:
+            worker = start_new_thread(work, ())
+        except RuntimeError:  # a browser has no threads
+            yield from items
+            return
         for _ in range(count):
             wanted.put(True)
         while True:

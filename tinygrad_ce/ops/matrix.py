@@ -36,15 +36,24 @@ def matmul(a, b):
         return np.matmul(a, b)
     except ValueError:
         left, right = np.shape(a), np.shape(b)
-        raise ValueError(f"matmul: shapes {left} and {right} don't fit: {_misfit(left, right)}") from None
+        why = _misfit(left, right)
+        if not why:  # the product would be larger than any array, and NumPy says so
+            raise
+        raise ValueError(f"matmul: shapes {left} and {right} don't fit: {why}") from None
 
 
 def _misfit(a: tuple[int, ...], b: tuple[int, ...]) -> str:
-    """Why two shapes have no matrix product."""
+    """Why two shapes have no matrix product; nothing if they have one."""
     if not a or not b:
         return "a single number is no matrix; use *"
     across, down = a[-1], b[max(len(b) - 2, 0)]
-    return f"rows of {across} against columns of {down}" if across != down else "the axes ahead don't broadcast"
+    if across != down:
+        return f"rows of {across} against columns of {down}"
+    try:
+        np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        return "the axes ahead don't broadcast"
+    return ""
 
 
 def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:

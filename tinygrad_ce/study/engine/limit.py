@@ -20,7 +20,7 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     """What a function returns, or raises; it has so many seconds.
 
     It runs in a thread of its own, which works on every system and for classes that were typed into a notebook. When
-    the time is up the thread is stopped at its next line of Python.
+    the time is up the thread is stopped at its next line of Python. Where no thread can be started there is no limit.
 
     Raises:
         TimeUp: it took longer.
@@ -37,7 +37,10 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
             raised.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # a browser has no threads: it runs here, without a limit
+        run()
     try:
         end = time.monotonic() + seconds
         while thread.is_alive() and time.monotonic() < end:
