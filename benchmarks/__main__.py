@@ -16,7 +16,7 @@ ORDER = (
     "import_time", "tables", "estimators", "mpi",
 )  # fmt: skip
 # They count faults or memory instead of measuring time, and are each a command of their own.
-FAULTS = ("mutants", "random_graphs", "torch_fuzz", "damaged_files", "interrupts", "memory", "streams")
+FAULTS = ("mutants", "random_graphs", "torch_fuzz", "damaged_files", "interrupts", "memory", "streams", "wasm")
 HEAD = """# Results
 
 Written by `python -m benchmarks` on {day}: {machine}. Each peer ran in its own process, with the same number of

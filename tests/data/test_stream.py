@@ -163,6 +163,20 @@ def test_reading_ahead_changes_nothing(tmp_path, prefetch):
     same(list(ahead.batches(7, seed=1)), list(here.batches(7, seed=1)))
 
 
+def test_where_no_thread_starts_the_same_is_read(monkeypatch):
+    found = stream(rows(), **SMALL, prefetch=2)
+    expected = list(found.batches(7, seed=1))
+
+    def start(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys.modules["tinygrad_ce.data.stream"], "start_new_thread", start)
+    same(list(found.batches(7, seed=1)), expected)
+    next(begun := iter(found.batches(7)))
+    begun.close()
+    assert next(begun, None) is None
+
+
 def test_only_what_is_needed_is_read():
     x, y = rows()
     seen = []

@@ -1,14 +1,19 @@
 """The documentation: nothing public is without words and an example, and the site shows it, whole and by itself."""
 
 import contextlib
+import functools
+import hashlib
 import html.parser
+import http.server
 import importlib
 import inspect
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import types
 import urllib.parse
 import zipfile
@@ -104,7 +109,8 @@ class Anchors(html.parser.HTMLParser):
 
 @pytest.fixture(scope="session")
 def pages(site):
-    return {path: Anchors(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    found = (path for path in site.rglob("*.html") if path.relative_to(site).parts[0] not in {"_static", "lite"})
+    return {path: Anchors(path) for path in found}
 
 
 def test_no_link_of_the_site_is_broken(site, pages):
@@ -265,6 +271,70 @@ def test_a_site_packed_into_one_file_is_the_same_and_replaces_an_earlier_one_alo
     with pytest.raises(ValueError, match="no earlier site; name a new folder"):
         build(tmp_path / "book", arguments.parser(), pack=True)
     assert path.read_bytes() == before
+
+
+# To run in the browser
+
+
+def test_each_notebook_page_leads_to_its_notebook_to_run(site, pages):
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        links = pages[site / "notebooks" / f"{path.stem}.html"].links
+        assert links.count(f"../lite/notebooks/index.html?path={path.name}") == 1
+        cells = json.loads((site / "lite" / "files" / path.name).read_text())["cells"]
+        assert [cell["cell_type"] for cell in cells] == [
+            cell["cell_type"] for cell in json.loads(path.read_text())["cells"]
+        ]
+        assert not any("%pip" in "".join(cell["source"]) for cell in cells)
+    assert "cdn.jsdelivr.net" in "".join(pages[site / "notebooks" / "01_softmax.html"].text)
+
+
+def test_the_wheel_is_in_the_index_and_holds_what_is_imported(site, tmp_path):
+    (wheel,) = (site / "lite" / "pypi").glob("*.whl")
+    ((release,),) = json.loads((wheel.parent / "all.json").read_text())["tinygrad-ce"]["releases"].values()
+    assert release["digests"]["sha256"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path)
+    code = "import tinygrad_ce as tg; tg.study.softmax_page(); print(tg.__file__, len(tg.data.load_digits().x))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path / 'tinygrad_ce' / '__init__.py'} 1797\n", done.stderr
+
+
+PYODIDE = """export const loadPyodide = async ({ packages }) => {  // as far as the wheel
+  await fetch(new URL(packages.at(-1), location));
+  throw new Error("the test has no Python");
+}"""
+
+
+def test_a_notebook_opens_to_run_and_asks_for_pyodide_alone(site, browser):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
+    handler.func.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browser.new_context() as context:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home, asked = f"http://127.0.0.1:{server.server_port}/", []
+        context.on("request", lambda request: asked.append(request.url))
+        given = {"body": PYODIDE, "content_type": "text/javascript", "headers": {"access-control-allow-origin": "*"}}
+        context.route("https://cdn.jsdelivr.net/pyodide/**", lambda route: route.fulfill(**given))
+        view = context.new_page()
+        view.goto(f"{home}notebooks/01_softmax.html")
+        with context.expect_event("response", lambda response: response.url.endswith(".whl"), timeout=60_000) as wheel:
+            view.get_by_role("link", name="Run it in your browser").click()
+            view.locator(".jp-Notebook .jp-Cell").get_by_text("import tinygrad_ce as tg").first.wait_for()
+        assert wheel.value.ok
+        assert wheel.value.url.startswith(f"{home}lite/pypi/tinygrad_ce-")
+        server.shutdown()
+    outside = [url for url in asked if not url.startswith((home, "data:", "blob:"))]
+    assert outside
+    assert all(url.startswith("https://cdn.jsdelivr.net/pyodide/") for url in outside), outside
+
+
+def test_without_jupyterlite_the_site_is_built_and_the_extra_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("tinygrad_ce.docs.write_sources", lambda folder, command_line: folder)
+    monkeypatch.setattr("sphinx.cmd.build.build_main", lambda arguments: pathlib.Path(arguments[-1]).mkdir())
+    monkeypatch.setitem(sys.modules, "jupyterlite_pyodide_kernel", None)
+    build(tmp_path / "site", arguments.parser())
+    assert not (tmp_path / "site" / "lite").exists()
+    said = capsys.readouterr().err
+    assert "without jupyterlite_pyodide_kernel: pip install 'tinygrad-ce[docs]'" in said
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

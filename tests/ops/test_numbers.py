@@ -226,7 +226,7 @@ def test_layer_norms_eps_is_not_rounded_to_0():
 
 def test_a_product_too_large_for_any_array_says_so():
     tall = np.broadcast_to(np.ones(1), (2**31, 1))
-    with pytest.raises(ValueError, match="too big|[Mm]aximum"):
+    with pytest.raises(ValueError, match=r"too big|[Mm]aximum"):
         tg.matmul(tall, tall.T)
-    with pytest.raises(ValueError, match=r"shapes \(2, 1, 3\) and \(3, 3, 1\) don't fit: the axes ahead don't broadcast"):
+    with pytest.raises(ValueError, match="the axes ahead don't broadcast"):
         tg.matmul(np.ones((2, 1, 3)), np.ones((3, 3, 1)))

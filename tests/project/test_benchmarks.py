@@ -1,5 +1,6 @@
 """Every benchmark runs; nothing here looks at a time."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -30,6 +31,30 @@ def test_all_of_them_are_run_by_one_command_but_those_that_count_faults():
     assert sorted(ORDER + FAULTS) == sorted(
         p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in {"__init__", "__main__", "turns"}
     )
+
+
+OUTCOMES = """
+import os, pytest
+def test_right(tmp_path): (tmp_path / "file").write_text("x")
+def test_wrong(): assert 1 == 2
+def test_left_out(): pytest.skip("no need")
+def test_last(): os._exit(3)
+"""
+
+
+def test_what_tests_on_webassembly_tell_counts_even_where_the_interpreter_ends(tmp_path):
+    (tmp_path / "test_it.py").write_text(OUTCOMES)
+    options = ["-p", "no:tmpdir", "-p", "wasm", "-o", "addopts=", "-c", str(ROOT / "pyproject.toml")]
+    done = run("pytest", *options, str(tmp_path / "test_it.py"))
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
+    outcome = {name.rpartition("::")[2]: (how, why) for name, how, why in told}
+    assert done.returncode == 3
+    assert outcome == {
+        "test_right": ("passed", ""),
+        "test_wrong": ("failed", "assert 1 == 2"),
+        "test_left_out": ("skipped", ""),
+        "test_last": ("ended the interpreter", ""),
+    }
 
 
 def test_what_is_printed_is_written_down(tmp_path):

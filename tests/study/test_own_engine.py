@@ -15,6 +15,7 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce.cli import main
 from tinygrad_ce.docs import build_engine
+from tinygrad_ce.study.engine import limit
 
 COURSE = pathlib.Path(__file__).parents[2] / "notebooks"
 
@@ -238,6 +239,17 @@ def test_a_right_engine_stands_and_is_put_beside_this_one():
         assert least <= int(lines.replace(",", "")) <= most
         assert 0.95 <= float(accuracy) <= 1
         assert float(seconds) > 0
+
+
+def test_where_no_thread_starts_it_checks_without_a_limit(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    assert checked(tg).standing == (1, 2, 3, 4, 5)
+    assert limit.within(1, lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        limit.within(1, lambda: 1 / 0)
 
 
 def test_this_package_passes_its_own_check():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from tinygrad_ce.common.files import replacing
+from tinygrad_ce.docs import lite
 from tinygrad_ce.docs.pages import write_sources
 
 _MARK = ".buildinfo"  # Sphinx leaves it in every site
@@ -26,6 +28,8 @@ def build(folder: str | os.PathLike[str], command_line: argparse.ArgumentParser,
 
     Returns:
         The front page, ``index.html`` in the folder, or the file. It opens in a browser as it is and needs no network.
+        Where JupyterLite is installed, the folder ``lite`` in it holds the course to run in the browser: for that it
+        needs a web server and, for Python itself, the network.
 
     Raises:
         ImportError: the extra ``docs`` isn't installed.
@@ -47,9 +51,17 @@ def build(folder: str | os.PathLike[str], command_line: argparse.ArgumentParser,
         conf, doctrees = f"--conf-dir={Path(__file__).parent}", f"--doctree-dir={scratch}/doctrees"
         if build_main([*strict, "--builder=html", conf, doctrees, str(sources), str(site)]):
             raise RuntimeError(f"build: the site for {str(out)!r} has the faults printed above")
+        lacking = ", ".join(lite.missing())
+        if lacking:
+            print(
+                f"no notebook runs in the browser without {lacking}: pip install 'tinygrad-ce[docs]'", file=sys.stderr
+            )
+        else:
+            lite.build(site)
         if pack:
             _pack(site, out)
         else:
+            shutil.rmtree(out / lite.FOLDER, ignore_errors=True)  # its files have other names in each version
             shutil.copytree(site, out, dirs_exist_ok=True)
     return out if pack else out / "index.html"
 

@@ -10,6 +10,7 @@ from typing import Any
 from sphinx.pycode import ModuleAnalyzer
 
 import tinygrad_ce
+from tinygrad_ce.docs import lite
 from tinygrad_ce.docs.pages import things
 
 project = "tinygrad_ce"
@@ -88,6 +89,11 @@ def _drop_backlinks(app: Any, page: str, template: str, context: dict[str, Any],
         context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
 
 
+def _link_to_lite(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if re.match(r"notebooks/\d", page) and not lite.missing():
+        context["body"] = lite.with_link(page.partition("/")[2], context["body"])
+
+
 def setup(app: Any) -> None:
     """Tell Sphinx what it must know beyond its settings: see each function."""
     app.connect("autodoc-process-docstring", _process, priority=100)
@@ -95,3 +101,4 @@ def setup(app: Any) -> None:
     app.connect("env-updated", _add_other_names)
     app.connect("env-updated", _show_node)
     app.connect("html-page-context", _drop_backlinks)
+    app.connect("html-page-context", _link_to_lite)
