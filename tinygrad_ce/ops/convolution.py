@@ -191,11 +191,11 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     if bias is not None and np.shape(bias) != weight.shape[:1]:
         raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({len(weight)},)")
     w = _Window("conv2d", f"x has shape {x.shape}", x.shape[2:], weight.shape[2:], stride, padding)
-    y = np.empty((len(x), len(weight), math.prod(w.steps)), np.result_type(x, weight))
+    added = 0 if bias is None else np.reshape(bias, (-1, 1))
+    y = np.empty((len(x), len(weight), math.prod(w.steps)), np.result_type(x, weight, added))
     for some in _blocks(x, w):
         np.matmul(_rows(weight), unfold(x[some], w.size, stride=stride, padding=padding), out=y[some])
-    if bias is not None:
-        y = y + np.reshape(bias, (-1, 1))
+        y[some] += added
     return y.reshape((len(x), len(weight), *w.steps))
 
 
