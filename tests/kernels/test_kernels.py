@@ -289,6 +289,28 @@ def test_numbers_of_every_size_are_shifted_exactly(count, dtype, exponents):
             np.testing.assert_allclose(found, right, rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [-300, -100, 130, 1e4])
+@pytest.mark.parametrize("odd", [[0.1, -0.03], [-0.3, -50], [40.7, 40.1], [-260.3, -259.9], [600.1, 0.3], [-1e9, 3e7]])
+def test_a_row_unlike_all_others_is_right(odd, offset, dtype):
+    x = np.random.default_rng(0).standard_normal((10_000, 2)).astype(dtype) + dtype(offset)
+    x[-1] = odd
+    loss, slope = kernels.index_cross_entropy(x, np.zeros(len(x), np.intp), 1.0, keep=True)
+    for i in (0, -1):
+        exact, slopes = truth(x[i], 0)
+        assert max(eps_off(a, b, dtype) for a, b in zip([loss[i], *slope[i]], [exact, *slopes], strict=True)) < 4
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_powers_down_to_the_least_number(count):
+    x = np.tile(-np.array([0, 510.9, 511.1, 699.3, 707.1, 708.3, 720.7, 744.1, 746, 1e3, 1e9, np.inf]), (count, 1))
+    p = kernels.softmax(x)
+    with mpmath.workdps(50):
+        for found, v in zip(p[-1], x[-1], strict=True):
+            exact = mpmath.e ** mpmath.mpf(float(v))
+            assert abs(found - exact) <= max(2 * 2.0**-52 * exact, mpmath.mpf(2) ** -1074)
+
+
 def test_a_far_label_among_large_sums():
     x = np.full((1, 12), 682.9)
     x[0, 5] = 643.5
