@@ -1,9 +1,9 @@
 """cross_entropy, forward and backward, through Tensor and backward(): logits (N, C), index targets.
 
 Ordinary logits are normal numbers; wide ones 50 times as large; those with an offset have 10,000 times a normal number
-added to each row; some shapes are also measured with other unusual numbers. The floor reads the logits once and writes
-as much, at this machine's copying speed, and takes NumPy's time for as many exponentials within a cache, all on the
-same number of threads.
+added to each row, or 10,000 to all; far ones lie 615 to 745 below their row's largest, where float64's exp ends. The
+floor reads the logits once and writes as much, at this machine's copying speed, and takes NumPy's time for as many
+exponentials within a cache, all on the same number of threads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SHAPES = [
     (32, 2), (32, 10), (128, 10), (1024, 10), (65536, 2), (65536, 10), (65536, 50), (16384, 100), (8192, 250),
     (8192, 1000), (512, 50_000), (64, 1_000_000),
 ]  # fmt: skip
-KINDS = ("ordinary", "wide", "offset")
-SOME_SHAPES = [(32, 10), (1024, 10), (65536, 10), (16384, 100)]
-MORE_KINDS = ("around -100", "500 times as large", "half masked", "one wild row")
+KINDS = (
+    "ordinary", "wide", "offset", "common offset", "around -100", "500 times as large", "half masked", "one wild row",
+    "far",
+)  # fmt: skip
 Call = Callable[[], Any]
 
 
@@ -34,14 +35,16 @@ def data(rows: int, classes: int, dtype: str, kind: str) -> tuple[np.ndarray, np
         x += 1e4 * rng.standard_normal((rows, 1), np.float32)
     labels = rng.integers(0, classes, rows)
     x *= {"wide": 50, "500 times as large": 500}.get(kind, 1)
-    if kind == "around -100":
-        x -= 100
+    x += {"around -100": -100, "common offset": 1e4}.get(kind, 0)
     if kind == "half masked":
         masked = rng.random(x.shape) < 0.5
         masked[np.arange(rows), labels] = False
         x[masked] = -np.inf
     if kind == "one wild row":
         x[rows // 2] *= 1000
+    if kind == "far":
+        x = -rng.uniform(615, 745, x.shape)
+        x[np.arange(rows), rng.integers(0, classes, rows)] = 0
     return x.astype(dtype), labels
 
 
@@ -175,10 +178,9 @@ PEERS: turns.Peers = {
 }  # fmt: skip
 CASES: turns.Cases = {
     f"{kind}, {dtype}, {rows:,} × {classes:,}": (rows, classes, dtype, kind)
-    for kinds, shapes in ((KINDS, SHAPES), (MORE_KINDS, SOME_SHAPES))
-    for kind in kinds
+    for kind in KINDS
     for dtype in ("float32", "float64")
-    for rows, classes in shapes
+    for rows, classes in SHAPES
 }
 
 if __name__ == "__main__":

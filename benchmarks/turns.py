@@ -178,7 +178,7 @@ def spell(seconds: float) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table that reads well as text and as Markdown."""
+    """A table that reads well as text and as Markdown; above it the worst row of each column of times over ours."""
     lines = [head, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     padded = [
@@ -187,7 +187,19 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     ]
     text = [f"| {' | '.join(line)} |" for line in padded]
     rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-    return "\n".join([text[0], rule, *text[1:]])
+    return "\n".join([*worst(head, rows), text[0], rule, *text[1:]])
+
+
+def worst(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines that name the row where a peer's time over ours is least."""
+    lines = []
+    for i, name in enumerate(head):
+        names = 2 if name == "over ours" else 1  # columns that say what a row is
+        found = [(float(row[i][:-2]), ", ".join(row[:names])) for row in rows if row[i].endswith(" ×")]
+        if name.endswith("over ours") and found:
+            ratio, what = min(found)
+            lines.append(f"The worst, {name}: {what}, {ratio:.2f} ×")
+    return [*lines, ""] if lines else []
 
 
 def machine() -> str:

@@ -120,3 +120,5 @@ def test_a_ratio_is_the_median_over_rounds():
     assert turns.ratio({"a": [1.0]}, "a", "b") != turns.ratio({"a": [1.0]}, "a", "b")  # nan
     lines = turns.table(["", "x"], [["one", "1"], ["three", "12"]]).splitlines()
     assert lines == ["|       |  x |", "|-------|---:|", "| one   |  1 |", "| three | 12 |"]
+    rows = [["one", "2.00 ×"], ["two", "0.50 ×"], ["three", "–"]]
+    assert turns.table(["", "PyTorch over ours"], rows).startswith("The worst, PyTorch over ours: two, 0.50 ×\n\n|")
