@@ -148,7 +148,7 @@ def _nothing_lost(x: np.ndarray, terms: _Terms) -> bool:
         return False
     if isinstance(c, float) and c:
         least, most = x.item(x.argmin()), x.item(x.argmax())
-        return least - c >= low and min(c * least, c * most) >= c * c / 2
+        return bool(least - c >= low and min(c * least, c * most) >= c * c / 2)
     if total.item(total.argmin()) >= 1 or x.item(x.argmin()) >= low:
         return True
     small = x[total < 1]
