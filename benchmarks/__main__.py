@@ -12,8 +12,8 @@ from benchmarks import turns
 
 HERE = pathlib.Path(__file__).parent
 ORDER = (
-    "cross_entropy", "training_step", "tape", "linear_cross_entropy", "fit", "scaling", "accuracy", "label_checks",
-    "import_time", "tables", "estimators", "mpi",
+    "cross_entropy", "training_step", "tape", "linear_cross_entropy", "images", "fit", "scaling", "accuracy",
+    "label_checks", "import_time", "tables", "estimators", "mpi",
 )  # fmt: skip
 # They count faults or memory instead of measuring time, and are each a command of their own.
 FAULTS = ("mutants", "random_graphs", "torch_fuzz", "damaged_files", "interrupts", "memory", "streams", "wasm")
