@@ -17,7 +17,19 @@ OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
     "adam": (optim.Adam, {}, 0.005),
     "adamw": (optim.AdamW, {}, 0.005),
 }
-COMMANDS = ("train", "evaluate", "predict", "doctor", "gradcheck", "explain", "notebooks", "grade", "build", "docs")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "doctor",
+    "gradcheck",
+    "explain",
+    "softmax",
+    "notebooks",
+    "grade",
+    "build",
+    "docs",
+)
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 _TRAIN = """\
@@ -177,10 +189,17 @@ def _add_study(commands: Any) -> None:
     tell.add_argument("--graph", type=Path, metavar="FILE", help="draw the graph into an .svg file, too")
     tell.add_argument("--page", type=Path, metavar="FILE", help="write a page to step through, as .html, too")
 
+    play = _command(commands, "softmax", "write the page of softmax to play with, for a browser",
+                    "examples:\n  tinygrad-ce softmax\n  tinygrad-ce softmax softmax.html --lang de\n")  # fmt: skip
+    play.add_argument("file", nargs="?", type=Path, metavar="FILE", default="softmax.html", help="(softmax.html)")
+    play.add_argument("--lang", default="en", help="its language: en, es or de (en)")
+
     course = _command(commands, "notebooks", "open the course of notebooks in JupyterLab, as a copy of your own",
                       "examples:\n  tinygrad-ce notebooks my-course\n"
-                      "  tinygrad-ce notebooks to-hand-out --for student\n")  # fmt: skip
+                      "  tinygrad-ce notebooks to-hand-out --for student\n"
+                      "  tinygrad-ce notebooks curso --lang es\n")  # fmt: skip
     course.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="your copy of it (tinygrad_ce_course)")
+    course.add_argument("--lang", default="en", help="notebooks 01 to 03 in es, Spanish, or de, German (en)")
     course.add_argument("--no-browser", dest="browser", action="store_false", help="only print the address")
 
     course.add_argument("--for", dest="edition", choices=["teacher", "student"],

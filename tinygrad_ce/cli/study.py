@@ -23,7 +23,7 @@ from tinygrad_ce.study.exercises import has_exercises
 from tinygrad_ce.study.grade import Line
 from tinygrad_ce.tensor import Tensor
 
-__all__ = ["docs", "doctor", "explain", "gradcheck", "grade", "notebooks"]
+__all__ = ["docs", "doctor", "explain", "gradcheck", "grade", "notebooks", "softmax"]
 
 
 def gradcheck(args: argparse.Namespace) -> int:
@@ -65,6 +65,13 @@ def explain(args: argparse.Namespace) -> int:
         if path:
             make(loss, names=names).save(path)
             print(f"\n{what} saved to {path}")
+    return 0
+
+
+def softmax(args: argparse.Namespace) -> int:
+    """Write the page of softmax."""
+    study.softmax_page(lang=args.lang).save(args.file)
+    print(f"page saved to {args.file}")
     return 0
 
 
@@ -113,7 +120,7 @@ def notebooks(args: argparse.Namespace) -> int:
     """Open the course."""
     from tinygrad_ce.docs.course import open_course
 
-    open_course(args.folder, browser=args.browser, edition=args.edition)
+    open_course(args.folder, browser=args.browser, edition=args.edition, lang=args.lang)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad_ce.common.files import write
 from tinygrad_ce.docs import editions
+from tinygrad_ce.study.language import ENGLISH, known
 
 _PACKAGE = Path(__file__).parents[1]
 _FIRST = "01_softmax.ipynb"
@@ -32,6 +33,7 @@ def open_course(
     browser: bool = True,
     start: bool = True,
     edition: str | None = None,
+    lang: str = ENGLISH,
 ) -> Path:
     """Copy the course into a folder and open it there in JupyterLab, until that is stopped (Ctrl-C).
 
@@ -39,11 +41,12 @@ def open_course(
     notebooks a folder ``source`` holds the code that they refer to.
 
     Args:
-        folder: where the course goes: ``tinygrad_ce_course`` here unless given.
+        folder: where the course goes: ``tinygrad_ce_course`` here unless given (``tinygrad_ce_course_es`` in Spanish).
         browser: whether JupyterLab opens a browser; without, it prints its address.
         start: whether JupyterLab is started at all, or the course only copied.
         edition: "teacher", with the solutions in the exercises' cells; "student", without solutions; or, as they are
             meant for studying alone, with the solutions folded below the exercises.
+        lang: the language of the notebooks, "en", "es" or "de"; those that aren't translated are in English.
 
     Returns:
         The folder.
@@ -51,6 +54,7 @@ def open_course(
     Raises:
         ImportError: JupyterLab or matplotlib isn't installed (and start is True); nothing has been copied then.
         FileExistsError, NotADirectoryError: the folder is a file, or lies in one.
+        ValueError: there is no such language.
 
     Example:
         >>> import os, tempfile
@@ -58,9 +62,10 @@ def open_course(
         >>> sorted(os.listdir(folder))[:2]
         ['01_softmax.ipynb', '02_cross_entropy.ipynb']
     """
-    target = Path("tinygrad_ce_course" if folder is None else folder)
+    usual = "tinygrad_ce_course" if known("open_course", lang) == ENGLISH else f"tinygrad_ce_course_{lang}"
+    target = Path(usual if folder is None else folder)
     launch = _jupyterlab() if start else None
-    for name, content in _files():
+    for name, content in _files(lang):
         path = target / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +85,14 @@ def _jupyterlab() -> Callable[[list[str]], Any]:
     return main  # type: ignore[no-any-return]
 
 
-def _files() -> Iterator[tuple[Path, bytes]]:
+def _files(lang: str) -> Iterator[tuple[Path, bytes]]:
     """The course's files by where they go. Links into the project lead to ``source``, which holds what they need."""
     root = project()
     for path in sorted((root / "notebooks").rglob("*")):
         if path.suffix in {".ipynb", ".md", ".png", ".svg"} and ".ipynb_checkpoints" not in path.parts:
             content = path.read_bytes()
+            if path.suffix == ".ipynb":
+                content = editions.in_language(lang, content) or content
             if path.suffix in {".ipynb", ".md"}:
                 content = content.replace(b"](../", b"](source/")
             yield path.relative_to(root / "notebooks"), content

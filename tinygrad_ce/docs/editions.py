@@ -1,15 +1,19 @@
-"""Editions of a notebook: the teacher's, with the solutions in place, and the student's, without any."""
+"""Editions of a notebook: the teacher's, with the solutions in place, the student's, without any, and translations."""
 
 from __future__ import annotations
 
 import ast
+import copy
 import itertools
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-_SOLUTION = re.compile(r"<details><summary>Solution</summary>\n(.*?)</details>\n*", re.S)
+from tinygrad_ce.study.language import languages, translate
+
+_WORD = "|".join(translate("Solution", lang) for lang in languages())
+_SOLUTION = re.compile(rf"<details><summary>(?:{_WORD})</summary>\n(.*?)</details>\n*", re.S)
 _CODE = re.compile(r"^```python\n(.*?)\n```$", re.S | re.M)
 _CHECK = re.compile(r"^study\.check\((\w+), exercises\.\w+\)$", re.M)
 
@@ -20,6 +24,30 @@ def of(edition: str, notebook: bytes) -> bytes:
     """A notebook in the edition "teacher" or "student"."""
     book = json.loads(notebook)
     book["cells"] = _EDITIONS[edition](book["cells"])
+    return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def in_language(lang: str, notebook: bytes) -> bytes | None:
+    """A notebook in another language, its code shared; None if it isn't translated.
+
+    A cell of code below the title chooses the language of the checks.
+    """
+    book = json.loads(notebook)
+    cells = book["cells"]
+    if translate(_text(cells[0]), lang) == _text(cells[0]):
+        return None
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            _write(cell, translate(_text(cell), lang))
+        for output in cell.get("outputs", ()):
+            if "text" in output:  # what a check says of an exercise that isn't done yet
+                output["text"] = [
+                    translate(line.rstrip("\n"), lang) + "\n" * line.endswith("\n") for line in output["text"]
+                ]
+    chosen = {**copy.deepcopy(cells[1]), "id": "language", "outputs": []}
+    _write(chosen, f'from tinygrad_ce import study\n\nstudy.language("{lang}");')
+    cells.insert(1, chosen)
+    book["metadata"]["language"] = lang
     return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -7,11 +7,12 @@ from tinygrad_ce.study.engine.report import EngineReport, check_engine
 from tinygrad_ce.study.explain import Entry, Explanation, explain
 from tinygrad_ce.study.film import Recording, film
 from tinygrad_ce.study.graph import Graph, graph
+from tinygrad_ce.study.language import language
 from tinygrad_ce.study.page import Page
 from tinygrad_ce.study.player import player
 from tinygrad_ce.study.softmax_page import softmax_page
 
 __all__ = [
     "Diagnosis", "EngineReport", "Entry", "Explanation", "Finding", "Graph", "Page", "Recording", "check",
-    "check_engine", "diagnose", "explain", "film", "graph", "player", "plot", "softmax_page",
+    "check_engine", "diagnose", "explain", "film", "graph", "language", "player", "plot", "softmax_page",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_ce.common.terminal import say
 from tinygrad_ce.study.difference import difference, plain
 from tinygrad_ce.study.exercise import OPEN, Exercise, Result
+from tinygrad_ce.study.language import translate
 
 
 def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) -> Result:
@@ -42,8 +43,9 @@ def check(answer: Any, truth: Any, *, rtol: float = 1e-5, atol: float = 1e-9) ->
 
 def _compared(answer: Any, truth: Any, rtol: float, atol: float) -> Result:
     if answer is None or answer is ...:
-        return Result("", "open", OPEN, 0, 1)
+        return Result("", "open", translate(OPEN), 0, 1)
     if wrong := difference(answer, truth, rtol, atol):
         return Result("", "wrong", f"✗ {wrong}", 0, 1)
     size = np.asarray(plain(answer)).size
-    return Result("", "right", f"✓ right: all {size} entries" if size > 1 else "✓ right", 1, 1)
+    right = translate("✓ right: all {size} entries", size=size) if size > 1 else translate("✓ right")
+    return Result("", "right", right, 1, 1)

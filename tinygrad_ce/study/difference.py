@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.study.language import translate
 from tinygrad_ce.study.numbers import number
 from tinygrad_ce.tensor import Tensor
 
@@ -24,25 +25,33 @@ def difference(answer: Any, truth: Any, rtol: float, atol: float) -> str:
     try:
         found, expected = (np.asarray(plain(v)) for v in (answer, truth))
     except Exception:  # whatever an answer's own class raises
-        return "the answer is no array of numbers: rows of different lengths?"
+        return translate("the answer is no array of numbers: rows of different lengths?")
     if found.dtype.kind not in "biufcUS" or any(
         (found.dtype.kind in k) != (expected.dtype.kind in k) for k in ("US", "b")
     ):
-        return f"the answer is of type {type(answer).__name__}, expected {_kind(truth)}"
+        return translate(
+            "the answer is of type {kind}, expected {expected}", kind=type(answer).__name__, expected=_kind(truth)
+        )
     if found.shape != expected.shape:
-        return f"the answer has shape {found.shape}, expected {expected.shape}{_hint(found, expected, rtol)}"
+        said = translate(
+            "the answer has shape {shape}, expected {expected}", shape=found.shape, expected=expected.shape
+        )
+        return said + _hint(found, expected, rtol)
     same = _same(found, expected, rtol, atol)
     if same.all():
         return ""
     if not found.ndim:
-        return f"{number(found[()], DIGITS)}, expected {number(expected[()], DIGITS)}{_hint(found, expected, rtol)}"
+        is_there, should_be = number(found[()], DIGITS), number(expected[()], DIGITS)
+        return translate("{found}, expected {expected}", found=is_there, expected=should_be) + _hint(
+            found, expected, rtol
+        )
     first = tuple(int(i) for i in np.argwhere(~same)[0])
     wrong = int(np.count_nonzero(~same))
     is_there, should_be = number(found[first], DIGITS), number(expected[first], DIGITS)
-    return (
-        f"index {list(first)} is the first that is wrong: {is_there}, expected {should_be} "
-        f"({wrong} of {found.size} entries are wrong{_hint(found, expected, rtol)})"
-    )
+    said = translate("index {index} is the first that is wrong: {found}, expected {expected}",
+                     index=list(first), found=is_there, expected=should_be)  # fmt: skip
+    count = translate("{wrong} of {size} entries are wrong", wrong=wrong, size=found.size)
+    return f"{said} ({count}{_hint(found, expected, rtol)})"
 
 
 def plain(value: Any) -> Any:
@@ -65,7 +74,9 @@ def _same(found: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> 
 
 def _kind(truth: Any) -> str:
     """What an answer should be like."""
-    return f"something like {truth!r}" if np.ndim(plain(truth)) == 0 else f"numbers of shape {np.shape(plain(truth))}"
+    if np.ndim(plain(truth)) == 0:
+        return translate("something like {example}", example=repr(truth))
+    return translate("numbers of shape {shape}", shape=np.shape(plain(truth)))
 
 
 def _hint(found: np.ndarray, expected: np.ndarray, rtol: float) -> str:
@@ -75,11 +86,11 @@ def _hint(found: np.ndarray, expected: np.ndarray, rtol: float) -> str:
     expected = expected.astype(float)
     with np.errstate(all="ignore"):
         if _close(found, -expected, rtol):
-            return "; it is the other sign"
+            return translate("; it is the other sign")
         if found.ndim == 2 and _close(found, expected.T, rtol):
-            return "; it is transposed"
+            return translate("; it is transposed")
         if found.size > 1 and _close(np.sort(found, axis=None), np.sort(expected, axis=None), rtol):
-            return "; the right numbers, in other places"
+            return translate("; the right numbers, in other places")
         return _factor(found, expected) if found.shape == expected.shape else ""
 
 
@@ -98,5 +109,5 @@ def _factor(found: np.ndarray, expected: np.ndarray) -> str:
     ):
         return ""
     if factor == "1":
-        return "; close, but more digits are asked for"
-    return f"; it is {factor} times what it should be"
+        return translate("; close, but more digits are asked for")
+    return translate("; it is {factor} times what it should be", factor=factor)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.study.difference import difference, plain
+from tinygrad_ce.study.language import translate
 from tinygrad_ce.study.numbers import number
 
 OPEN = "… not answered yet: put your answer in the place of ..."
@@ -119,18 +120,20 @@ class Exercise:
     def judge(self, answer: Any, seed: int | None = None) -> Result:
         """The verdict on an answer, for inputs that are drawn from a seed, or anew."""
         if blank(answer):
-            return self._result("open", OPEN)
+            return self._result("open", translate(OPEN))
         if not callable(answer):
-            said = f"✗ {self.name} is of type {type(answer).__name__}, expected a function: its inputs are drawn anew"
-            return self._result("wrong", said)
+            said = translate("{name} is of type {kind}, expected a function: its inputs are drawn anew",
+                             name=self.name, kind=type(answer).__name__)  # fmt: skip
+            return self._result("wrong", f"✗ {said}")
         rng = np.random.default_rng(seed)
         found: dict[str, list[Found]] = {}  # of each part in each case
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             for case, draw in self.cases.items():
+                kind = translate("for {case}", case=translate(case)) if case else ""
                 for inputs in (draw(rng) for _ in range(DRAWS)):
                     for part, one in self._ask(answer, inputs).items():
-                        found.setdefault(" ".join(filter(None, [part, case and f"for {case}"])), []).append(one)
+                        found.setdefault(" ".join(filter(None, [translate(part), kind])), []).append(one)
         return self._summary(found)
 
     def _summary(self, found: Mapping[str, list[Found]]) -> Result:
@@ -139,13 +142,13 @@ class Exercise:
         )
         worst, best = every[0], every[-1]
         if worst.verdict == best.verdict == "right":
-            return self._result("right", "✓ right")
+            return self._result("right", translate("✓ right"))
         if worst.verdict == best.verdict == "open":
-            return self._result("open", OPEN)
+            return self._result("open", translate(OPEN))
         good = [label for label, draws in found.items() if all(one.verdict == "right" for one in draws)]
         if worst.verdict != "shortcut" and (good or worst.verdict in ("half", "open")):
-            right = f"right: {', '.join(good)}; but " if good else ""
-            return self._result("half", f"… half of it is done: {right}{worst.words}")
+            right = translate("right: {parts}; but ", parts=", ".join(good)) if good else ""
+            return self._result("half", translate("… half of it is done: {words}", words=right + worst.words))
         return self._result(worst.verdict, f"✗ {worst.words}")
 
     def _result(self, verdict: str, message: str) -> Result:
@@ -160,22 +163,34 @@ class Exercise:
             except (Exception, SystemExit) as error:
                 return self._whole(_stopped(error, answer))
         if called:
-            hidden = called[-1] == _HIDING
-            words = f"{_HIDING}, which hides" if hidden else f"{called[0]}, which is"
-            return self._whole(Found("shortcut", f"{self.name} calls {words} what you are to write"))
+            if called[-1] == _HIDING:
+                words = translate(
+                    "{name} calls {called}, which hides what you are to write", name=self.name, called=_HIDING
+                )
+            else:
+                words = translate(
+                    "{name} calls {called}, which is what you are to write", name=self.name, called=called[0]
+                )
+            return self._whole(Found("shortcut", words))
         if blank(output):
-            return self._whole(Found("open", "nothing is returned" if output is None else "a ... is left"))
+            return self._whole(Found("open", translate("nothing is returned" if output is None else "a ... is left")))
         truth = self.use(self.truth, *copy.deepcopy(inputs))
         if not self.parts:
             return {"": self._compare(output, truth, inputs)}
-        wanted = f"expected {len(self.parts)}: {', '.join(self.parts)}"
+        wanted = translate("expected {n}: {parts}", n=len(self.parts), parts=", ".join(map(translate, self.parts)))
         if not isinstance(output, list | tuple):
             if any(not difference(output, one, self.rtol, self.atol) for one in truth):
-                return self._whole(Found("half", f"{self.name} returns one of the parts alone, {wanted}"))
+                return self._whole(
+                    Found("half", translate("{name} returns one of the parts alone", name=self.name) + f", {wanted}")
+                )
             if np.ndim(plain(output)) == 0:
-                return self._whole(Found("wrong", f"{self.name} returns one value, {wanted}"))
+                return self._whole(
+                    Found("wrong", translate("{name} returns one value", name=self.name) + f", {wanted}")
+                )
         if len(output) != len(self.parts):
-            return self._whole(Found("wrong", f"{self.name} returns {len(output)} values, {wanted}"))
+            return self._whole(
+                Found("wrong", translate("{name} returns {n} values", name=self.name, n=len(output)) + f", {wanted}")
+            )
         parts = enumerate(self.parts)
         return {part: self._compare(output[k], truth[k], inputs, part, k) for k, part in parts}
 
@@ -184,25 +199,26 @@ class Exercise:
         return dict.fromkeys(self.parts or ("",), found)
 
     def _compare(self, output: Any, truth: Any, inputs: tuple[Any, ...], part: str = "", k: int | None = None) -> Found:
-        part = f"{part}: " if part else ""
+        part = f"{translate(part)}: " if part else ""
         if blank(output):
-            return Found("open", f"{part}a ... is left")
+            return Found("open", part + translate("a ... is left"))
         if isinstance(output, list | tuple) and any(map(blank, output)):
-            return Found("half", f"{part}a ... is left in what {self.name} returns")
+            return Found("half", part + translate("a ... is left in what {name} returns", name=self.name))
         wrong = difference(output, truth, self.rtol, self.atol)
         if not wrong:
             return Found("right")
         for said, mistake in self.mistakes.items():
             other = self.use(mistake, *copy.deepcopy(inputs))
             if not difference(output, other if k is None else other[k], self.rtol, self.atol):
-                return Found("wrong", f"{part}{said}. {self._at(inputs)}{wrong}")
+                return Found("wrong", f"{part}{translate(said)}. {self._at(inputs)}{wrong}")
         return Found("wrong", f"{part}{self._at(inputs)}{wrong}")
 
     def _at(self, inputs: tuple[Any, ...]) -> str:
         """The inputs, as far as they are few numbers, to begin a sentence with."""
         names = inspect.signature(self.truth).parameters
         said = [f"{n} = {_short(plain(v))}" for n, v in zip(names, inputs, strict=False) if not callable(v)]
-        return f"At {', '.join(said)}: " if said and len(", ".join(said)) < LINE else ""
+        line = ", ".join(said)
+        return translate("At {inputs}: ", inputs=line) if said and len(line) < LINE else ""
 
 
 def blank(output: Any) -> bool:
@@ -262,9 +278,10 @@ def stopped(error: BaseException, file: str) -> Found:
         if code.co_filename == file and (text := linecache.getline(file, line, frame.f_globals).strip()):
             if not code.co_name.startswith("<"):  # no lambda or comprehension, which belong to what is around them
                 name, first = code.co_name, code.co_firstlineno
-            where = f"line {line - first + 1} of {name}, `{text}`: " if name else f"`{text}`: "
+            of = translate("line {line} of {name}, ", line=line - first + 1, name=name) if name else ""
+            where = f"{of}`{text}`: "
     if "ellipsis" in str(error):
-        return Found("half", f"{where}a ... is left")
+        return Found("half", where + translate("a ... is left"))
     return Found("error", f"{where}{type(error).__name__}: {' '.join(str(error).split())}")
 
 

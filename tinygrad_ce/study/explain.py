@@ -15,6 +15,7 @@ from tinygrad_ce.study import formulas, origins
 from tinygrad_ce.study.arithmetic import Origin, Row, box, derivation, positions
 from tinygrad_ce.study.formulas import Formula, name_in_latex
 from tinygrad_ce.study.inside import inside_backward, inside_forward
+from tinygrad_ce.study.language import translate
 from tinygrad_ce.study.numbers import number, numbers
 from tinygrad_ce.study.trace import Call, Share, Trace, Value, names_in, short, trace
 
@@ -72,11 +73,11 @@ class Explanation:
         """The account's sections: a title, and the rows or the steps below it."""
         loss, leaves = self.trace.output.name, self.trace.leaves
         start = f"∂{loss}/∂{loss} = {numbers(self.trace.start)}"
-        yield "What it starts from", [Row(leaf.name, leaf.array) for leaf in leaves], []
-        yield "Forward", [], [step for step in self.steps if step.phase == "forward"]
-        title = f"Backward, from {start}; g is the gradient that arrives from above"
+        yield translate("What it starts from"), [Row(leaf.name, leaf.array) for leaf in leaves], []
+        yield translate("Forward"), [], [step for step in self.steps if step.phase == "forward"]
+        title = translate("Backward, from {start}; g is the gradient that arrives from above", start=start)
         yield title, [], [step for step in self.steps if step.phase == "backward"]
-        yield f"Gradients of {loss}", gradients(self.trace), []
+        yield translate("Gradients of {loss}", loss=loss), gradients(self.trace), []
 
     def latex(self) -> str:
         r"""Every step's formula as one ``aligned`` block of LaTeX, forward then backward."""
@@ -286,7 +287,7 @@ def _forward(call: Call) -> Step:
     shapes = ", ".join(f"{name} {operand.array.shape}" for name, operand in named.items())
     shapes = f"{shapes} → {result.name} {result.array.shape} {result.array.dtype}".removeprefix(" → ")
     inside = inside_forward(call)
-    rows = [Row(f"{name}, as it was here", array, True) for name, array in call.outdated()]
+    rows = [Row(translate("{name}, as it was here", name=name), array, True) for name, array in call.outdated()]
     rows += [*inside.rows, Row(result.name, result.array, origin=inside.origin or origins.of_value(call))]
     return Step(call.number, "forward", f"{result.name} = {call.text}", formula, shapes, rows, call)
 
@@ -297,29 +298,34 @@ def _backward(number: int, share: Share, forward: list[Row], found: Trace) -> St
     text, tex = formulas.rule(call, share.argument, words, latex)
     axes = _repeated(share)
     if axes:
-        text, tex = f"{text}, summed over {axes}", rf"\sum {tex}"
+        text, tex = translate("{term}, summed over {axes}", term=text, axes=axes), rf"\sum {tex}"
     sign, sign_in_latex = ("=", "=") if share.before is None else ("+=", "{+}=")
     left = rf"\frac{{\partial {name_in_latex(loss)}}}{{\partial {name_in_latex(operand.name)}}}"
     formula = Formula(f"∂{loss}/∂{operand.name} {sign} {text}", f"{left} {sign_in_latex} {tex}")
-    title = f"gradient of {operand.name}, through step {call.number} ({call.operator}, argument {share.argument})"
+    title = translate("gradient of {name}, through step {step} ({operator}, argument {argument})",
+                      name=operand.name, step=call.number, operator=call.operator, argument=share.argument)  # fmt: skip
     return Step(number, "backward", title, formula, "", [*_gradient_rows(share, forward, axes)], call, share)
 
 
 def _gradient_rows(share: Share, forward: list[Row], axes: str) -> Iterator[Row]:
     """From the upstream gradient, by way of what the rule names, to what the operand has by now."""
     value, inside = forward[-1].origin or Origin([]), inside_backward(share, forward)
-    yield Row("upstream g", share.upstream)
+    yield Row(translate("upstream g"), share.upstream)
     yield from (Row(name, array, True) for name, array in origins.operands_named(share))
     yield from inside.rows
     if share.local is not None:
-        yield Row("local", share.local, origin=inside.local or origins.of_local(share, value))
+        yield Row(translate("local"), share.local, origin=inside.local or origins.of_local(share, value))
     by_rule = origins.of_product(share, value) if share.local is not None or not inside.origin else inside.origin
-    yield Row("g · local" if share.local is not None else "by the rule", share.product, origin=by_rule)
+    yield Row(translate("g · local" if share.local is not None else "by the rule"), share.product, origin=by_rule)
     if axes:
-        yield Row(f"broadcasting undone: summed over {axes}", share.gradient, origin=origins.of_gradient(share))
+        yield Row(
+            translate("broadcasting undone: summed over {axes}", axes=axes),
+            share.gradient,
+            origin=origins.of_gradient(share),
+        )
     if share.before is not None:
-        before = numbers(share.before) if share.before.size == 1 else "gradient"
-        yield Row(f"added to the {before} so far", share.total, origin=origins.of_total(share))
+        before = numbers(share.before) if share.before.size == 1 else translate("gradient")
+        yield Row(translate("added to the {before} so far", before=before), share.total, origin=origins.of_total(share))
 
 
 def _repeated(share: Share) -> str:
@@ -329,7 +335,8 @@ def _repeated(share: Share) -> str:
         return ""
     ahead = len(product) - len(shape)
     axes = [*range(ahead), *(i + ahead for i, n in enumerate(shape) if n == 1 != product[i + ahead])]
-    return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, axes))
+    which = ", ".join(map(str, axes))
+    return translate("axis {axes}", axes=which) if len(axes) == 1 else translate("axes {axes}", axes=which)
 
 
 def _count(n: int, what: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.study.language import translate
+
 WHOLE = 32  # the most numbers that are printed one by one: a batch of 3 × 10 is
 DIGITS = 6
 
@@ -40,10 +42,11 @@ def numbers(array: Any) -> str:
 def spread(array: np.ndarray) -> str:
     """The range and mean of an array, and how many of its numbers aren't finite."""
     if array.dtype.kind != "f":
-        return f"from {array.min()} to {array.max()}"
+        return translate("from {least} to {most}", least=array.min(), most=array.max())
     finite = array[np.isfinite(array)].astype(float)
     lost = array.size - finite.size
-    words = [f"{lost} not finite"] if lost else []
+    words = [translate("{n} not finite", n=lost)] if lost else []
     if finite.size:
-        words.insert(0, f"from {number(finite.min())} to {number(finite.max())}, mean {number(finite.mean())}")
+        least, most, mean = (number(value) for value in (finite.min(), finite.max(), finite.mean()))
+        words.insert(0, translate("from {least} to {most}, mean {mean}", least=least, most=most, mean=mean))
     return "; ".join(words)

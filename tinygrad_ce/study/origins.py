@@ -13,6 +13,7 @@ from tinygrad_ce.ops.convolution import unfold
 from tinygrad_ce.ops.matrix import spell_out
 from tinygrad_ce.study import formulas
 from tinygrad_ce.study.arithmetic import Factor, Origin, Part, positions, product, whole
+from tinygrad_ce.study.language import translate
 from tinygrad_ce.study.trace import Call, Share, short
 
 _REDUCTIONS = frozenset({"sum", "mean", "prod", "median", "max", "min", "var", "std", "norm"})
@@ -68,7 +69,9 @@ def of_product(share: Share, value: Origin) -> Origin:
 
 def of_gradient(share: Share) -> Origin:
     """Where the entries come from of a gradient whose broadcasting is undone: what was repeated is summed."""
-    whole = Factor("by the rule" if share.local is None else "g · local", share.product, positions(share.product))
+    whole = Factor(
+        translate("by the rule" if share.local is None else "g · local"), share.product, positions(share.product)
+    )
     if share.product.shape == share.gradient.shape:
         return Origin([product([whole], positions(share.product))])
     return Origin([product([whole], np.broadcast_to(positions(share.gradient), share.product.shape))])
@@ -301,6 +304,6 @@ def _by_derivatives(share: Share) -> Origin:
     probed = _probed(share)
     if probed is None:
         given = [f for f in _given(share.call).values() if f.argument]
-        return Origin(whole([_g(share, positions(share.upstream)), *given], share.product), by="the rule")
+        return Origin(whole([_g(share, positions(share.upstream)), *given], share.product), by=translate("the rule"))
     entries, of_product, derivatives = probed
     return Origin([product([_g(share, entries), Factor("∂y/∂x", derivatives, np.arange(len(entries)))], of_product)])

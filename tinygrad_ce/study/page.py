@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.common.files import write
+from tinygrad_ce.study.language import translate
 
 _FRAME = """<!doctype html>
 <html lang="{language}">
@@ -139,12 +140,12 @@ def asset(name: str) -> str:
     return (resources.files("tinygrad_ce.study") / "assets" / name).read_text(encoding="utf-8")
 
 
-def page_texts(page: str) -> dict[str, str]:
-    """All that a page says, by name: the texts of ``assets/<page>.toml``. A translation is another such dict.
+def page_texts(page: str, lang: str | None = None) -> dict[str, str]:
+    """All that a page says, by name: the texts of ``assets/<page>.toml``, in a language.
 
     Texts may hold markup where a template takes them; where the script says them, they are plain.
     """
-    return {name: text.strip() for name, text in tomllib.loads(asset(f"{page}.toml")).items()}
+    return {name: translate(text.strip(), lang) for name, text in tomllib.loads(asset(f"{page}.toml")).items()}
 
 
 def fill(template: str, texts: Mapping[str, str]) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from tinygrad_ce.study.arithmetic import Origin, Part, Row, strided, whole
 from tinygrad_ce.study.explain import Step, explanation, gradients
 from tinygrad_ce.study.graph import STYLE, Graph, brief, draw, trace_of
+from tinygrad_ce.study.language import known, language, speaking, translate
 from tinygrad_ce.study.numbers import DIGITS, numbers, spread
-from tinygrad_ce.study.page import Page, asset, frame
+from tinygrad_ce.study.page import Page, asset, fill, frame, page_texts
 from tinygrad_ce.study.trace import Share, Trace, Value, names_in
 
 WIDTH = 680.0  # of the graph in pixels: it leaves room for the numbers beside it
@@ -21,7 +22,7 @@ ROOM = 50_000  # numbers in all arrays of a page; if there are more, the corners
 LISTED = 20_000  # numbers that a page holds to tell where entries come from, beside the arrays that it shows
 
 
-def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = None) -> Page:
+def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = None, lang: str | None = None) -> Page:
     """A page that plays backprop: step or scrub through the forward and the backward pass of a loss.
 
     The current operator is lit in the graph, with its formula and the numbers that flow in and out; on the way back,
@@ -31,13 +32,14 @@ def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = No
         loss: the Tensor to play; if it is no scalar, with the gradients of its sum.
         fold: whether blocks that repeat are one box of the drawing.
         names: what to call Tensors, arrays and Modules; the variables of the caller unless given.
+        lang: the language of its texts, "en", "es" or "de"; that of :func:`language` unless given.
 
     Returns:
         A Page: ``.save("backprop.html")`` writes it; in a notebook it shows itself.
 
     Raises:
         TypeError: loss is no Tensor.
-        RuntimeError, ValueError: it requires no grad, or was made by no operator.
+        RuntimeError, ValueError: it requires no grad, or was made by no operator; there is no such language.
 
     Example:
         >>> import tinygrad_ce as tg
@@ -47,14 +49,17 @@ def player(loss: Any, *, fold: bool = True, names: Mapping[str, Any] | None = No
     """
     found = trace_of(loss, names_in(sys._getframe(1)) if names is None else names, "player")
     drawing = Graph(found, fold=fold, width=WIDTH)
-    return frame(
-        "Backprop, step by step",
-        asset("player.html").replace("<!-- the graph -->", draw(drawing, styled=False)),
-        style=STYLE + asset("player.css"),
-        script=asset("player.js"),
-        data=Script(found, drawing).data(),
-        height=900,
-    )
+    with speaking(known("player", lang or language())):
+        texts = {**page_texts("page"), **page_texts("player")}
+        return frame(
+            texts["title"],
+            fill(asset("player.html"), texts).replace("<!-- the graph -->", draw(drawing, styled=False)),
+            style=STYLE + asset("player.css"),
+            script=asset("player.js"),
+            data=Script(found, drawing).data(),
+            texts=texts,
+            height=900,
+        )
 
 
 class Script:
@@ -92,7 +97,7 @@ class Script:
             size = sum(map(len, lists)) + sum(hidden.values())
             if size > room:  # too much to say which: it is all of what is shown
                 shown = [factor for factor in factors if id(factor.array) not in hidden]
-                origin, size = Origin(whole(shown, array), origin.by or "the rule"), 0
+                origin, size = Origin(whole(shown, array), origin.by or translate("the rule")), 0
             room -= size
             yield {"by": origin.by, "parts": [self._part(part) for part in origin.parts]}
 
@@ -104,12 +109,12 @@ class Script:
         leaves = self.found.leaves
         rows = [Row(leaf.name, leaf.array) for leaf in leaves]
         sets = [self._set(leaf, "value", leaf.array) for leaf in leaves if id(leaf) in self.boxes]
-        return self._step("start", "What it starts from", rows, lit=self._drawn(leaves), sets=sets)
+        return self._step("start", translate("What it starts from"), rows, lit=self._drawn(leaves), sets=sets)
 
     def _forward(self, shown: Step) -> dict[str, Any]:
         call = shown.call
         operands = [o for o in dict.fromkeys(call.operands.values()) if o.kind != "number"]
-        rows = [*(Row(f"in: {o.name}", o.array) for o in operands), *shown.rows]
+        rows = [*(Row(translate("in: {name}", name=o.name), o.array) for o in operands), *shown.rows]
         step = self._operation(shown, rows, call.operands)
         if call.number in self.folded:
             step["note"] = {"box": self.folded[call.number], "text": f"{call.result.name} = {call.operator}"}
@@ -120,16 +125,17 @@ class Script:
     def _turn(self) -> dict[str, Any]:
         output, start = self.found.output, self.found.start
         name = f"∂{output.name}/∂{output.name}"
-        title = f"From here on backward: the gradient of {output.name} in itself"
-        formula = f"{name} = {numbers(start)}" if start.size == 1 else f"{name} = 1 for every entry, as for their sum"
+        title = translate("From here on backward: the gradient of {name} in itself", name=output.name)
+        each = translate("{name} = 1 for every entry, as for their sum", name=name)
+        formula = f"{name} = {numbers(start)}" if start.size == 1 else each
         rows, sets = [Row(output.name, output.array), Row(name, start)], [self._set(output, "grad", start)]
         return self._step("turn", title, rows, formula=formula, lit=self._drawn([output]), sets=sets)
 
     def _backward(self, shown: Step, share: Share) -> dict[str, Any]:
         operand, rows = share.operand, shown.rows
         if share.before is not None:
-            now = Row("= gradient now", share.total, origin=rows[-1].origin)
-            rows = [*rows[:-1], Row("+ gradient so far", share.before), now]
+            now = Row(translate("= gradient now"), share.total, origin=rows[-1].origin)
+            rows = [*rows[:-1], Row(translate("+ gradient so far"), share.before), now]
         step = self._operation(shown, rows, [share.argument])
         if id(operand) in self.boxes:
             step["lit"] += self._drawn([operand])
@@ -144,7 +150,7 @@ class Script:
         name = self.found.output.name
         rows = [row._replace(label=f"∂{name}/∂{row.label}") for row in gradients(self.found)]
         lit = self._drawn(leaf for leaf in self.found.leaves if leaf.gradient is not None)
-        return self._step("end", f"What it comes to: the gradients of {name}", rows, lit=lit)
+        return self._step("end", translate("What it comes to: the gradients of {name}", name=name), rows, lit=lit)
 
     def _operation(self, shown: Step, rows: Iterable[Row], arguments: Iterable[str]) -> dict[str, Any]:
         """A step at a call, with its box and the edges of some of its arguments lit."""
@@ -186,7 +192,7 @@ def _addition(share: Share) -> str:
     """In a word, how a share changes a gradient that several add up to."""
     shares = share.operand.shares
     sign = "" if share.before is None else f"+= {brief(share.gradient)}, " if share.gradient.size == 1 else "+= "
-    return f"{sign}share {shares.index(share) + 1} of {len(shares)}"
+    return sign + translate("share {k} of {n}", k=shares.index(share) + 1, n=len(shares))
 
 
 def _as_rows(array: np.ndarray) -> np.ndarray:

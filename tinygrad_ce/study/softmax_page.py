@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.nn import Linear
+from tinygrad_ce.study.language import known, language
 from tinygrad_ce.study.page import Page, asset, fill, frame, page_texts
 
 CLASSES = 3
 UNITS = (0, 2, 3, 4, 6)  # of the hidden layer, where there is one
 
 
-def softmax_page() -> Page:
+def softmax_page(*, lang: str | None = None) -> Page:
     r"""A page with sliders for logits, temperature and target, and a second part that trains on points of a plane.
 
     The first part draws the probabilities :math:`p_i = e^{x_i/T} / \sum_j e^{x_j/T}`, the loss :math:`-\log p_t` and
@@ -27,15 +28,22 @@ def softmax_page() -> Page:
     :math:`(p - \mathrm{onehot})\, x^T`. It begins with the weights of :class:`tinygrad_ce.nn.Linear` and computes in
     the browser, in 64 bits, what the engine does.
 
+    Args:
+        lang: the language of its texts, "en", "es" or "de"; that of :func:`language` unless given.
+
     Returns:
         A Page: in a notebook it shows itself; ``.save("softmax.html")`` writes one file that needs no network. The
         address ``softmax.html#train`` opens the second part.
+
+    Raises:
+        ValueError: there is no such language.
 
     Example:
         >>> softmax_page()
         <a page, "Softmax and cross-entropy by hand": .save("page.html") writes it, a browser shows it>
     """
-    return with_texts(page_texts("softmax"))
+    lang = known("softmax_page", lang or language())
+    return with_texts({**page_texts("page", lang), **page_texts("softmax", lang)})
 
 
 def with_texts(texts: Mapping[str, str]) -> Page:

@@ -10,7 +10,6 @@ let current = 0;
 
 const CHARACTER = 6.65; // the width of one in the graph, in pixels
 const LARGE = { whole: 64, other: 32 }; // more numbers than that are shown as colours
-const PHASES = { start: "start", forward: "forward", turn: "the turn", backward: "backward", end: "end" };
 
 /** Boxes, with the lines of text that change and at which steps, and when each is made and its gradient complete. */
 const boxes = [...graph.querySelectorAll("[data-box]")]
@@ -169,13 +168,13 @@ function summary({ shape, summary: words, rows, whole }) {
   const columns = shape.at(-1);
   const all = sizeOf(shape.slice(0, -1));
   const shown = [[rows.length, all, "rows"], [rows[0].length, columns, shape.length > 1 ? "columns" : "numbers"]]
-    .filter(([part, of]) => part < of).map(([part, of, what]) => `${part} of ${of} ${what}`);
-  return `${text}; shown: the first ${shown.join(" and ")}`;
+    .filter(([n, of]) => n < of).map(([n, of, what]) => say(`shown-${what}`, { n, all: of }));
+  return say("shown", { summary: text, parts: shown.join(` ${say("and")} `) });
 }
 
 function numberTable(array, label, headed) {
   const texts = array.rows.map((row) => row.map((value) => asText(value, array.dtype)));
-  if (!texts.flat().length) return element("p", { class: "quiet" }, "empty");
+  if (!texts.flat().length) return element("p", { class: "quiet" }, say("empty"));
   if (array.shape.length === 0) {
     return element("p", { class: "scalar" }, element("button", { "data-row": 0, "data-column": 0 }, texts[0][0]));
   }
@@ -205,7 +204,7 @@ function heatMap(array, label, line) {
     ...shades(values, most),
   );
   tellAtPointer(map, array, line);
-  const lost = values.flat().every(Number.isFinite) ? [] : ["; not finite: ", element("b", {}, "■")];
+  const lost = values.flat().every(Number.isFinite) ? [] : [`${say("not-finite")} `, element("b", {}, "■")];
   return [map, element("div", { class: "legend" }, show(-most, 3), element("i"), show(most, 3), ...lost)];
 }
 
@@ -323,11 +322,11 @@ function arithmetic({ by }, terms) {
   const isZero = ({ part, factors }) => isProduct(part) && factors.some(({ value }) => value === 0);
   const shown = held.length > TERMS.said ? held.filter((term) => !isZero(term)) : held;
   const texts = shown.slice(0, TERMS.said).map((term) => inWords(term, terms.length > 1 && !by));
-  const more = [["more", shown.length - texts.length], ["that are 0", held.length - shown.length],
-    ["that this page doesn't hold", terms.length - held.length]];
-  texts.push(...more.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`));
-  if (!texts.length) texts.push("nothing takes part in it");
-  return { before: by ? ` = by ${by} of ` : " = ", between: by ? ", " : " + ", texts };
+  const more = [["more", shown.length - texts.length], ["that-are-0", held.length - shown.length],
+    ["not-held", terms.length - held.length]];
+  texts.push(...more.filter(([, n]) => n > 0).map(([what, n]) => say(what, { n })));
+  if (!texts.length) texts.push(say("nothing"));
+  return { before: by ? ` ${say("by", { rule: by })} ` : " = ", between: by ? ", " : " + ", texts };
 }
 
 /** The index of some places, as one would write it: of one, of a block, or of several within a block. */
@@ -336,7 +335,7 @@ function boxOf(shape, places) {
   const row = (place) => indexOf({ shape }, Math.floor(place / shape.at(-1)), place % shape.at(-1));
   const index = places.map(row);
   const spans = shape.map((_, k) => [Math.min(...index.map((i) => i[k])), Math.max(...index.map((i) => i[k])) + 1]);
-  const some = sizeOf(spans.map(([low, high]) => high - low)) === places.length ? "" : `, ${places.length} of these`;
+  const some = sizeOf(spans.map(([low, high]) => high - low)) === places.length ? "" : say("these", { n: places.length });
   const words = spans.map(([low, high], k) => {
     if (low === 0 && high === shape[k] && high > 1) return ":";
     return high === low + 1 ? String(low) : `${low}:${high}`;
@@ -362,14 +361,14 @@ function choose(figure, r, c) {
   const entry = r * columnsOf(array) + c;
   const terms = origin ? termsOf(origin, entry) : [];
   const taken = takenBy(terms);
-  const name = row.label.replace(/^in: |^[+=] /, "").split(",")[0].split(" = ")[0];
+  const name = row.label.replace(say("in", { name: "" }), "").replace(/^[+=] /, "").split(",")[0].split(" = ")[0];
   const value = asText(array.rows[r][c], array.dtype);
   const { before, between, texts } = origin ? arithmetic(origin, terms)
-    : { before: given.includes(row.array) ? ", given" : "", between: "", texts: [] };
+    : { before: given.includes(row.array) ? say("given") : "", between: "", texts: [] };
   const from = [...taken].map(([k, { name, places }]) => name + boxOf(arrays[k].shape, [...places])).join(", ");
   light(taken, figure, entry);
   tell([`${name}${boxOf(array.shape, [entry])} = ${value}${before}`,
-    ...texts.map((text, k) => (k < texts.length - 1 ? text + between : text))], from ? `from ${from}` : "");
+    ...texts.map((text, k) => (k < texts.length - 1 ? text + between : text))], from ? say("from", { parts: from }) : "");
 }
 
 /** Show how an entry came about: lines break between terms. */
@@ -447,7 +446,7 @@ function moveInArray(key, target) {
 
 // ---- Going from step to step.
 
-const where = () => `step ${current} of ${last} · ${PHASES[steps[current].phase]}`;
+const where = () => say("where", { step: current, last, phase: say(steps[current].phase) });
 
 /** Show the current step. */
 function update(smooth) {
@@ -488,7 +487,7 @@ function pause() {
 
 function showPlaying() {
   byId("play").classList.toggle("playing", player.timer !== null);
-  byId("play").ariaLabel = player.timer === null ? "Play" : "Pause";
+  byId("play").ariaLabel = say(player.timer === null ? "play" : "pause");
 }
 
 /** What the reader asks for ends the play. */
