@@ -838,7 +838,9 @@ def test_gradcheck_fails_where_a_rule_is_wrong(capsys, monkeypatch):
 def test_notebooks_and_docs_are_handed_on(capsys, monkeypatch):
     calls = []
     course = types.SimpleNamespace(
-        open_course=lambda folder, browser, edition, lang: calls.append((folder, browser, *([edition] if edition else [])))
+        open_course=lambda folder, browser, edition, lang: calls.append(
+            (folder, browser, *([edition] if edition else []))
+        )
     )
     site = types.SimpleNamespace(
         build=lambda folder, parser, pack: calls.append((folder, parser.prog, pack)) or Path("there/index.html")

@@ -15,7 +15,7 @@ from tinygrad_ce.docs import course
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "tinygrad_ce"
-KINDS = {".py", ".md", ".csv", ".npz", ".css", ".js", ".html", ".toml"}  # of files; py.typed is the only other
+KINDS = {".py", ".md", ".csv", ".npz", ".css", ".js", ".html", ".toml", ".po"}  # of files; py.typed is the only other
 
 
 def files(folder):
