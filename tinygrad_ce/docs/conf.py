@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.pycode import ModuleAnalyzer
 
 import tinygrad_ce
-from tinygrad_ce.docs import lite
+from tinygrad_ce.docs import lite, translated
 from tinygrad_ce.docs.pages import things
 
 project = "tinygrad_ce"
@@ -94,6 +94,10 @@ def _link_to_lite(app: Any, page: str, template: str, context: dict[str, Any], d
         context["body"] = lite.with_link(page.partition("/")[2], context["body"])
 
 
+def _say_language(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    context["language"] = translated.of(page)
+
+
 def setup(app: Any) -> None:
     """Tell Sphinx what it must know beyond its settings: see each function."""
     app.connect("autodoc-process-docstring", _process, priority=100)
@@ -102,3 +106,4 @@ def setup(app: Any) -> None:
     app.connect("env-updated", _show_node)
     app.connect("html-page-context", _drop_backlinks)
     app.connect("html-page-context", _link_to_lite)
+    app.connect("html-page-context", _say_language)

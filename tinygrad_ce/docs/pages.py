@@ -18,7 +18,9 @@ from typing import Any
 from unittest import mock
 
 import tinygrad_ce as tg
+from tinygrad_ce.docs import translated
 from tinygrad_ce.docs.course import project
+from tinygrad_ce.study.language import ENGLISH, languages, translate
 
 OPTIONAL = ("tinygrad_ce.sklearn", "tinygrad_ce.mpi")  # public modules that need an extra
 TITLES = {  # of pages with names of tg itself, by where these are made; a public module has a page of its own
@@ -89,6 +91,7 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
         shutil.copy(package / text, folder / _place(text))
     for text in ("SECURITY.md", "benchmarks/RESULTS.md"):
         shutil.copy(root / text, folder / text)
+    translated.write(folder)
     origin = {_place(text): text for text in (*texts, *_PLACES)}
     for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
         name = path.relative_to(folder).as_posix()
@@ -97,7 +100,8 @@ def write_sources(folder: Path, command_line: argparse.ArgumentParser) -> Path:
     course = [path.stem for path in sorted((folder / "notebooks").glob("*.ipynb"))]
     with (folder / "notebooks" / "README.md").open("a", encoding="utf-8") as file:
         print("", "```{toctree}", ":hidden:", "", *course, "```", sep="\n", file=file)
-    for page, lines in {**_reference(), "cli": _command_line(command_line), "play": _play(folder)}.items():
+    play = {translated.name("play", lang): _play(folder, lang) for lang in languages()}
+    for page, lines in {**_reference(), "cli": _command_line(command_line), **play}.items():
         (folder / f"{page}.rst").write_text("\n".join(lines), "utf-8")
     return folder
 
@@ -219,14 +223,18 @@ def _help(parser: argparse.ArgumentParser, *command: str) -> str:
     return said.getvalue()
 
 
-def _play(folder: Path) -> list[str]:
-    """The player of a small classifier and the page of softmax, as a notebook shows them."""
+def _play(folder: Path, lang: str) -> list[str]:
+    """The player of a small classifier and the page of softmax, as a notebook shows them, in a language."""
     logits = tg.nn.Linear(3, 2, rng=0)(tg.Tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]], dtype="float32"))
-    lines = _heading("Play", "The line above each page writes it for you, to keep and to open anywhere.")
+    text = translate("The line above each page writes it for you, to keep and to open anywhere.", lang)
+    others = " · ".join(f":doc:`{own} <{page}>`" for own, page in translated.others("play", lang).items())
+    lines = [*([] if lang == ENGLISH else [":orphan:", ""]), *_heading(translate("Play", lang), f"{others}\n\n{text}")]
+    loss, given = tg.cross_entropy(logits, [0, 1]), "" if lang == ENGLISH else f'lang="{lang}"'
     for code, page in [
-        ('tg.study.player(loss).save("backprop.html")', tg.study.player(tg.cross_entropy(logits, [0, 1]))),
-        ('tg.study.softmax_page().save("softmax.html")', tg.study.softmax_page()),
-    ]:
+        (f'tg.study.player({", ".join(filter(None, ["loss", given]))}).save("backprop.html")',
+         tg.study.player(loss, lang=lang)),
+        (f'tg.study.softmax_page({given}).save("softmax.html")', tg.study.softmax_page(lang=lang)),
+    ]:  # fmt: skip
         file = folder / f"{page.title}.html"
         file.write_text(page._repr_html_(), "utf-8")
         lines += [*_heading(page.title, f"``{code}``", "-"), ".. raw:: html", f"   :file: {file.name}", ""]
