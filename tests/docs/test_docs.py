@@ -350,3 +350,14 @@ def test_without_sphinx_the_error_names_the_extra(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r"tinygrad-ce\[docs\]"):
         build(tmp_path / "site", arguments.parser())
     assert not (tmp_path / "site").exists()
+
+
+def test_translated_pages_say_their_language_and_lead_to_the_others(site, pages):
+    for name, lang, links in [
+        ("notebooks/01_softmax", "en", ["es/01_softmax.html", "de/01_softmax.html"]),
+        ("notebooks/es/03_why_fuse", "es", ["../03_why_fuse.html", "../de/03_why_fuse.html"]),
+        ("play_de", "de", ["play.html", "play_es.html"]),
+    ]:
+        path = site / f"{name}.html"
+        assert f'lang="{lang}"' in path.read_text("utf-8")[:200]
+        assert set(links) <= set(pages[path].links)

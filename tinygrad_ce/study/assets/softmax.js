@@ -171,7 +171,7 @@ function roundUp(value) {
 
 /** Horizontal bars from 0, with names on the left and numbers on the right; outlines behind them where given. */
 function drawBars(svg, caption, values, [least, most], outlines = []) {
-  const [left, right, height] = [68, 88, 34];
+  const [left, right, height] = [80, 88, 34];
   const width = Math.max(svg.clientWidth, 220);
   const at = (v) => left + ((width - left - right) * (v - least)) / (most - least);
   const bar = (v, y, thick, name) => shape("rect", {
