@@ -684,6 +684,65 @@ def test_a_first_row_is_a_row_and_a_count_of_any_name_is_left_out():
     refused(years, "line 1: 'city', '2020', 'kind': names or a row? Say --header yes or --header no")
 
 
+def sheet(names, row, count=60):
+    return "\n".join([names, *(row(i) for i in range(count))])
+
+
+def test_a_count_in_a_sorted_file_is_left_out_whatever_its_name_and_with_rows_taken_out():
+    text = sheet("n,v,kind", lambda i: f"{i + (i > 30) + (i > 40)},{i * 7 % 50},{'ab'[i > 20]}")
+    assert kinds(table(text)) == {"n": "left out: it counts the rows", "v": "number"}
+    assert kinds(table(text, number=["n"]))["n"] == "number"
+    assert kinds(table(sheet("n,kind", lambda i: f"{i},{'ab'[i % 2]}")))["n"] == "number"  # which tells no label
+    for start, step, count in ((7, 1, 60), (0, 2, 60), (1, 1, 12)):  # no count, or too few to say
+        assert (
+            kinds(table(sheet("n,kind", lambda i: f"{start + step * i},{'ab'[2 * i >= count]}", count)))["n"]
+            == "number"
+        )
+
+
+def test_lines_that_are_no_rows_and_quotes_with_a_backslash_are_told():
+    rows = sheet("size,n,kind", lambda i: f"{i * 7 % 50}.5,{i % 3},{'ab'[i % 2]}")
+    names, first, *others = rows.split("\n")
+    error = refused("\n".join([names, "mm,kg,", first, *others]), "line 2, column size: 'mm'")
+    assert error.count("(a line of units?); correct it") == 2
+    error = refused("\n".join([names, first, names, *others]), "line 3, column size: 'size'")
+    assert error.count("(the names again?); correct it") == 2
+    refused(rows + '\n"a \\"b\\" c",1,a\n', "line 62: ", 'a quote within a cell is written twice, not as \\"')
+
+
+def test_what_stands_for_missing_is_told_where_the_column_is_used_all_the_same():
+    found = table(
+        sheet("n,crp,kind", lambda i: f"{-999 if i % 9 == 0 else i % 7},{'<1' if i % 5 == 0 else i},{'ab'[i % 2]}")
+    )
+    assert [note.split(", the first")[0] for note in found.notes] == [
+        "column n: -999 in 7 rows, far from all others; if that means missing, say --missing=-999",
+        "column crp: a category, numbers but for 12 cells",
+    ]
+    assert not table(
+        sheet("n,kind", lambda i: f"{999 if i % 2 else 500 + i},{'ab'[i % 3 % 2]}")
+    ).notes  # one among such
+
+
+def test_months_are_dates_and_times_say_why_they_are_left_out():
+    text = sheet(
+        "month,at,note,kind",
+        lambda i: f"{2018 + i % 4}-{i % 12 + 1:02},{i % 24:02}:{i:02},{f'w{i}' * (i % 2)},{'ab'[i % 3 % 2]}",
+    )
+    found = kinds(table(text))
+    assert found["month"].startswith("date (%Y-%m), year")
+    assert found["at"] == "left out: text with 60 different values, times? Write hours as a number"
+    assert found["note"] == "left out: text with 30 different values"
+
+
+def test_truth_values_of_new_rows_are_numbers_if_those_were():
+    plan, told = table(sheet("flag,v,kind", lambda i: f"{i % 3 % 2},{i % 7},{'ab'[i % 2]}")).plan, []
+    x = data.load_rows(
+        {"flag": [True, None, False], "v": [1, 2, 3]}, plan._replace(columns=plan.columns), tell=told.append
+    )
+    np.testing.assert_array_equal(x[[0, 2]], data.load_rows({"flag": [1, 0], "v": [1, 3]}, plan))
+    assert told[0].startswith("column flag: true and false, read as 1 and 0")
+
+
 def test_a_label_is_a_name_before_it_is_a_position():
     text = "n,3,0,kind\n" + "".join(f"{i},{'pq'[i % 2]},{i * 2},x{i % 3}\n" for i in range(12))
     assert table(text, "3").plan.label == table(text, 3).plan.label == "3"

@@ -39,9 +39,10 @@ _COUNTS = re.compile(
 _YES_NO = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("off", "on"))
 _DATES = (
     "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y",
-    "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y",
+    "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%Y-%m",
 )  # fmt: skip
-_PARTS = re.compile(r"\w\W+\w+\W+\w*\d|\d{8}T")  # what a date has at least
+_PARTS = re.compile(r"\w\W+\w+\W+\w*\d|\d{8}T|(19|20)\d\d-\d\d$")  # what a date has at least
+_CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 
 
@@ -244,7 +245,8 @@ def _kind(
     if (form := _date_form(cells)) is not None:
         return Date.of(cells, form, report, rows)
     if len(cells.values) > MOST_LEVELS or len(cells.values) == (cells.codes >= 0).sum() > _FEW_TEXTS:
-        return LeftOut(f"text with {len(cells.values):,} different values{_but_for(cells, mark)}")
+        times = ", times? Write hours as a number" * all(map(_CLOCK.fullmatch, cells.values))
+        return LeftOut(f"text with {len(cells.values):,} different values{times}{but_for(cells, mark)}")
     return Category.of(cells)
 
 
@@ -257,10 +259,10 @@ def _without(cells: Cells, missing: Sequence[str]) -> Cells:
     return np.where(np.isin(cells, [value for word in missing if (value := number(word)) is not None]), np.nan, cells)
 
 
-def _but_for(cells: Text, mark: str) -> str:
-    """What to say of a column that is numbers but for some cells."""
+def but_for(cells: Text, mark: str) -> str:
+    """What to say of a column that is numbers but for some cells; nothing of any other."""
     others = cells.spread([number(value, mark) is None for value in cells.values], False).astype(bool)
-    if not 0 < others.sum() < len(others) / 2:
+    if not 0 < others.sum() < (cells.codes >= 0).sum() / 2:
         return ""
     first = arrays.shown(cells.values[cells.codes[others.argmax()]])
     return f", numbers but for {others.sum():,} cells, the first {first}; if that means missing, say --missing {first}"
@@ -301,9 +303,17 @@ def _useless(name: str, cells: Cells, label: Text | None) -> str | None:
         return f"always {arrays.word(as_text(cells).values[0])}"
     if label is not None and _is_copy(cells, label):
         return "the same as the label"
-    if _COUNTS.fullmatch(name) and not isinstance(cells, Text) and (np.diff(values) == 1).all():
+    if not isinstance(cells, Text) and _counts_rows(name, cells, label):
         return "it counts the rows"
     return None
+
+
+def _counts_rows(name: str, values: np.ndarray, label: Text | None) -> bool:
+    """Whether numbers rise by 1 from row to row, but for rows taken out, and are named so or would tell the label."""
+    steps = np.diff(values)
+    blocks = label is not None and 10 * np.count_nonzero(np.diff(label.codes)) <= len(values)  # a file sorted by it
+    is_count = _COUNTS.fullmatch(name) or (blocks and values[0] in (0, 1) and len(values) > _FEW_TEXTS)
+    return bool(is_count and (steps >= 1).all() and (steps % 1 == 0).all() and (steps == 1).mean() > 0.9)
 
 
 def _is_copy(cells: Cells, label: Text) -> bool:

@@ -97,13 +97,15 @@ class Report:
     def __init__(self, name: str, line: Callable[[int], str], decimal: str = "") -> None:
         self.decimal = decimal
         self.news: list[str] = []
-        self._name, self._line = name, line
+        self._name, self._line, self._hint = name, line, ""
         self._found: list[tuple[int, str, str]] = []
 
     def wrong(self, cells: Text, value: int, expected: str) -> None:
         """Note one of the column's values, and what was expected."""
-        row = int((cells.codes == value).argmax())
-        self._found.append((row, cells.values[value], expected))
+        row, cell = int((cells.codes == value).argmax()), cells.values[value]
+        units = row == 0 and len(cells.values) > 1 and not cell[0].isdigit()
+        self._hint = " (the names again?)" if cell == self._name else " (a line of units?)" if units else ""
+        self._found.append((row, cell, expected))
 
     def new(self, words: str) -> None:
         """Note what the training didn't see."""
@@ -114,7 +116,7 @@ class Report:
         if not self._found:
             return []
         row, value, expected = min(self._found)
-        more = f" ({len(set(self._found)):,} such values)" if len(set(self._found)) > 1 else ""
+        more = f" ({len(set(self._found)):,} such values)" if len(set(self._found)) > 1 else self._hint
         where = f"{self._line(row)}, column {arrays.word(self._name)}"
         return [f"{where}: {arrays.shown(value)}, expected {expected}{more}; correct it, {way_on}"]
 
@@ -177,6 +179,9 @@ class Number(NamedTuple):
         return small and not self.gaps and self.scale > _LEAST_SCALE
 
     def rows(self, cells: Cells, report: Report) -> Iterator[np.ndarray]:
+        if isinstance(cells, Text) and cells.values and {value.lower() for value in cells.values} <= {"true", "false"}:
+            report.new("true and false, read as 1 and 0")
+            cells = cells.spread([value.lower() == "true" for value in cells.values], np.nan)
         values = self._numbers(cells, report) if isinstance(cells, Text) else cells
         units = numerals.units(cells.values) if isinstance(cells, Text) else []
         if not {*(units or [""])} <= {*(self.units or [""])} and not np.isnan(values).all():

@@ -273,7 +273,11 @@ def numbered(reader: Any, before: int = 0) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             open_quote = before + reader.line_num > number or "end of data" in str(error)
-            hint = "; a quote that nothing closes?" if open_quote else ""
+            hint = (
+                "; a quote that nothing closes?"
+                if open_quote
+                else '; a quote within a cell is written twice, not as \\"'
+            )
             raise Damage(f"line {number}: {error}, expected a row of a table{hint}") from None
         yield number, row
 
@@ -320,7 +324,7 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     if known and {*known} <= {*first}:
         return True
     below = list(zip(*rows, strict=True)) or [()] * len(first)
-    numbers = list(map(_are_numbers, below))
+    numbers = [_are_numbers([cell for cell, row in zip(cells, rows, strict=True) if row != first]) for cells in below]
     is_number = [number(cell) is not None for cell in first]
     again = [cell in column for cell, column in zip(first, below, strict=True)]
     if any(map(operator.and_, numbers, map(is_text, first))):  # a text above numbers

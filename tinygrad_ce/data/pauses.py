@@ -8,12 +8,13 @@ import numpy as np
 
 from tinygrad_ce.data import arrays, numerals
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.columns import Plan
-from tinygrad_ce.data.kinds import MOST_LEVELS, Cells, Date, Number, Text, date_parts, is_missing, told_units
+from tinygrad_ce.data.columns import Plan, but_for
+from tinygrad_ce.data.kinds import MOST_LEVELS, Category, Cells, Date, Number, Text, date_parts, is_missing, told_units
 from tinygrad_ce.data.numerals import number
 
 _CLASS_NUMBERS = 20  # more different numbers than these are likely no classes
 FEW, _FEW_OF_A_CLASS = 50, 5  # rows below which there is little to learn from or to measure by
+_NINES = {99, 999, 9999, 99999}  # and their negatives: what is often written for a value that is missing
 _TOTALS = {"total", "totals", "sum", "grand total", "summe", "gesamt", "insgesamt"}
 
 
@@ -67,10 +68,16 @@ def without(count: int) -> str:
 def of_writing(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
     """What should make one pause in how numbers and dates are written, in a file that shows a decimal mark or none."""
     for name, kind in plan.columns:
-        own = cells[name]
+        own, said = cells[name], list[str]()
         if isinstance(own, Text) and isinstance(kind, Number | Date):
-            said = _of_dates(own, kind.form) if isinstance(kind, Date) else _of_numbers(own, kind, decimal)
-            yield from (f"column {arrays.word(name)}: {words}" for words in said)
+            said += _of_dates(own, kind.form) if isinstance(kind, Date) else _of_numbers(own, kind, decimal)
+        elif isinstance(own, Text) and isinstance(kind, Category) and len(own.values) > _CLASS_NUMBERS:
+            said += [
+                f"a category{words}" for words in [but_for(own, numerals.decimal_mark(own.values, decimal))] if words
+            ]
+        elif isinstance(kind, Number) and not isinstance(own, Text):
+            said += _of_stand_ins(own)
+        yield from (f"column {arrays.word(name)}: {words}" for words in said)
 
 
 def _of_numbers(cells: Text, kind: Number, decimal: str) -> Iterator[str]:
@@ -79,6 +86,14 @@ def _of_numbers(cells: Text, kind: Number, decimal: str) -> Iterator[str]:
         yield f"{doubtful} is read as {number(doubtful, kind.decimal):g}; is that right?"
     if len(kind.units) > 1:
         yield f"numbers in {told_units(kind.units)}, which are taken for one unit"
+
+
+def _of_stand_ins(values: np.ndarray) -> Iterator[str]:
+    """A number of nothing but nines, far from all others, that several rows have."""
+    for end in (np.fmin.reduce(values), np.fmax.reduce(values)):
+        same = values == end if abs(end) in _NINES else np.empty(0, bool)
+        if same.sum() > 1 and 2 * np.fmax.reduce(np.abs(values[~same]), initial=0) < abs(end):
+            yield f"{end:g} in {same.sum():,} rows, far from all others; if that means missing, say --missing={end:g}"
 
 
 def _of_dates(cells: Text, form: str) -> Iterator[str]:

@@ -280,7 +280,8 @@ def _label_place(found: Layout, plan: Plan | None, label: int | str | None) -> i
     """The position of the label's column."""
     names = found.names
     if len(names) < 2:
-        raise Damage(f"{len(names)} column, expected features and a label, separated by commas, semicolons or the like")
+        separated = ", separated by commas, semicolons or the like" if found.encoding else ""
+        raise Damage(f"{len(names)} column, expected features and a label{separated}")
     if str(label) in names:
         return names.index(str(label))
     place: int | str | None = -1 if label is None else label
