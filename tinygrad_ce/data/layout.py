@@ -12,7 +12,7 @@ import operator
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -323,8 +323,8 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
     """
     if known and {*known} <= {*first}:
         return True
-    below = list(zip(*rows, strict=True)) or [()] * len(first)
-    numbers = [_are_numbers([cell for cell, row in zip(cells, rows, strict=True) if row != first]) for cells in below]
+    below = _turned(rows, len(first))
+    numbers = list(map(_are_numbers, _turned(filter(tuple(first).__ne__, rows), len(first))))  # names may stand again
     is_number = [number(cell) is not None for cell in first]
     again = [cell in column for cell, column in zip(first, below, strict=True)]
     if any(map(operator.and_, numbers, map(is_text, first))):  # a text above numbers
@@ -340,6 +340,11 @@ def _is_named(line: int, first: Sequence[str], rows: Sequence[Sequence[str]], kn
         words = "names or a row? Say --header yes or --header no (header=True or False)"
         raise Damage(f"line {line}: {arrays.listed(first, arrays.shown)}: {words}")
     return named
+
+
+def _turned(rows: Iterable[Sequence[str]], width: int) -> list[tuple[str, ...]]:
+    """The columns of rows, empty ones of none."""
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def is_text(cell: str) -> bool:
