@@ -718,6 +718,7 @@ def test_what_stands_for_missing_is_told_where_the_column_is_used_all_the_same()
         "column n: -999 in 7 rows, far from all others; if that means missing, say --missing=-999",
         "column crp: a category, numbers but for 12 cells",
     ]
+    assert not data.load_table("t.csv", missing=["-999", "<1"]).notes
     assert not table(
         sheet("n,kind", lambda i: f"{999 if i % 2 else 500 + i},{'ab'[i % 3 % 2]}")
     ).notes  # one among such

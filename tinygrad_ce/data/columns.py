@@ -130,7 +130,7 @@ class Plan(NamedTuple):
         found, faults = list[Column](), list[str]()
         for name, cells in columns.items():
             report = Report(name, line)
-            cells = _without(cells, missing)
+            cells = gapped(cells, missing)
             found.append(Column(name, _kind(name, cells, label, asked.get(name, ""), decimal, report, rows)))
             faults += report.faults("or overrule it with --category or --drop")
         _refuse(faults)
@@ -182,7 +182,7 @@ class Plan(NamedTuple):
         count = len(is_missing(next(iter(columns.values()), np.empty(0))))
         x, place, faults = np.empty((count, len(self.features)), np.float32), 0, list[str]()
         for column in used:
-            own, report = _without(columns[column.name], self.missing), Report(column.name, line, decimal)
+            own, report = gapped(columns[column.name], self.missing), Report(column.name, line, decimal)
             with np.errstate(over="ignore"):
                 for feature in column.rows(own, report):
                     x[:, place] = np.clip(feature, -MOST_VALUE, MOST_VALUE)
@@ -250,7 +250,7 @@ def _kind(
     return Category.of(cells)
 
 
-def _without(cells: Cells, missing: Sequence[str]) -> Cells:
+def gapped(cells: Cells, missing: Sequence[str]) -> Cells:
     """Cells where some more words, or numbers, say that nothing is there."""
     if not missing:
         return cells

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_ce.data import arrays, numerals
 from tinygrad_ce.data.arrays import Damage
-from tinygrad_ce.data.columns import Plan, but_for
+from tinygrad_ce.data.columns import Plan, but_for, gapped
 from tinygrad_ce.data.kinds import MOST_LEVELS, Category, Cells, Date, Number, Text, date_parts, is_missing, told_units
 from tinygrad_ce.data.numerals import number
 
@@ -68,7 +68,7 @@ def without(count: int) -> str:
 def of_writing(cells: Mapping[str, Cells], plan: Plan, decimal: str) -> Iterator[str]:
     """What should make one pause in how numbers and dates are written, in a file that shows a decimal mark or none."""
     for name, kind in plan.columns:
-        own, said = cells[name], list[str]()
+        own, said = gapped(cells[name], plan.missing), list[str]()
         if isinstance(own, Text) and isinstance(kind, Number | Date):
             said += _of_dates(own, kind.form) if isinstance(kind, Date) else _of_numbers(own, kind, decimal)
         elif isinstance(own, Text) and isinstance(kind, Category) and len(own.values) > _CLASS_NUMBERS:
