@@ -1,6 +1,7 @@
 """A tiny reverse-mode autograd engine over NumPy, with softmax and cross-entropy at its heart."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_ce.common import spellings
@@ -65,3 +66,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# How a rank of mpiexec's processes ends must be looked at from here on: others may wait for it (train/leaving.py).
+if not {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK"}.isdisjoint(os.environ):
+    importlib.import_module(f"{__name__}.train")
