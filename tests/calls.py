@@ -1,5 +1,6 @@
 """A generated call of every operator: shapes of 0 to 4 axes, size zero too, axes, options, dtypes and layouts."""
 
+import math
 import string
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -695,6 +696,32 @@ def conv_call(draw, numbers):
     return Call((numbers(x), numbers(weight), bias), image_options(draw, stride=1, padding=0))
 
 
+def _places(options):
+    """Stride and padding, which the gradients of a convolution are given by position."""
+    return options.get("stride", 1), options.get("padding", 0)
+
+
+def conv_images_call(draw, numbers):
+    (x, weight, _), options = conv_call(draw, numbers)
+    y = definitions.conv2d(np.zeros(x.shape), np.zeros(weight.shape), **options)
+    return Call((numbers(y.shape), weight, x.shape[2:], *_places(options)), {})
+
+
+def conv_kernels_call(draw, numbers):
+    (x, weight, _), options = conv_call(draw, numbers)
+    y = definitions.conv2d(np.zeros(x.shape), np.zeros(weight.shape), **options)
+    return Call((numbers(y.shape), x, weight.shape[2:], *_places(options)), {})
+
+
+def unpool_call(draw, numbers):
+    (x, window), options = pool_call(draw, numbers)
+    stride = options.get("stride", window)
+    y = definitions.max_pool2d(np.zeros(x.shape), window, stride)
+    count = math.prod(definitions.pair(window))
+    hits = np.arange(count).reshape(-1, 1, 1, 1, 1) == np.arange(y.size).reshape(y.shape) % count
+    return Call((numbers(y.shape), hits, x.shape[2:], window, stride), {})
+
+
 def pool_call(draw, numbers):
     return Call((numbers(images(draw)), draw(st.sampled_from([1, 2, (2, 1)]))), image_options(draw, stride=1))
 
@@ -867,5 +894,8 @@ OPERATORS = {
     "unfold": Operator(d.unfold, unfold_call),
     "fold": Operator(d.fold, fold_call),
     "conv2d": Operator(d.conv2d, conv_call),
+    "conv2d_images": Operator(d.conv2d_images, conv_images_call),
+    "conv2d_kernels": Operator(d.conv2d_kernels, conv_kernels_call),
     "max_pool2d": kinked(d.max_pool2d, pool_call),
+    "max_unpool2d": Operator(d.max_unpool2d, unpool_call),
 }

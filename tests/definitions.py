@@ -310,6 +310,26 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     return y if bias is None else y + bias[:, None, None]
 
 
+def flat(x, first, count):
+    """x with so many axes from the first on as one."""
+    return x.reshape(*x.shape[:first], math.prod(x.shape[first : first + count]), *x.shape[first + count :])
+
+
+def conv2d_images(g, weight, size, stride, padding):
+    columns = np.einsum("nop,ok->nkp", flat(g, 2, 2), flat(weight, 1, 3))
+    return fold(columns, size, weight.shape[2:], stride=stride, padding=padding)
+
+
+def conv2d_kernels(g, x, size, stride, padding):
+    columns = unfold(x, size, stride=stride, padding=padding)
+    return np.einsum("nop,nkp->ok", flat(g, 2, 2), columns).reshape(g.shape[1], x.shape[1], *size)
+
+
+def max_unpool2d(g, hits, size, kernel_size, stride):
+    columns = np.moveaxis(np.where(hits, g, 0), 0, 2)  # (N, C, place in the window, H', W')
+    return fold(flat(flat(columns, 3, 2), 1, 2), size, kernel_size, stride=stride)
+
+
 def max_pool2d(x, kernel_size, stride=None):
     window = pair(kernel_size)
     stride = window if stride is None else pair(stride)
