@@ -230,6 +230,8 @@ KINDS = [  # of pages
     "pytorch.html",
     "notebooks/README.html",
     "notebooks/04_backprop_by_hand.html",
+    "notebooks/de/02_cross_entropy.html",
+    "play_es.html",
     "genindex.html",
     "search.html?q=cross_entropy",
     "_modules/tinygrad_ce/ops/softmax.html",
