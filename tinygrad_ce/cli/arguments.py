@@ -18,18 +18,8 @@ OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], dict[str, Any], float]] = {
     "adamw": (optim.AdamW, {}, 0.005),
 }
 COMMANDS = (
-    "train",
-    "evaluate",
-    "predict",
-    "doctor",
-    "gradcheck",
-    "explain",
-    "softmax",
-    "notebooks",
-    "grade",
-    "build",
-    "docs",
-)
+    "train", "evaluate", "predict", "doctor", "gradcheck", "explain", "softmax", "notebooks", "grade", "build", "docs",
+)  # fmt: skip
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 _TRAIN = """\

@@ -27,14 +27,7 @@ SETS: dict[str, Callable[[], Dataset]] = {
     "spirals": data.make_spirals,
     "blobs": data.make_blobs,
 }
-COLUMNS = (
-    "drop",
-    "category",
-    "number",
-    "missing",
-    "header",
-    "classes",
-)  # options of tables whose columns are found out
+COLUMNS = ("drop", "category", "number", "missing", "header", "classes")  # options of tables read by a plan
 TEST, VALIDATION = 0.2, 0.15  # the fractions of rows that are held out: of all, and of the others
 _WINDOW = 1 << 24  # bytes of a stream that are shuffled together; while they are used, as many are read ahead
 

@@ -13,15 +13,9 @@ class Written:
     """A cross-entropy of logits as LaTeX, part by part; y is a soft or smoothed target, w are the class weights."""
 
     def __init__(
-        self,
-        logits: str,
-        target: Any,
-        axis: int | None,
-        weight: Any,
-        ignore_index: int,
-        reduction: str,
+        self, logits: str, target: Any, axis: int | None, weight: Any, ignore_index: int, reduction: str,
         smoothing: float,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.target, self.axis, self.ignore_index = np.asarray(target), axis, ignore_index
         self.reduction, self.smoothing = reduction, smoothing
         self.soft = self.target.dtype.kind == "f"

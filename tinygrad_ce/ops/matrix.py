@@ -17,7 +17,7 @@ from tinygrad_ce.ops.shape import as_array
 
 __all__ = ["dot", "einsum", "inner", "linear", "matmul", "outer", "tensordot", "vdot"]
 
-_SMALL = "abcdefghijklmnopqrstuvwxyz"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"  # those of the module string, whose import takes a millisecond
 
 
 @primitive
@@ -318,7 +318,7 @@ def _in_letters(*given: Any) -> list[Any]:
 
 def _letters(axes: Any) -> str:
     """Numbers of axes as letters, in NumPy's order."""
-    letters = _SMALL.upper() + _SMALL
+    letters = _LETTERS.upper() + _LETTERS
     for axis in axes:
         if axis is not ... and not (isinstance(axis, int | np.integer) and 0 <= axis < len(letters)):
             raise ValueError(f"einsum: the list {list(axes)} has {axis!r}, expected axes from 0 to 51, or ...")
@@ -330,7 +330,7 @@ def spell_out(subscripts: str, operands: Any) -> tuple[list[str], str]:
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     named = sorted({c for c in left if c.isalpha()})
-    spare = "".join(c for c in _SMALL + _SMALL.upper() if c not in named)
+    spare = "".join(c for c in _LETTERS + _LETTERS.upper() if c not in named)
     lengths = [np.ndim(a) - len(term.replace("...", "")) for term, a in zip(terms, operands, strict=True)]
     longest = spare[: max(lengths, default=0)]
     dots = [longest[len(longest) - n :] for n in lengths]
@@ -346,7 +346,7 @@ def _einsum_rule(i, g, y, subscripts, *operands):
     that no other operand has in its full length gets a vector of ones.
     """
     terms, result = spell_out(subscripts, operands)
-    spare = iter([c for c in _SMALL + _SMALL.upper() if c not in "".join(terms)])
+    spare = iter([c for c in _LETTERS + _LETTERS.upper() if c not in "".join(terms)])
     sources = [(result, g)] + [(t, a) for k, (t, a) in enumerate(zip(terms, operands, strict=True)) if k != i]
     target = ""
     for letter, length in zip(terms[i], operands[i].shape, strict=True):
