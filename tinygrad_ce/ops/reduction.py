@@ -364,7 +364,7 @@ def _norm_rule(g, y, x, ord, axis, keepdims):
     g, y = _reopen(g, x, axis), nonzero(_reopen(y, x, axis))
     if ord in (None, "fro", "f", 2):
         return g * (x / y)
-    return g * (np.sign(x) * np.where(x == 0, 1, np.abs(x) / y) ** (ord - 1)) if ord else g * np.zeros_like(x)
+    return g * (np.sign(x) * np.where(x == 0, 1, np.abs(x) / y) ** (ord - 1)) if ord else np.zeros_like(x)
 
 
 def _norm_formula(x, ord, axis, keepdims):
