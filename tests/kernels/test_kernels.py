@@ -290,8 +290,23 @@ def test_numbers_of_every_size_are_shifted_exactly(count, dtype, exponents):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("offset", [-300, -100, 130, 1e4])
-@pytest.mark.parametrize("odd", [[0.1, -0.03], [-0.3, -50], [40.7, 40.1], [-260.3, -259.9], [600.1, 0.3], [-1e9, 3e7]])
+@pytest.mark.parametrize("offset", [-300, -100, 0, 130, 1e4])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [0.1, -0.03],
+        [-0.3, -50],
+        [-0.4, -70.3],
+        [-0.4, -695.3],
+        [40.7, 40.1],
+        [87.5, 18.0],
+        [708.6, 38.0],
+        [-260.3, -259.9],
+        [-670.4, -684.3],
+        [600.1, 0.3],
+        [-1e9, 3e7],
+    ],
+)
 def test_a_row_unlike_all_others_is_right(odd, offset, dtype):
     x = np.random.default_rng(0).standard_normal((10_000, 2)).astype(dtype) + dtype(offset)
     x[-1] = odd

@@ -230,3 +230,18 @@ def test_a_product_too_large_for_any_array_says_so():
         tg.matmul(tall, tall.T)
     with pytest.raises(ValueError, match="the axes ahead don't broadcast"):
         tg.matmul(np.ones((2, 1, 3)), np.ones((3, 3, 1)))
+
+
+# Weights
+
+
+@pytest.mark.parametrize("shape", [(300, 64, 3), (300, 3, 64), (20, 64, 3), (3, 100, 64, 3)])
+def test_a_linear_layers_weight_gradient_is_the_same_product_however_many_rows_there_are(shape):
+    *rows, width, outputs = shape
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((*rows, width)), rng.standard_normal((*rows, outputs))
+    leaf, w = (tg.Tensor(a, requires_grad=True) for a in (x, np.zeros((outputs, width))))
+    found = tg.grad(tg.linear(leaf, w), w, tg.Tensor(g), create_graph=True)
+    np.testing.assert_allclose(found.data, g.reshape(-1, outputs).T @ x.reshape(-1, width), rtol=1e-12, atol=1e-12)
+    v = rng.standard_normal(w.shape)
+    np.testing.assert_allclose(tg.grad(found, leaf, v).data, g @ v, rtol=1e-12, atol=1e-12)

@@ -147,6 +147,12 @@ def _over_rows(g: Any) -> Any:
     return g.T.dot(np.ones(len(g), g.dtype)) if len(g) <= 256 else sum(g, axis=0)
 
 
+def _weight_rule(g, y, x, weight, bias):
+    """gᵀ x. With many rows and few outputs BLAS is quicker with these on the right."""
+    g, x = rows(g), rows(x)
+    return x.T.dot(g).T if len(g) >= 256 and 8 * g.shape[1] < x.shape[1] else g.T.dot(x)
+
+
 def _weight_formula(x, weight, bias):
     if x.ndim == 1:
         return r"g \otimes x\text{, each of } g \text{ with all of } x"
@@ -155,7 +161,7 @@ def _weight_formula(x, weight, bias):
 
 linear.vjp(
     x=lambda g, y, x, weight, bias: g.dot(weight),
-    weight=lambda g, y, x, weight, bias: rows(g).T.dot(rows(x)),
+    weight=_weight_rule,
     bias=lambda g, y, x, weight, bias: _over_rows(rows(g)),
 )
 linear.formula(
