@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Bytes of x in a piece of by_rows, by measurement: of smaller ones threads spend their time on handing over Python's
 # lock, larger ones leave the caches.
 BLOCK = 1 << 21
+_ROW = 32  # bytes that take as long as what is done once for a row
 
 _chosen: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -82,11 +83,12 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
 
     Where the cuts are depends on x alone, so results don't depend on the number of threads.
     """
-    if x.nbytes <= BLOCK or len(x) <= 1:
+    work_size = x.nbytes + _ROW * len(x)
+    if work_size <= BLOCK or len(x) <= 1:
         if x.size:
             work(x, *others)
         return
-    blocks = -(-x.nbytes // BLOCK)
+    blocks = -(-work_size // BLOCK)
     step = -(-len(x) // (blocks + blocks % 2))  # an even number of equal blocks, for two or four threads
     starts = deque(range(0, len(x), step))
     job: list[Any] = [work, (x, *others)]
