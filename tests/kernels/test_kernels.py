@@ -316,6 +316,24 @@ def test_a_row_unlike_all_others_is_right(odd, offset, dtype):
         assert max(eps_off(a, b, dtype) for a, b in zip([loss[i], *slope[i]], [exact, *slopes], strict=True)) < 4
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0, -60])
+@pytest.mark.parametrize("odd", [[-30, -103], [-300, -744.9], [-0.3, -12.6]])
+def test_a_row_unlike_all_others_is_right_beside_an_undefined_one(odd, offset, dtype):
+    x = np.full((20_000, 2), offset, dtype)
+    x[-1], x[100] = odd, np.nan
+    loss, slope = kernels.index_cross_entropy(x, np.ones(len(x), np.intp), 1.0, keep=True)
+    exact, slopes = truth(x[-1], 1)
+    assert max(eps_off(a, b, dtype) for a, b in zip([loss[-1], *slope[-1]], [exact, *slopes], strict=True)) < 4
+    assert np.isnan(loss[100])
+    assert not np.isnan(loss[99])
+
+
+def test_rows_without_classes_have_no_numbers():
+    assert kernels.softmax(np.empty((70_000, 0))).shape == (70_000, 0)
+    assert (kernels.logsumexp(np.empty((70_000, 0))) == -np.inf).all()
+
+
 @pytest.mark.parametrize("count", [1, 10_000])
 def test_powers_down_to_the_least_number(count):
     x = np.tile(-np.array([0, 510.9, 511.1, 699.3, 707.1, 708.3, 720.7, 744.1, 746, 1e3, 1e9, np.inf]), (count, 1))

@@ -7,15 +7,17 @@ label's or the largest, is left out of the sum s, and S = s + that term.
 exp turns an absolute error of x - c into a relative one of e, so nothing may be rounded there. c is a whole number from
 m - L to m, where exp(L) is the most that can be summed up and divided by; of these, the nearest to 0. So c is 0 for m
 from 0 to L, and elsewhere x - c is exact, but for numbers x that are nearer to 0 than to c. Few rows have such numbers
-that count; these rows are corrected.
+that count; these rows are corrected. To find m takes time, so one c is guessed for all rows first, mostly 0; the rows
+that it doesn't fit are done again.
 
-Every function works in place, on blocks of rows that stay in a cache; large arrays are shared by several threads.
+Large arrays are worked on in blocks of rows that stay in a cache, shared by several threads.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,7 +32,7 @@ FAST = (np.dtype(np.float32), np.dtype(np.float64))
 # for 100. BLAS adds up in few accumulators, so that a product of more than a window's width would lose digits.
 _SHORT, _WINDOW = 256, 256  # classes; bytes
 _PIECE = 2048
-_GEMV = 9216  # numbers in a matrix up to which OpenBLAS starts no threads of its own for a product with a vector
+_GEMV = 9216  # numbers in a matrix up to which OpenBLAS surely starts no threads for its product with a vector
 
 _FEW = 16384  # numbers up to which a call's overhead is what counts
 
@@ -48,7 +50,7 @@ class _Limits(NamedTuple):
 def _limits(dtype: np.dtype) -> _Limits:
     info = np.finfo(dtype)
     large = float(2.0 ** min(info.maxexp - 28, 996))
-    return _Limits(-float(np.log(info.tiny)), float(1 / info.tiny), large, math.log(large))
+    return _Limits(-float(np.log(info.tiny)), min(float(1 / info.tiny), sys.float_info.max), large, math.log(large))
 
 
 def rows(x: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Callable[..., np.ndarray]]:
@@ -129,7 +131,7 @@ def _shift(m: Any, reach: float) -> Any:
 def _guessed_shift(x: np.ndarray, m: Any) -> Any:
     """A shift without each row's maximum, a third of exp's time: for all rows, or by their first numbers; or None.
 
-    It is right for 15 of 16 of the first rows, which is what _again is for.
+    The others' exponentials may be too large, but those of 15 of 16 of the first rows are not.
     """
     some = x[: len(x) // 64 + 4, :4096]
     maxima, reach = np.sort(_maxima(some)), _reach(x.dtype, x.shape[1])
@@ -150,11 +152,11 @@ def _lost(x: np.ndarray, terms: _Terms) -> Any:
     """Where a guess was wrong: a sum far from 1, an exponential nearly 0 beside a sum below 1, or x - c rounded."""
     total, c, limits = terms.total, terms.shift, _limits(x.dtype)
     lost, low = ~((total <= limits.most) & (total >= limits.large**-0.5)), -limits.log_large
-    if isinstance(c, float) and c:
-        least, most = x.item(x.argmin()), x.item(x.argmax())
-        if least - c < low or min(c * least, c * most) < c * c / 2:
-            lost |= ((x - c < low) | (c * x < c * c / 2)).any(axis=1)
-    elif total.item(total.argmin()) < 1 and x.item(x.argmin()) < low:
+    if not isinstance(c, np.ndarray) and c:
+        least, most = x.item(x.argmin()), x.item(x.argmax())  # nan, if there is one
+        if not (least - c >= low and min(c * least, c * most) >= c * c / 2):
+            lost |= ((x > -np.inf) & ((x - c < low) | (c * x < c * c / 2))).any(axis=1)
+    elif not (total.item(total.argmin()) >= 1 or x.item(x.argmin()) >= low):
         far = np.flatnonzero((x < low) & (x > -np.inf)) // x.shape[1]
         lost[far] |= total[far] < 1
     return np.flatnonzero(lost)
@@ -162,7 +164,8 @@ def _lost(x: np.ndarray, terms: _Terms) -> Any:
 
 def _again(x: np.ndarray, terms: _Terms, at: Any, e: np.ndarray, lost: np.ndarray) -> _Terms:
     """Terms and e with those of the lost rows by their own maxima."""
-    part, powers, classes = x[lost], e[lost], x.shape[1]
+    part, classes = x[lost], x.shape[1]
+    powers = np.empty_like(part)
     there = None if at is None else _starts(*part.shape) + at[lost] % classes
     found = _shifted_terms(part, _shift(_maxima(part), _reach(x.dtype, classes)), there, powers)
     e[lost] = powers
@@ -329,28 +332,16 @@ def softmax(x: np.ndarray) -> np.ndarray:
             only: np.ndarray = np.exp(x - x)
         return only
     if 0 < x.size <= _EXACT and x.dtype == np.float32:  # computed in float64 and rounded once
-        return _rounded_softmax(np.exp(x, dtype=np.float64)) if _in_range(x) else _far_softmax(x)
-    if 0 < x.size <= _FEW and x.dtype in FAST and _in_range(x):  # nothing can be lost; takes half of the time
-        e: np.ndarray = np.exp(x)
+        with np.errstate(all="ignore"):
+            return softmax(x.astype(np.float64)).astype(np.float32)
+    c = _one_shift(x) if 0 < x.size <= _FEW and x.dtype in FAST else None
+    if c is not None:  # nothing can be lost; takes half of the time
+        e: np.ndarray = np.exp(x - c if c else x)
         _spread(np.multiply, e, 1 / row_sums(e), e)
         return e
     p = np.empty_like(x)
     by_rows(_softmax_rows, x, p)
     return p
-
-
-def _rounded_softmax(e: np.ndarray) -> np.ndarray:
-    """e / S of float64 exponentials, in float32."""
-    _spread(np.multiply, e, 1 / row_sums(e), e)
-    return e.astype(np.float32)
-
-
-@np.errstate(all="ignore")
-def _far_softmax(x: np.ndarray) -> np.ndarray:
-    e = x.astype(np.float64)
-    _spread(np.subtract, e, _maxima(e), e)
-    _exp(e, e)
-    return _rounded_softmax(e)
 
 
 @np.errstate(all="ignore")
@@ -405,11 +396,11 @@ def index_cross_entropy(
     """
     usual = type(factor) is float and _USUAL_FACTORS[0] <= factor <= _USUAL_FACTORS[1]
     if usual and 0 < x.size <= _FEW and x.shape[1] <= _SHORT and x.dtype in FAST:
-        c = _few_shift(x)
+        c = _one_shift(x)
         if c is not None:
             loss, gradient, _ = _few_index_rows(np.exp(x - c if c else x), labels, factor, keep)
             return loss, gradient
-        if x.dtype == np.float64 or x.size <= _EXACT or _in_range(x, np.dtype(np.float64)):
+        if x.dtype == np.float64 or x.size <= _EXACT or _one_shift(x.astype(np.float64)) == 0:
             return _few_unusual_rows(x, labels, factor, keep)
     losses = np.empty(len(x), x.dtype)
     gradient = np.empty_like(x) if keep else None
@@ -455,7 +446,7 @@ def _few_index_rows(e: np.ndarray, label: np.ndarray, factor: float, keep: bool)
 def _few_unusual_rows(x: np.ndarray, label: np.ndarray, factor: float, keep: bool) -> tuple[Any, Any]:
     """Loss and gradient of a few rows of any numbers, in float64. Takes half of _index_rows' time at 32 x 10."""
     e, at = x.astype(np.float64), _starts(*x.shape) + label
-    if x.dtype == np.float64 or not _in_range(e):
+    if x.dtype == np.float64 or _one_shift(e) != 0:
         m = _maxima(e)
         _spread(np.subtract, e, m if x.dtype == np.float32 else _shift(m, _reach(e.dtype, x.shape[1])), e)
     x_t = e.reshape(-1)[at]
@@ -482,14 +473,10 @@ def _constants(count: int, classes: int, dtype: np.dtype, factor: float) -> Any:
     return _starts(count, classes), _ones(classes, dtype), np.full(count, factor, dtype)
 
 
-def _in_range(x: np.ndarray, dtype: np.dtype | None = None) -> bool:
-    """Whether every exp(x), and the quotient of a row's sum and one of its terms, is a normal number; nan fails."""
-    bound = _limits(dtype or x.dtype).log_large / 2
-    return bool(x.item(x.argmax()) <= bound and x.item(x.argmin()) >= -bound)
-
-
-def _few_shift(x: np.ndarray) -> float | None:
-    """A whole number c for which x - c is exact, and in range as for _in_range; None if there is none."""
+def _one_shift(x: np.ndarray) -> float | None:
+    """A whole number c, mostly 0, for which x - c is exact, and every exp(x - c) and its share of a sum is a normal
+    number; None if there is none, as with nan.
+    """
     most, least, bound = x.item(x.argmax()), x.item(x.argmin()), _limits(x.dtype).log_large / 2
     if most <= bound and least >= -bound:
         return 0

@@ -15,10 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-# Bytes of x in a piece of by_rows, by measurement: of smaller ones threads spend their time on handing over Python's
-# lock, larger ones leave the caches.
+# Bytes in a piece of by_rows, by measurement: of smaller ones threads spend their time on handing over Python's lock,
+# larger ones leave the caches. What is done once for each row takes as long as _ROW bytes.
 BLOCK = 1 << 21
-_ROW = 32  # bytes that take as long as what is done once for a row
+_ROW = 32
 
 _chosen: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -83,12 +83,12 @@ def by_rows(work: Callable[..., Any], x: np.ndarray, *others: Any) -> None:
 
     Where the cuts are depends on x alone, so results don't depend on the number of threads.
     """
-    work_size = x.nbytes + _ROW * len(x)
-    if work_size <= BLOCK or len(x) <= 1:
-        if x.size:
-            work(x, *others)
+    if not x.size:
         return
-    blocks = -(-work_size // BLOCK)
+    blocks = -(-(x.nbytes + _ROW * len(x)) // BLOCK)
+    if blocks == 1 or len(x) == 1:
+        work(x, *others)
+        return
     step = -(-len(x) // (blocks + blocks % 2))  # an even number of equal blocks, for two or four threads
     starts = deque(range(0, len(x), step))
     job: list[Any] = [work, (x, *others)]
