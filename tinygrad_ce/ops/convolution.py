@@ -326,9 +326,10 @@ def _pooling(x: Any, kernel_size: Any, stride: Any) -> _Window:
 def _first_maxima(y: Any, x: Any, kernel_size: Any, stride: Any) -> np.ndarray:
     """For each number of the window, where it is the largest and none before it is. A nan is larger than all."""
     free = np.ones(y.shape, bool)
-    hits = []
+    hits, undefined = [], np.any(y != y)
     for met in _pooling(x, kernel_size, stride).places(x):
-        hits.append(((met == y) | (met != met)) & free)
+        largest = (met == y) | (met != met) if undefined else met == y
+        hits.append(largest & free)
         free ^= hits[-1]
     return np.stack(hits)
 
