@@ -1,6 +1,9 @@
 """grade: one line for every exercise, whatever the notebooks are like; and answers can't stop it."""
 
+import gc
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from course import COURSE, solutions
@@ -108,6 +111,21 @@ def test_a_name_that_no_cell_makes_is_missing_and_a_folder_is_no_notebook(tmp_pa
     found = table(tmp_path)
     assert found["a", FIRST.stem, "lead"].message == "no cell makes lead"
     assert found["b", FIRST.stem, ""].verdict == "broken"
+
+
+def test_notebooks_are_read_by_several_threads_while_the_collector_runs_python():
+    switch, threshold = sys.getswitchinterval(), gc.get_threshold()
+    gc.callbacks.append(lambda *_: sum(range(50)))  # threads take turns here, in the middle of the parser
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(5)
+        with ThreadPoolExecutor(4) as pool:
+            books = [*pool.map(answers.read, [FIRST, SECOND] * 3)]
+    finally:
+        gc.callbacks.pop()
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(switch)
+    assert not [why for book in books for _, why in book.broken]
 
 
 def test_a_class_in_one_folder_is_told_apart_by_the_names_of_the_files(tmp_path):

@@ -7,12 +7,14 @@ import importlib.util
 import json
 import re
 import symtable
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FILE = "answer.py"
+_PARSER = threading.Lock()  # Python 3.11 counts the depth of what it parses for all threads together
 _MAGIC = re.compile(r"^(\s*)(?:[%!].*|[\w.]+\?+\s*)$", re.M)  # what Jupyter understands, and Python doesn't
 
 
@@ -56,7 +58,8 @@ def read(path: Path) -> Notebook:
     found = Notebook([], [], was_run)
     for text in texts:
         try:
-            found.statements.extend(_statements(text))
+            with _PARSER:
+                found.statements.extend(_statements(text))
         except (SyntaxError, ValueError, RecursionError) as error:
             where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
             found.broken.append((text, where))
