@@ -211,6 +211,6 @@ def machine() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     simd: Any = np.show_config(mode="dicts")["SIMD Extensions"]
-    vectors = (simd.get("found") or simd["baseline"])[-1]  # exp of float64 is twice as fast with AVX-512 (X86_V4)
+    vectors = (simd.get("found") or simd["baseline"])[-1]  # NumPy's exp of float64 needs AVX-512, X86_V4
     cores = f"{platform.machine()}, {threads()} cores with {vectors}"
     return f"{cores}, Python {platform.python_version()}, {', '.join(found)}"

@@ -114,15 +114,18 @@ def test_a_name_that_no_cell_makes_is_missing_and_a_folder_is_no_notebook(tmp_pa
 
 
 def test_notebooks_are_read_by_several_threads_while_the_collector_runs_python():
+    def work(*_):  # threads take turns here, in the middle of the parser
+        return sum(range(50))
+
     switch, threshold = sys.getswitchinterval(), gc.get_threshold()
-    gc.callbacks.append(lambda *_: sum(range(50)))  # threads take turns here, in the middle of the parser
+    gc.callbacks.append(work)
     try:
         sys.setswitchinterval(1e-6)
         gc.set_threshold(5)
         with ThreadPoolExecutor(4) as pool:
             books = [*pool.map(answers.read, [FIRST, SECOND] * 3)]
     finally:
-        gc.callbacks.pop()
+        gc.callbacks.remove(work)
         gc.set_threshold(*threshold)
         sys.setswitchinterval(switch)
     assert not [why for book in books for _, why in book.broken]

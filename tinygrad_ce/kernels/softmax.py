@@ -131,7 +131,7 @@ def _shift(m: Any, reach: float) -> Any:
 def _guessed_shift(x: np.ndarray, m: Any) -> Any:
     """A shift without each row's maximum, a third of exp's time: for all rows, or by their first numbers; or None.
 
-    The others' exponentials may be too large, but those of 15 of 16 of the first rows are not.
+    Of the first rows at most one in 16 has exponentials that are too large for it.
     """
     some = x[: len(x) // 64 + 4, :4096]
     maxima, reach = np.sort(_maxima(some)), _reach(x.dtype, x.shape[1])
@@ -149,7 +149,7 @@ def _guessed_shift(x: np.ndarray, m: Any) -> Any:
 
 
 def _lost(x: np.ndarray, terms: _Terms) -> Any:
-    """Where a guess was wrong: a sum far from 1, an exponential nearly 0 beside a sum below 1, or x - c rounded."""
+    """The rows where a guess was wrong: x - c is rounded, S is too large or small, or what is nearly 0 counts."""
     total, c, limits = terms.total, terms.shift, _limits(x.dtype)
     lost, low = ~((total <= limits.most) & (total >= limits.large**-0.5)), -limits.log_large
     if not isinstance(c, np.ndarray) and c:
@@ -214,7 +214,10 @@ def _corrected(x: np.ndarray, terms: _Terms, at: Any, e: np.ndarray) -> _Terms:
 
 
 def _exp(x: np.ndarray, e: np.ndarray) -> None:
-    """exp(x) in e; in float64 exp(x + 314) exp(-314) far below 0, where NumPy takes up to a hundred times as long."""
+    """exp(x) in e; in float64 exp(x + 314) exp(-314) far below 0, where NumPy takes up to a hundred times as long.
+
+    Few numbers are left to NumPy: the way round it has more calls.
+    """
     if x.dtype != np.float64 or x.size <= 512 or x.item(x.argmin()) >= -707:
         np.exp(x, out=e)
         return
